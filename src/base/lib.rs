@@ -19,15 +19,19 @@ pub extern crate alloc as __alloc;
 #[cfg(test)]
 extern crate std;
 
+mod device;
 mod ids;
+mod resource;
 mod ring;
 mod rng;
 mod time;
 mod transitions;
 
+pub use device::{FenceDevice, FenceDriver};
 pub use ids::{
     BootId, Epoch, Incarnation, InvalidId, NodeId, NodeName, ResourceId, RingId, SystemUuid,
 };
+pub use resource::{Label, ResourceKind, Role};
 pub use ring::{Configuration, ConfigurationKind, Guarantee, Member, RingEvent, RingMessage};
 pub use rng::SplitMix64;
 pub use time::Instant;
