@@ -1,4 +1,52 @@
-#![doc = "(under construction)"]
+//! The policy engine: a cluster model in, a plan out (POLICY.md).
+//!
+//! Promises: a pure, deterministic function of its input; same input, same bytes out; it never panics on a model that
+//! [`Model::validate`] accepts and says [`Error::Unsupported`] where it would have to guess. It plans only: whether
+//! evidence allows an action is decided where it is dispatched (CLUSTER.md section 6).
+//! Never: clocks, sockets, randomness, hash-ordered collections, knowledge of where the model came from.
+//!
+//! ```text
+//!   custom resources ─▶ compile ─┐                        ┌─▶ placements, scores, explanations
+//!                                ├─▶ Model ─▶ schedule ─▶ │   actions with intent, order
+//!   Pacemaker CIB ───▶ cib ──────┘                        └─▶ nodes to fence and to unfence
+//!
+//!   schedule = unpack ─▶ probe ─▶ score ─▶ place ─▶ act ─▶ order ─▶ trim
+//! ```
+//!
+//! Follows "Pacemaker Explained" for its semantics; the differences that we want are written into the model by the
+//! door that wants them.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod model;
+pub mod plan;
+
+pub use model::Model;
+pub use plan::Plan;
+
+use alloc::{string::String, vec::Vec};
+
+/// Why there is no plan. The model is untouched in every case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The model uses features that this engine does not plan yet; a wrong plan is never given in their place.
+    #[error("the engine cannot plan these features yet, remove them or wait for a later version: {}", .0.join(", "))]
+    Unsupported(Vec<String>),
+    /// The model breaks a rule that its door must keep; the text names the object.
+    #[error("invalid model: {0}")]
+    Invalid(String),
+}
+
+/// Plans one transition from the model's state towards the state that its configuration asks for.
+///
+/// The result is a function of the model alone.
+///
+/// # Errors
+/// [`Error::Invalid`] when the model contradicts itself, [`Error::Unsupported`] when it needs what is not built.
+pub fn schedule(model: &Model) -> Result<Plan, Error> {
+    model.validate()?;
+    Err(Error::Unsupported(alloc::vec![String::from("everything")]))
+}
