@@ -23,6 +23,7 @@ extern crate std;
 
 pub mod model;
 pub mod plan;
+pub mod revision;
 
 pub use model::Model;
 pub use plan::Plan;
