@@ -10,6 +10,7 @@ mod node;
 mod options;
 mod resource;
 mod rule;
+mod text;
 mod validate;
 
 pub use constraint::{
@@ -27,6 +28,7 @@ pub use rule::{
     BooleanOp, Comparison, DateExpression, DateSpec, Duration, Expression, Range, Rule, RuleScore,
     ValueKind, ValueSource,
 };
+pub use text::{civil_from_days, days_from_civil, parse_bool, parse_interval_ms, parse_score};
 pub use validate::{
     DEPTH_MAX, HISTORY_MAX, INSTANCES_MAX, NODES_MAX, OPERATIONS_MAX, RESOURCES_MAX,
 };

@@ -32,6 +32,9 @@ pub struct Node {
     pub state: Option<NodeState>,
     /// What has been done on it, per resource.
     pub history: Vec<ResourceHistory>,
+    /// Nodes' histories are read in this order (then in order of declaration); it breaks ties between copies of a
+    /// resource that runs more often than it should.
+    pub history_order: u32,
 }
 
 /// Kind of node.

@@ -1,0 +1,37 @@
+//! `palisade`: finds the verb and runs it; every verb has a file of its own.
+//!
+//! Exit codes (DESIGN.md section 7): 0 done, 1 refused or failed with the reason on stderr, 2 wrong usage.
+#![forbid(unsafe_code)]
+
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// High availability for OpenStack control planes.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Plan one transition of a cluster and print it.
+    Simulate(simulate::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Simulate(args) => simulate::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("palisade: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `palisade simulate`: the plan for a cluster's state, in `sched-sim/1` (POLICY.md section 3).
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+use policy::{
+    Model, Plan,
+    model::Role,
+    plan::{FenceAction, Placement, Task},
+};
+use serde_json::{Map, Value, json};
+
+/// Options of `palisade simulate`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A Pacemaker CIB, as `cibadmin --query` prints it.
+    #[arg(long, value_name = "FILE")]
+    cib: PathBuf,
+    /// The time to plan for (RFC 3339); otherwise the file's `execution-date`, otherwise now.
+    #[arg(long, value_name = "TIME")]
+    now: Option<String>,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value_t = Output::Json)]
+    output: Output,
+    /// Also print the scores (in JSON: `scores`).
+    #[arg(long)]
+    scores: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// One object in `sched-sim/1`.
+    Json,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let model = load(args)?;
+    let Output::Json = args.output;
+    let object = match policy::schedule(&model) {
+        Ok(plan) => render(&plan, args.scores),
+        Err(policy::Error::Unsupported(features)) => {
+            json!({"format": FORMAT, "status": "unsupported", "unsupported": features})
+        }
+        Err(error) => bail!(error),
+    };
+    let mut text = serde_json::to_vec(&object)?;
+    text.push(b'\n');
+    std::io::stdout().lock().write_all(&text).context("cannot write to standard output")
+}
+
+const FORMAT: &str = "sched-sim/1";
+
+fn load(args: &Args) -> anyhow::Result<Model> {
+    let file =
+        fs::File::open(&args.cib).with_context(|| format!("cannot open {}", args.cib.display()))?;
+    let mut text = String::new();
+    // one byte more than allowed, so that the reader says what is wrong
+    let limit = u64::try_from(cib::BYTES_MAX)? + 1;
+    file.take(limit)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {} as UTF-8 text", args.cib.display()))?;
+    let cib::Cib { mut model, execution_date } =
+        cib::read(&text).with_context(|| format!("cannot use {}", args.cib.display()))?;
+    model.now = match (&args.now, execution_date) {
+        (Some(text), _) => cib::parse_instant(text)
+            .with_context(|| format!("--now {text:?} must read like 2026-01-31T12:00:00Z"))?,
+        (None, Some(date)) => date,
+        (None, None) => i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
+    };
+    Ok(model)
+}
+
+fn render(plan: &Plan, scores: bool) -> Value {
+    let mut object = Map::new();
+    object.insert("format".to_owned(), json!(FORMAT));
+    object.insert("status".to_owned(), json!("ok"));
+    let placements: Map<String, Value> =
+        plan.placements.iter().map(|(id, list)| (id.clone(), placement(list))).collect();
+    object.insert("placements".to_owned(), Value::Object(placements));
+    object.insert("fenced".to_owned(), json!(plan.fenced));
+    object.insert("unfenced".to_owned(), json!(plan.unfenced));
+    let actions: Vec<Value> = (0..).zip(&plan.actions).map(|(at, a)| action(at, a)).collect();
+    object.insert("actions".to_owned(), Value::Array(actions));
+    let order: Vec<Value> = plan.order.iter().map(|(a, b)| json!([name(a.0), name(b.0)])).collect();
+    object.insert("order".to_owned(), Value::Array(order));
+    let explain: Map<String, Value> = plan
+        .explanations
+        .iter()
+        .map(|(id, explanation)| (id.clone(), json!(explanation.summary)))
+        .collect();
+    object.insert("explain".to_owned(), Value::Object(explain));
+    if scores {
+        let rows: Vec<Value> = plan
+            .scores
+            .iter()
+            .map(|row| json!([format!("{:?}", row.stage), row.resource, row.node, row.score]))
+            .collect();
+        object.insert("scores".to_owned(), Value::Array(rows));
+    }
+    Value::Object(object)
+}
+
+fn placement(list: &[Placement]) -> Value {
+    list.iter()
+        .filter(|at| at.role != Role::Unknown)
+        .map(|at| json!({"node": at.node, "role": at.role.as_str()}))
+        .collect()
+}
+
+fn name(id: u32) -> String {
+    format!("a{id}")
+}
+
+fn action(at: u32, action: &policy::plan::Action) -> Value {
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    put("id", json!(name(at)));
+    put("op", json!(action.task.operation()));
+    let kind = match action.task {
+        _ if action.implied => "sync",
+        Task::Sync(_) => "sync",
+        Task::Fence { .. } | Task::Unfence | Task::Shutdown | Task::ClearFailures => "cluster",
+        _ => "rsc",
+    };
+    put("type", json!(kind));
+    if let Some(resource) = &action.resource {
+        put("rsc", json!(resource));
+    }
+    if let Some(node) = &action.node {
+        put("node", json!(node));
+    }
+    match &action.task {
+        Task::Monitor { interval_ms } => {
+            put("interval_ms", json!(interval_ms));
+        }
+        Task::Cancel { operation, interval_ms } => {
+            put("cancels", json!(operation));
+            put("interval_ms", json!(interval_ms));
+        }
+        Task::Fence { action, .. } => {
+            let text = match action {
+                FenceAction::Off => "off",
+                FenceAction::Reboot => "reboot",
+                FenceAction::On => "on",
+            };
+            put("fence_action", json!(text));
+        }
+        Task::Sync(_) | Task::Unfence | Task::Shutdown | Task::ClearFailures => {}
+        _ => {
+            put("interval_ms", json!(0));
+        }
+    }
+    Value::Object(object)
+}
