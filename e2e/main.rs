@@ -1,0 +1,209 @@
+//! `cargo lab`: the lab's commands.
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use e2e::lab::{Lab, LabSpec};
+use e2e::network::Network;
+use e2e::{bmc, init, install, network, node_id, power};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Machines of namespaces, BMCs with real power, a real Kubernetes API.
+#[derive(Parser)]
+#[command(name = "lab", version)]
+struct Cli {
+    /// Which lab: several can be up beside each other.
+    #[arg(long, global = true, default_value = "lab")]
+    name: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install the packages that the lab needs, and try the kernel.
+    Install,
+    /// Make a lab and power its machines on.
+    Up {
+        /// From power-on to the first sign of life.
+        #[arg(long, default_value_t = 6000)]
+        boot_delay_ms: u64,
+    },
+    /// End everything that the lab has recorded. Disks and logs stay.
+    Down {
+        /// Remove these too.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Say what is on.
+    Status,
+    /// Press a machine's power button.
+    Power { machine: String, action: Power },
+    /// Pull cables of a machine: those named, or all.
+    Cut { machine: String, networks: Vec<Network> },
+    /// Put cables back, end muting: those named, or all.
+    Heal { machine: String, networks: Vec<Network> },
+    /// Lose one direction of a machine's traffic on a network without anybody being told.
+    Mute {
+        machine: String,
+        network: Network,
+        direction: network::Direction,
+        /// Only what is exchanged with this machine.
+        #[arg(long)]
+        peer: Option<String>,
+    },
+    /// Freeze a whole machine; its kernel goes on answering.
+    Freeze { machine: String },
+    /// Let it go on.
+    Thaw { machine: String },
+    /// Run a command on a machine.
+    Exec {
+        machine: String,
+        #[arg(trailing_var_arg = true, required = true)]
+        argv: Vec<String>,
+    },
+    /// Make a machine's BMC misbehave (no option: behave again).
+    Bmc {
+        machine: String,
+        /// Nothing answers.
+        #[arg(long)]
+        unreachable: bool,
+        /// Each command takes this much longer.
+        #[arg(long, default_value_t = 0)]
+        delay_ms: u64,
+        /// Power commands fail.
+        #[arg(long)]
+        refuse: bool,
+        /// Power commands succeed and do nothing.
+        #[arg(long)]
+        lie: bool,
+    },
+    /// Answer HTTP requests with the host's name.
+    ServeNodeId {
+        #[arg(long, default_value_t = 80)]
+        port: u16,
+    },
+    /// A BMC's hook.
+    #[command(hide = true)]
+    Chassis {
+        dir: PathBuf,
+        machine: String,
+        #[arg(trailing_var_arg = true)]
+        words: Vec<String>,
+    },
+    /// A machine's pid 1.
+    #[command(hide = true)]
+    MachineInit { dir: PathBuf, machine: String },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Power {
+    On,
+    Off,
+    Reset,
+    Crash,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let dir = Lab::default_dir(&cli.name);
+    let machine = |name: &str| Lab::open(&dir)?.machine(name);
+    let or_all = |named: Vec<Network>| if named.is_empty() { Network::ALL.to_vec() } else { named };
+    match cli.verb {
+        Verb::Install => {
+            install::packages()?;
+            install::kernel()
+        }
+        Verb::Up { boot_delay_ms } => {
+            install::packages()?;
+            install::kernel()?;
+            let spec = LabSpec { boot_delay_ms, ..LabSpec::three(&cli.name) };
+            let lab = Lab::create(&dir, spec, &std::env::current_exe()?)?;
+            for machine in lab.machines() {
+                power::on(&machine, "person")?;
+            }
+            status(&lab)
+        }
+        Verb::Down { purge } => {
+            let lab = Lab::open(&dir)?;
+            lab.down()?;
+            if purge { lab.purge() } else { Ok(()) }
+        }
+        Verb::Status => status(&Lab::open(&dir)?),
+        Verb::Power { machine: name, action } => {
+            let machine = machine(&name)?;
+            let done = match action {
+                Power::On => power::on(&machine, "person"),
+                Power::Off => power::off(&machine, "person"),
+                Power::Reset => power::reset(&machine, "person"),
+                Power::Crash => power::crash(&machine, "person"),
+            }?;
+            println!("{done:?}");
+            Ok(())
+        }
+        Verb::Cut { machine: name, networks } => machine(&name)?.cut(&or_all(networks)),
+        Verb::Heal { machine: name, networks } => {
+            let machine = machine(&name)?;
+            if let Some(running) = machine.running()? {
+                network::unmute(running.init.pid)?;
+            }
+            machine.heal(&or_all(networks))
+        }
+        Verb::Mute { machine: name, network, direction, peer } => {
+            let peer = peer.map(|p| Ok::<_, anyhow::Error>(machine(&p)?.address(network)));
+            let running = machine(&name)?.running()?.context("the machine is off")?;
+            network::mute(running.init.pid, network, direction, peer.transpose()?)
+        }
+        Verb::Freeze { machine: name } => machine(&name)?.freeze(),
+        Verb::Thaw { machine: name } => machine(&name)?.thaw(),
+        Verb::Exec { machine: name, argv } => {
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            let status = machine(&name)?.command(&argv)?.status()?;
+            if !status.success() {
+                bail!("`{}` on {name}: {status}", argv.join(" "));
+            }
+            Ok(())
+        }
+        Verb::Bmc { machine: name, unreachable, delay_ms, refuse, lie } => {
+            let machine = machine(&name)?;
+            bmc::set_reachable(&machine, !unreachable)?;
+            bmc::set_faults(&machine, &bmc::BmcFaults { delay_ms, refuse, lie })
+        }
+        Verb::ServeNodeId { port } => node_id::serve(port),
+        Verb::Chassis { dir, machine, words } => {
+            let said = bmc::chassis(&Lab::open(&dir)?.machine(&machine)?, &words)?;
+            println!("{said}");
+            Ok(())
+        }
+        Verb::MachineInit { dir, machine } => init::run(&dir, &machine),
+    }
+}
+
+fn status(lab: &Lab) -> Result<()> {
+    for machine in lab.machines() {
+        match machine.running()? {
+            Some(running) => println!(
+                "{:<8} on   pid {:<8} boot {} bmc {}",
+                machine.name(),
+                running.init.pid,
+                running.boot_id,
+                machine.bmc_address()
+            ),
+            None => println!("{:<8} off  bmc {}", machine.name(), machine.bmc_address()),
+        }
+    }
+    for service in lab.services()? {
+        let state = if service.process.is_alive() { "runs" } else { "DEAD" };
+        println!("{:<16} {state} pid {}", service.name, service.process.pid);
+    }
+    Ok(())
+}
