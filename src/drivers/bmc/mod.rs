@@ -1,0 +1,3 @@
+//! Management controllers: what takes the power from a machine.
+
+pub mod ipmi;

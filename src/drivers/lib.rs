@@ -1,0 +1,22 @@
+//! The outside world, one folder each.
+//!
+//! Promises: a driver says what it *saw*. An error, a timeout and an answer that it does not understand are never
+//! success (SAFETY.md 2.5, sabotage 4); nothing is sent after the deadline that the caller gave (SAFETY.md#S7).
+//! Never: policy. Whether what was seen is evidence decides `fencing`; what to do about it, `cluster`.
+//!
+//! ```text
+//!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi        watchdog::Watchdog ◀── device | socket
+//!   executor ─▶ resource::ResourceDriver ◀── process (shim) , vip (netlink, ARP/NDP)
+//!   ring ─────▶ probe (is the silent machine dead or only its agent?)
+//! ```
+//!
+//! Each driver has a pure half (bytes and states, tested like a core, replayed from a corpus) and an I/O half
+//! (STYLE.md 18). Sources: CLUSTER.md sections 4 to 8, SAFETY.md 1.8 and 4.4, SERVICES.md sections 1 and 6.
+#![deny(unsafe_code)]
+
+pub mod bmc;
+mod clock;
+#[cfg(test)]
+mod fuzz;
+pub mod power;
+pub mod secret;
