@@ -87,7 +87,7 @@ pub fn start(lab: &Lab, machine: &Machine) -> Result<()> {
     let name = service_name(machine);
     let service = lab.start_service(
         &name,
-        &lab.namespaces().bmc(),
+        Some(&lab.namespaces().bmc()),
         &["ipmi_sim", "-c", &file("lan.conf"), "-f", &file("emu.conf"), "-s", &file("state"), "-n"],
     )?;
     // UDP 623 is 0x026F, in the socket table of the process's namespace.

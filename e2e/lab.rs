@@ -196,24 +196,40 @@ impl Lab {
             .with_context(|| format!("copying {} into the lab", from.display()))
     }
 
-    /// Starts a process of the lab's in a named namespace, records it, sends its output to a log.
-    pub fn start_service(&self, name: &str, namespace: &str, argv: &[&str]) -> Result<Service> {
+    /// Makes a large program of the host's visible in the lab under a fixed name.
+    pub fn adopt_link(&self, from: &Path, name: &str) -> Result<()> {
+        let to = self.program(name);
+        records::remove(&to)?;
+        // The cache may be on another file system, or hidden from machines: then it is copied.
+        if fs::hard_link(from, &to).is_ok() { Ok(()) } else { self.adopt_program(from, name) }
+    }
+
+    /// Starts a process of the lab's in a named namespace (none: the host's), records it, sends its
+    /// output to a log.
+    pub fn start_service(
+        &self,
+        name: &str,
+        namespace: Option<&str>,
+        argv: &[&str],
+    ) -> Result<Service> {
         if let Some(earlier) = self.service(name)?
             && earlier.process.is_alive()
         {
             bail!("{name} runs already (process {})", earlier.process.pid);
         }
         let log = OpenOptions::new().create(true).append(true).open(self.service_log(name))?;
-        let mut command = Command::new("nsenter");
+        // nsenter and env become the program itself: same process, same start time.
+        let mut command = Command::new(namespace.map_or("env", |_| "nsenter"));
+        if let Some(namespace) = namespace {
+            command.arg(format!("--net={}", network::namespace_file(namespace).display()));
+        }
         command
-            .arg(format!("--net={}", network::namespace_file(namespace).display()))
             .args(argv)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0);
         let child = command.spawn().with_context(|| format!("starting {name}"))?;
-        // nsenter becomes the program itself: same process, same start time.
         let process = ProcessRecord::of(child.id() as i32)?;
         let service = Service { name: name.to_owned(), process };
         write_json(&self.service_file(name), &service)?;

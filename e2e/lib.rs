@@ -16,11 +16,13 @@
 //! How a machine is modelled: `docs/lab.md`; what that makes easier: `docs/LAB-LIMITS.md`.
 
 pub mod bmc;
+pub mod certificates;
 pub mod cgroup;
 pub mod clock;
 pub mod command;
 pub mod init;
 pub mod install;
+pub mod kubebox;
 pub mod lab;
 pub mod machine;
 pub mod network;
@@ -28,3 +30,4 @@ pub mod node_id;
 
 pub mod power;
 pub mod records;
+pub mod relay;

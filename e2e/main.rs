@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
+use e2e::kubebox::{KubeBox, Parts};
 use e2e::lab::{Lab, LabSpec};
 use e2e::network::Network;
-use e2e::{bmc, init, install, network, node_id, power};
+use e2e::{bmc, init, install, network, node_id, power, relay};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +29,14 @@ enum Verb {
         /// From power-on to the first sign of life.
         #[arg(long, default_value_t = 6000)]
         boot_delay_ms: u64,
+        /// Without a Kubernetes API.
+        #[arg(long)]
+        no_api: bool,
+    },
+    /// Run kubectl against the lab's API server.
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
     },
     /// End everything that the lab has recorded. Disks and logs stay.
     Down {
@@ -91,6 +100,16 @@ enum Verb {
         #[arg(trailing_var_arg = true)]
         words: Vec<String>,
     },
+    /// Carry connections from one namespace to another.
+    #[command(hide = true)]
+    Relay {
+        listen: String,
+        to: String,
+        #[arg(long)]
+        listen_in: Option<String>,
+        #[arg(long)]
+        namespace: Option<String>,
+    },
     /// A machine's pid 1.
     #[command(hide = true)]
     MachineInit { dir: PathBuf, machine: String },
@@ -123,11 +142,23 @@ fn run(cli: Cli) -> Result<()> {
             install::packages()?;
             install::kernel()
         }
-        Verb::Up { boot_delay_ms } => {
+        Verb::Kubectl { args } => {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            print!("{}", KubeBox::of(&Lab::open(&dir)?).kubectl(&args)?);
+            Ok(())
+        }
+        Verb::Relay { listen, to, listen_in, namespace } => {
+            relay::run(&listen, listen_in.as_deref(), &to, namespace.as_deref())
+        }
+        Verb::Up { boot_delay_ms, no_api } => {
             install::packages()?;
             install::kernel()?;
             let spec = LabSpec { boot_delay_ms, ..LabSpec::three(&cli.name) };
             let lab = Lab::create(&dir, spec, &std::env::current_exe()?)?;
+            if !no_api {
+                let api = KubeBox::start(&lab, Parts { controllers: true, scheduler: false })?;
+                println!("export KUBECONFIG={}", api.kubeconfig("host").display());
+            }
             for machine in lab.machines() {
                 power::on(&machine, "person")?;
             }

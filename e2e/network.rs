@@ -153,6 +153,12 @@ pub fn enter(name: &str) -> Result<()> {
         .with_context(|| format!("entering namespace {name}"))
 }
 
+/// A port that was free on loopback a moment ago.
+pub fn free_loopback_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
+    Ok(listener.local_addr()?.port())
+}
+
 /// Makes the switches and the legs of client, BMCs and API server.
 pub fn create(namespaces: &Namespaces, machines: u8) -> Result<()> {
     for name in namespaces.all() {
