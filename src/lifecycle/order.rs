@@ -93,8 +93,10 @@ pub enum Refusal {
     Inquorate,
     /// The executor has had no fresh token, or is leaving.
     NotActing,
-    /// Another operation on the same instance is in flight.
+    /// Too much is waiting already: orders of this instance, or instances on this machine.
     Busy,
+    /// A stop of the same instance began first.
+    Cancelled,
 }
 
 /// How an order ended.
@@ -117,6 +119,9 @@ pub struct InstanceReport {
     pub role: Option<Role>,
     /// A stop failed or hangs: it may still run (said again in each era, CLUSTER.md section 6).
     pub stop_failed: bool,
+    /// What the last operation or recurring monitor found wrong; `None` as long as all is well. Said again in each
+    /// era, because a message of its own may be lost in a change of configuration.
+    pub failed: Option<Outcome>,
     /// Opaque token of this run of the instance (pid and start time for a process): equal as long as nothing restarted.
     pub run: u64,
 }

@@ -1,0 +1,634 @@
+//! The executor: five verbs over a table of instances.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    string::String,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use base::{Epoch, Instant, ResourceId, ResourceKind};
+
+use crate::{
+    Answer, Call, CallId, MONITORS_MAX, NoQuorumPolicy, ORDERS_WAITING_MAX, Operation, Order,
+    OrderEnd, Outcome, Output, Phase, PhaseEvent, Quorum, Refusal, Report, SelfFence, Settings,
+    Token, Wake,
+    effect::earlier,
+    instance::{Flight, Instance, Monitor, Purpose, Waiting},
+    loss::{Loss, Patience},
+    phase::{beginning, ending},
+    settings::{DETACH_MAX, whole_seconds},
+};
+
+/// Instances that one machine may carry.
+pub const INSTANCES_MAX: usize = 1024;
+
+/// Renewals of one address are at least this far apart: lifetimes are counted in whole seconds.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// How much of a driver's text is kept.
+const REASON_CHARS_MAX: usize = 200;
+
+/// Something managed that was found on the machine when the executor started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which instance.
+    pub resource: ResourceId,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// See [`Order::exclusive`].
+    pub exclusive: bool,
+    /// Whether the executor's own record of this boot says that it is ours to keep: it is probed and adopted. What is
+    /// not is stopped before the first report (SAFETY.md#S31).
+    pub recorded: bool,
+}
+
+/// Which orders count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// No ring part, or it has no configuration.
+    Away,
+    /// A configuration without an open era.
+    Configured,
+    /// An epoch is installed.
+    Acting { epoch: Epoch, quorum: Quorum, reported: bool },
+}
+
+/// The table of what runs on one machine, and the rules by which it may change.
+///
+/// Call a `handle_*`, then [`Self::poll_output`] until `None`, then [`Self::poll_timeout`]. Extra calls do nothing.
+/// After a pause call [`Self::handle_timeout`] before anything that waited meanwhile is handed in.
+#[derive(Debug)]
+pub struct Executor {
+    settings: Settings,
+    standing: Standing,
+    loss: Loss,
+    patience: Patience,
+    /// Newest token; the start of the executor before there was any.
+    token_at: Instant,
+    /// Whether what was found at the start has been probed or stopped.
+    settled: bool,
+    instances: BTreeMap<ResourceId, Instance>,
+    renewed_at: Option<Instant>,
+    next_call: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Executor {
+    /// An executor that has just started on a machine where `found` is what drivers and the own record of this boot
+    /// name. Everything is probed or stopped before the first report; nothing is accepted until then.
+    pub fn new(now: Instant, settings: Settings, found: Vec<Found>) -> Self {
+        let mut executor = Self {
+            settings,
+            standing: Standing::Away,
+            loss: Loss::Held,
+            patience: Patience::Usual,
+            token_at: now,
+            settled: false,
+            instances: BTreeMap::new(),
+            renewed_at: None,
+            next_call: 1,
+            outputs: VecDeque::new(),
+        };
+        for found in found.into_iter().take(INSTANCES_MAX) {
+            let instance = Instance::new(found.resource.clone(), found.kind, found.exclusive);
+            executor.instances.insert(found.resource.clone(), instance);
+            let keep = found.recorded || cfg!(feature = "sabotage-leftovers-kept");
+            if !found.recorded && keep {
+                executor.instances.remove(&found.resource);
+                continue;
+            }
+            let operation = if keep { Operation::Probe } else { Operation::Stop };
+            executor.begin(now, &found.resource, operation, settings.t_stop, Purpose::StartUp);
+        }
+        executor.turn(now);
+        executor
+    }
+
+    /// The ring part installed a regular configuration: nothing of an older one counts any more, and nothing counts
+    /// until [`Self::handle_epoch`].
+    pub fn handle_configuration(&mut self, now: Instant, quorum: Quorum) {
+        self.void();
+        self.standing = Standing::Configured;
+        self.note_quorum(now, quorum);
+        self.turn(now);
+    }
+
+    /// The era of the configuration is open, or it has no quorum and its ring id stands for the era. Voids all older
+    /// orders; the report follows as soon as it is known what runs.
+    pub fn handle_epoch(&mut self, now: Instant, epoch: Epoch, quorum: Quorum) {
+        self.void();
+        self.standing = Standing::Acting { epoch, quorum, reported: false };
+        self.note_quorum(now, quorum);
+        self.turn(now);
+    }
+
+    /// The ring part's socket closed: nothing is accepted, what waits is dropped, what runs is kept.
+    pub fn handle_ring_closed(&mut self, now: Instant) {
+        self.void();
+        self.standing = Standing::Away;
+        self.turn(now);
+    }
+
+    /// The ring part saw a token.
+    pub fn handle_token(&mut self, now: Instant, token: Token) {
+        self.token_at = self.token_at.max(token.seen_at.min(now));
+        let fresh = now.since(token.seen_at) <= self.settings.fresh();
+        if fresh && self.epoch().is_some() {
+            // whoever announced an absence is back
+            self.patience = Patience::Usual;
+        }
+        if fresh && token.era_open && self.may_begin(now, Operation::Start) {
+            self.renew(now);
+        }
+        self.turn(now);
+    }
+
+    /// The ring part says that it goes away on purpose, and for how long (at most [`DETACH_MAX`]).
+    pub fn handle_detach(&mut self, now: Instant, span: Duration) {
+        let span = span.min(DETACH_MAX);
+        self.patience = Patience::Detached { until: now + span };
+        if self.loss == Loss::Held {
+            self.renew_all(Some(whole_seconds(self.settings.address_lifetime() + span)));
+        }
+        self.turn(now);
+    }
+
+    /// The cluster is suspended (CLUSTER.md section 5): missing tokens mean nothing and addresses become permanent, until
+    /// tokens of the next epoch.
+    pub fn handle_suspend(&mut self, now: Instant) {
+        self.patience = Patience::Suspended;
+        if self.loss == Loss::Held {
+            self.renew_all(None);
+        }
+        self.turn(now);
+    }
+
+    /// The model changed.
+    pub fn handle_settings(&mut self, now: Instant, settings: Settings) {
+        self.settings = settings;
+        self.turn(now);
+    }
+
+    /// An order was delivered. Its deadline counts from here.
+    pub fn handle_order(&mut self, now: Instant, order: Order) {
+        if self.loss == Loss::Fenced {
+            return;
+        }
+        if let Err(refusal) = self.admit(&order) {
+            self.refuse(&order, refusal);
+        } else if let (Operation::Monitor, Some(interval)) = (order.operation, order.interval) {
+            self.watch(now, &order, interval);
+        } else {
+            let late_at = now + order.deadline;
+            let instance = self.instances.entry(order.resource.clone()).or_insert_with(|| {
+                Instance::new(order.resource.clone(), order.kind.clone(), order.exclusive)
+            });
+            instance.waiting.push_back(Waiting { order, late_at });
+        }
+        self.turn(now);
+    }
+
+    /// A driver answered. Answers to calls that were cancelled are ignored.
+    pub fn handle_answer(&mut self, now: Instant, call: CallId, answer: Answer) {
+        let resource = self.instances.values().find_map(|i| {
+            i.flight.as_ref().is_some_and(|f| f.call == call).then(|| i.resource.clone())
+        });
+        if let Some(resource) = resource {
+            self.end(now, &resource, answer);
+        }
+        self.turn(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.turn(now);
+    }
+
+    /// The next effect.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`], and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
+        let loss = match self.loss {
+            Loss::Fenced => return None,
+            Loss::Held => self
+                .patience
+                .ends(self.token_at, self.settings.agent_restart_grace)
+                .map(|at| (at, Wake::TokenStale)),
+            Loss::Lost { stop_at } if self.settings.no_quorum == NoQuorumPolicy::Stop => {
+                Some((stop_at, Wake::OwnStops))
+            }
+            Loss::Lost { .. } | Loss::Clean => None,
+            Loss::Stopping { give_up_at } => Some((give_up_at, Wake::OwnStopsBound)),
+        };
+        self.instances.values().map(Instance::wake).fold(loss, earlier)
+    }
+
+    /// The installed epoch.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self.standing {
+            Standing::Acting { epoch, .. } => Some(epoch),
+            Standing::Away | Standing::Configured => None,
+        }
+    }
+
+    /// Whether the watchdog may be fed: not while this machine is being fenced.
+    pub fn answers_watchdog(&self) -> bool {
+        self.loss != Loss::Fenced
+    }
+
+    /// Whether this executor takes itself for part of a quorate component.
+    pub fn is_quorate(&self) -> bool {
+        self.loss == Loss::Held
+    }
+
+    /// What a report would say now.
+    pub fn report(&self) -> Report {
+        Report { instances: self.instances.values().map(Instance::report).collect() }
+    }
+
+    /// Whether an order is accepted into the table at all.
+    fn admit(&mut self, order: &Order) -> Result<(), Refusal> {
+        let Standing::Acting { epoch, quorum, reported } = self.standing else {
+            return Err(Refusal::StaleEpoch);
+        };
+        if !self.is_epoch(epoch, order.epoch) {
+            return Err(Refusal::StaleEpoch);
+        }
+        if !reported {
+            return Err(Refusal::NotActing);
+        }
+        if quorum == Quorum::Inquorate && !order.operation.is_release() {
+            return Err(Refusal::Inquorate);
+        }
+        match self.instances.get(&order.resource) {
+            Some(instance) if instance.waiting.len() >= ORDERS_WAITING_MAX => Err(Refusal::Busy),
+            Some(_) => Ok(()),
+            None if self.instances.len() < INSTANCES_MAX => Ok(()),
+            None => {
+                // rows of what was stopped long ago make room
+                self.instances.retain(|_, i| i.phase != Phase::Stopped || !i.is_idle());
+                if self.instances.len() < INSTANCES_MAX { Ok(()) } else { Err(Refusal::Busy) }
+            }
+        }
+    }
+
+    /// Equality, never age (CLUSTER.md section 4, SAFETY.md#S9).
+    fn is_epoch(&self, installed: Epoch, given: Epoch) -> bool {
+        if cfg!(feature = "sabotage-epoch-by-age") {
+            return given.ring <= installed.ring;
+        }
+        installed == given
+    }
+
+    /// Whether an operation may begin now: asked again after every wait, right before the driver is called.
+    fn may_begin(&self, now: Instant, operation: Operation) -> bool {
+        let quorate = matches!(self.standing, Standing::Acting { quorum: Quorum::Quorate, .. })
+            && self.loss == Loss::Held;
+        now.since(self.token_at) <= self.settings.fresh()
+            && (operation.is_release() || quorate)
+            && self.loss != Loss::Fenced
+    }
+
+    fn refuse(&mut self, order: &Order, refusal: Refusal) {
+        let end = OrderEnd::Refused(refusal);
+        self.outputs.push_back(Output::OrderEnd { epoch: order.epoch, id: order.id, end });
+    }
+
+    /// Orders of an older epoch that have not begun never do. What is in flight goes on, and the report says so.
+    fn void(&mut self) {
+        if cfg!(feature = "sabotage-epoch-by-age") {
+            return;
+        }
+        for instance in self.instances.values_mut() {
+            instance.waiting.clear();
+            for monitor in &mut instance.monitors {
+                monitor.asked_by = None;
+            }
+        }
+    }
+
+    fn note_quorum(&mut self, now: Instant, quorum: Quorum) {
+        match (quorum, self.loss) {
+            (_, Loss::Fenced) => {}
+            (Quorum::Quorate, _) => self.loss = Loss::Held,
+            (Quorum::Inquorate, Loss::Held) => self.lose(now),
+            (Quorum::Inquorate, _) => {}
+        }
+    }
+
+    fn lose(&mut self, since: Instant) {
+        self.loss = Loss::Lost { stop_at: since + self.settings.t_stop };
+    }
+
+    /// A recurring monitor is put into the table; its first run is at once.
+    fn watch(&mut self, now: Instant, order: &Order, interval: Duration) {
+        let asked_by = Some((order.epoch, order.id));
+        let monitor =
+            Monitor { interval, timeout: order.timeout, next_at: now, last: None, asked_by };
+        let Some(instance) = self.instances.get_mut(&order.resource) else {
+            return self.refuse(order, Refusal::Cancelled);
+        };
+        if let Some(old) = instance.monitor_mut(interval) {
+            let last = old.last.take();
+            *old = Monitor { last, ..monitor };
+        } else if instance.monitors.len() < MONITORS_MAX {
+            instance.monitors.push(monitor);
+        } else {
+            self.refuse(order, Refusal::Busy);
+        }
+    }
+
+    /// Everything that follows from the time and the state. Idempotent.
+    fn turn(&mut self, now: Instant) {
+        if self.loss == Loss::Fenced {
+            return;
+        }
+        self.time_out_calls(now);
+        self.turn_loss(now);
+        let resources: Vec<ResourceId> = self.instances.keys().cloned().collect();
+        for resource in &resources {
+            self.dispatch(now, resource);
+        }
+        self.settle();
+    }
+
+    fn time_out_calls(&mut self, now: Instant) {
+        let over: Vec<(ResourceId, CallId)> = self
+            .instances
+            .values()
+            .filter_map(|i| {
+                let flight = i.flight.as_ref().filter(|f| f.give_up_at <= now)?;
+                Some((i.resource.clone(), flight.call))
+            })
+            .collect();
+        for (resource, call) in over {
+            self.outputs.push_back(Output::Cancel(call));
+            self.end(now, &resource, Answer { outcome: Outcome::TimedOut, run: 0 });
+        }
+    }
+
+    fn turn_loss(&mut self, now: Instant) {
+        if self.loss == Loss::Held {
+            let stale_at = self.patience.ends(self.token_at, self.settings.agent_restart_grace);
+            if let Some(at) = stale_at.filter(|at| *at <= now) {
+                self.lose(at);
+            }
+        }
+        if let Loss::Lost { stop_at } = self.loss
+            && stop_at <= now
+            && self.settings.no_quorum == NoQuorumPolicy::Stop
+        {
+            self.loss = Loss::Stopping { give_up_at: now + self.settings.t_stop };
+            self.begin_own_stops(now);
+        }
+        if let Loss::Stopping { give_up_at } = self.loss {
+            let left = self.instances.values().find(|i| i.exclusive && i.phase != Phase::Stopped);
+            match left.map(|i| i.resource.clone()) {
+                None => self.loss = Loss::Clean,
+                Some(resource) if give_up_at <= now => {
+                    self.fence_self(SelfFence::StopHangs(resource));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn begin_own_stops(&mut self, now: Instant) {
+        let resources: Vec<ResourceId> = self
+            .instances
+            .values()
+            .filter(|i| i.exclusive && !matches!(i.phase, Phase::Stopped | Phase::Stopping))
+            .map(|i| i.resource.clone())
+            .collect();
+        for resource in resources {
+            self.begin(now, &resource, Operation::Stop, self.settings.t_stop, Purpose::Own);
+        }
+    }
+
+    fn fence_self(&mut self, reason: SelfFence) {
+        self.loss = Loss::Fenced;
+        self.void();
+        self.outputs.push_back(Output::SelfFence(reason));
+    }
+
+    /// Begins what may begin on one instance.
+    fn dispatch(&mut self, now: Instant, resource: &ResourceId) {
+        while let Some(instance) = self.instances.get_mut(resource) {
+            if instance.is_busy() {
+                // what waits behind an operation may become late meanwhile
+                while let Some(at) = instance.waiting.iter().position(|w| w.late_at <= now) {
+                    let Some(waiting) = instance.waiting.remove(at) else { break };
+                    let (epoch, id) = (waiting.order.epoch, waiting.order.id);
+                    let end = OrderEnd::Refused(Refusal::Late);
+                    self.outputs.push_back(Output::OrderEnd { epoch, id, end });
+                }
+                return;
+            }
+            let Some(waiting) = instance.waiting.front() else { break };
+            let operation = waiting.order.operation;
+            let (given, late) = (waiting.order.epoch, waiting.late_at <= now);
+            let refusal = if self.epoch().is_none_or(|e| !self.is_epoch(e, given)) {
+                Refusal::StaleEpoch
+            } else if late {
+                Refusal::Late
+            } else if now.since(self.token_at) > self.settings.fresh() {
+                break; // until the next token, or until it is late
+            } else if !self.may_begin(now, operation) {
+                Refusal::Inquorate
+            } else {
+                self.begin_order(now, resource);
+                continue;
+            };
+            if let Some(waiting) =
+                self.instances.get_mut(resource).and_then(|i| i.waiting.pop_front())
+            {
+                self.refuse(&waiting.order, refusal);
+            }
+        }
+        self.run_monitor(now, resource);
+    }
+
+    fn begin_order(&mut self, now: Instant, resource: &ResourceId) {
+        let Some(instance) = self.instances.get_mut(resource) else { return };
+        let Some(Waiting { order, .. }) = instance.waiting.pop_front() else { return };
+        let legal = beginning(order.operation, instance.phase)
+            .is_none_or(|event| event.apply(instance.phase).is_some());
+        if !legal {
+            let reason = alloc::format!("cannot {:?} from {:?}", order.operation, instance.phase);
+            let end = OrderEnd::Done(Outcome::Failed { code: 1, reason });
+            self.outputs.push_back(Output::OrderEnd { epoch: order.epoch, id: order.id, end });
+            return;
+        }
+        if order.operation == Operation::Start {
+            instance.kind = order.kind;
+            instance.exclusive = order.exclusive;
+        }
+        instance.promotable |= matches!(order.operation, Operation::Promote | Operation::Demote);
+        let purpose = Purpose::Order { epoch: order.epoch, id: order.id };
+        self.begin(now, resource, order.operation, order.timeout, purpose);
+    }
+
+    fn run_monitor(&mut self, now: Instant, resource: &ResourceId) {
+        let Some(instance) = self.instances.get(resource) else { return };
+        if instance.flight.is_some() {
+            return;
+        }
+        if let Some(monitor) = instance.next_monitor().filter(|m| m.next_at <= now) {
+            let (interval, timeout) = (monitor.interval, monitor.timeout);
+            self.begin(now, resource, Operation::Monitor, timeout, Purpose::Monitor { interval });
+        }
+    }
+
+    /// Calls the driver. What is in flight on the instance gives way: a monitor always, an operation only to an own stop.
+    fn begin(
+        &mut self,
+        now: Instant,
+        resource: &ResourceId,
+        operation: Operation,
+        timeout: Duration,
+        purpose: Purpose,
+    ) {
+        let lifetime = self.settings.address_lifetime();
+        let Some(instance) = self.instances.get_mut(resource) else { return };
+        if let Some(flight) = instance.flight.take() {
+            self.outputs.push_back(Output::Cancel(flight.call));
+            if let Purpose::Monitor { interval } = flight.purpose
+                && let Some(monitor) = instance.monitor_mut(interval)
+            {
+                monitor.next_at = now + interval;
+            }
+        }
+        if operation == Operation::Stop {
+            for (epoch, id) in instance.monitors.drain(..).filter_map(|m| m.asked_by) {
+                let end = OrderEnd::Refused(Refusal::Cancelled);
+                self.outputs.push_back(Output::OrderEnd { epoch, id, end });
+            }
+        }
+        let event = match purpose {
+            Purpose::Own => Some(PhaseEvent::break_off),
+            _ => beginning(operation, instance.phase),
+        };
+        if let Some(event) = event {
+            instance.phase = event.apply(instance.phase).unwrap_or(instance.phase);
+        }
+        let call = CallId(self.next_call);
+        self.next_call += 1;
+        instance.flight = Some(Flight { call, operation, give_up_at: now + timeout, purpose });
+        self.outputs.push_back(Output::Call(Call {
+            id: call,
+            resource: resource.clone(),
+            kind: instance.kind.clone(),
+            operation,
+            timeout,
+            lifetime,
+        }));
+    }
+
+    /// A driver call ended.
+    fn end(&mut self, now: Instant, resource: &ResourceId, answer: Answer) {
+        let Some(instance) = self.instances.get_mut(resource) else { return };
+        let Some(flight) = instance.flight.take() else { return };
+        let outcome = cut(answer.outcome);
+        if let Some(event) = ending(flight.operation, &outcome) {
+            instance.phase = event.apply(instance.phase).unwrap_or(instance.phase);
+        }
+        match instance.phase {
+            Phase::Stopped => instance.run = 0,
+            _ if answer.run != 0 => instance.run = answer.run,
+            _ => {}
+        }
+        let healthy = match flight.operation {
+            Operation::Stop | Operation::Probe => {
+                matches!(outcome, Outcome::Ok | Outcome::NotRunning | Outcome::RunningPromoted)
+            }
+            _ => matches!(outcome, Outcome::Ok | Outcome::RunningPromoted),
+        };
+        instance.failed = (!healthy).then(|| outcome.clone());
+        let stop_failed = flight.operation == Operation::Stop && !healthy && instance.exclusive;
+        let changed = Output::Changed {
+            operation: flight.operation,
+            outcome: outcome.clone(),
+            instance: instance.report(),
+        };
+        let epoch_now = match self.standing {
+            Standing::Acting { epoch, .. } => Some(epoch),
+            _ => None,
+        };
+        let end = OrderEnd::Done(outcome.clone());
+        match flight.purpose {
+            Purpose::Order { epoch, id } if Some(epoch) == epoch_now => {
+                self.outputs.push_back(Output::OrderEnd { epoch, id, end });
+            }
+            Purpose::Order { .. } | Purpose::Own => self.outputs.push_back(changed),
+            Purpose::StartUp => {}
+            Purpose::Monitor { interval } => {
+                if let Some(monitor) = instance.monitor_mut(interval) {
+                    monitor.next_at = now + interval;
+                    let known = monitor.last.replace(outcome.clone());
+                    if let Some((epoch, id)) = monitor.asked_by.take() {
+                        self.outputs.push_back(Output::OrderEnd { epoch, id, end });
+                    } else if known.as_ref() != Some(&outcome) {
+                        self.outputs.push_back(changed);
+                    }
+                }
+            }
+        }
+        if stop_failed && matches!(self.loss, Loss::Stopping { .. }) {
+            self.fence_self(SelfFence::StopFailed(resource.clone()));
+        }
+    }
+
+    /// The first report waits until everything found at the start is probed or stopped.
+    fn settle(&mut self) {
+        self.settled |= self
+            .instances
+            .values()
+            .all(|i| i.flight.as_ref().is_none_or(|f| f.purpose != Purpose::StartUp));
+        if !self.settled {
+            return;
+        }
+        if let Standing::Acting { epoch, quorum, reported: false } = self.standing {
+            self.standing = Standing::Acting { epoch, quorum, reported: true };
+            let report = self.report();
+            self.outputs.push_back(Output::Report { epoch, report });
+        }
+    }
+
+    fn renew(&mut self, now: Instant) {
+        if self.renewed_at.is_none_or(|at| now.since(at) >= RENEW_EVERY) {
+            self.renewed_at = Some(now);
+            self.renew_all(Some(self.settings.address_lifetime()));
+        }
+    }
+
+    /// Only of addresses that are wanted: one whose stop failed is left to the kernel.
+    fn renew_all(&mut self, lifetime: Option<Duration>) {
+        for instance in self.instances.values() {
+            let wanted = matches!(instance.phase, Phase::Running | Phase::Promoted);
+            if wanted && matches!(instance.kind, ResourceKind::Address { .. }) {
+                self.outputs.push_back(Output::RenewAddress {
+                    resource: instance.resource.clone(),
+                    kind: instance.kind.clone(),
+                    lifetime,
+                });
+            }
+        }
+    }
+}
+
+/// Keeps a driver's text within its limit.
+fn cut(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed { code, reason } => {
+            let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+            Outcome::Failed { code, reason }
+        }
+        other => other,
+    }
+}
