@@ -1,0 +1,20 @@
+//! Types of conditions that a member says about itself (STYLE.md 17: what people and machines see stands in one place).
+
+/// The API cannot be reached. Nothing is decided by it (CLUSTER.md section 7).
+pub const API_UNREACHABLE: &str = "ApiUnreachable";
+/// The executor does not answer.
+pub const EXECUTOR_AWAY: &str = "ExecutorAway";
+/// The fencer does not answer: this member cannot power others off.
+pub const FENCER_AWAY: &str = "FencerAway";
+/// The ring's thread was not run for longer than half of the token timeout.
+pub const GAP: &str = "ExecutionGap";
+/// A privilege was refused: memory may be paged out, or the thread may wait for others.
+pub const PRIVILEGE: &str = "PrivilegeRefused";
+/// Secrets in the state directory are not sealed by a TPM.
+pub const SECRETS_UNSEALED: &str = "SecretsUnsealed";
+/// Something cannot be made durable.
+pub const STATE_DIR: &str = "StateDirectoryFailing";
+/// A file of the state directory could not be believed.
+pub const STATE_SET_ASIDE: &str = "StateSetAside";
+/// The watchdog is configured and not armed.
+pub const WATCHDOG: &str = "WatchdogNotArmed";

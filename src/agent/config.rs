@@ -1,0 +1,261 @@
+//! The machine's own configuration: what differs from machine to machine and never comes from the API.
+//!
+//! One TOML file, all of it optional. Unknown keys are refused with their place, so that a typing error is no
+//! silent default.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base::NodeName;
+use serde::Deserialize;
+
+/// Longest configuration file that is read.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// What `palisade agent` was called with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--node-name`: this machine's name in `HACluster.spec.members`.
+    pub node_name: NodeName,
+    /// `--kubeconfig`; without it the in-cluster account, or no API at all.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--namespace` of the cluster object.
+    pub namespace: String,
+    /// `--cluster`: its name.
+    pub cluster: String,
+    /// `--state-dir`.
+    pub state_dir: PathBuf,
+    /// The file of `--config`, or the defaults.
+    pub config: Config,
+}
+
+impl Options {
+    /// `namespace/name`, as the state directory records it.
+    pub fn cluster_key(&self) -> String {
+        format!("{}/{}", self.namespace, self.cluster)
+    }
+
+    /// Where the sockets of the parts and the records of running processes are.
+    pub fn run_dir(&self) -> PathBuf {
+        self.config.run_dir.clone().unwrap_or_else(|| PathBuf::from(RUN_DIR))
+    }
+
+    /// The local socket for `palisade status` and its like.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir().join(SOCKET_NAME)
+    }
+}
+
+/// Default of `run_dir`.
+pub const RUN_DIR: &str = "/run/palisade";
+/// Name of the local socket in `run_dir`.
+pub const SOCKET_NAME: &str = "agent.sock";
+
+/// The file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Sockets of the parts, and records of running processes; must not survive a reboot. `/run/palisade`.
+    #[serde(default)]
+    pub run_dir: Option<PathBuf>,
+    /// Root-owned folder with process templates. `/etc/palisade/processes`.
+    #[serde(default)]
+    pub process_templates: Option<PathBuf>,
+    /// File with the machine's system UUID. `/sys/class/dmi/id/product_uuid`.
+    #[serde(default)]
+    pub system_uuid_file: Option<PathBuf>,
+    /// File with the boot id. `/proc/sys/kernel/random/boot_id`.
+    #[serde(default)]
+    pub boot_id_file: Option<PathBuf>,
+    /// Metrics and health. None: not served.
+    #[serde(default)]
+    pub metrics_listen: Option<SocketAddr>,
+    /// User that the ring part becomes after it bound its sockets. None: it keeps its own.
+    #[serde(default)]
+    pub ring_uid: Option<u32>,
+    /// Watchdog of the machine. None: not used.
+    #[serde(default)]
+    pub watchdog: Option<WatchdogConfig>,
+    /// How the executor takes its own machine down.
+    #[serde(default)]
+    pub self_fence: SelfFenceConfig,
+    /// Interface of this machine on each network, over what the cluster object says.
+    #[serde(default)]
+    pub interfaces: BTreeMap<String, String>,
+    /// Whether the ring asks the kernel for a real-time slice. Refusal is a condition, not an error.
+    #[serde(default)]
+    pub realtime: Realtime,
+}
+
+/// Which watchdog, and how long it waits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchdogConfig {
+    /// Device of the kernel, for example `/dev/watchdog`.
+    #[serde(default)]
+    pub device: Option<PathBuf>,
+    /// Socket of the lab's watchdog. Exactly one of the two.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
+    /// After this long without a feed the machine is reset. Longer than `agentRestartGrace` (CLUSTER.md section 8).
+    pub timeout_s: u16,
+}
+
+impl WatchdogConfig {
+    /// As a duration.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s.into())
+    }
+}
+
+/// How a machine is taken down by its own executor (SAFETY.md#S11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SelfFenceConfig {
+    /// reboot(2), and the watchdog is not fed any more.
+    #[default]
+    Reboot,
+    /// Only the watchdog is not fed any more: for machines that are simulated in one process.
+    Watchdog,
+}
+
+/// Real-time scheduling of the ring's thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Realtime {
+    /// Ask for it.
+    #[default]
+    Try,
+    /// Do not.
+    Off,
+}
+
+/// Why the configuration was refused. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// As the system said it.
+        error: std::io::Error,
+    },
+    /// The file is no TOML, or has a key that is not known.
+    #[error("{}: {error}", .path.display())]
+    Syntax {
+        /// Which.
+        path: PathBuf,
+        /// With line and column.
+        error: toml::de::Error,
+    },
+    /// A value that cannot work.
+    #[error("{key}: {rule}")]
+    Value {
+        /// Which.
+        key: &'static str,
+        /// What is wrong and what to write.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |error| ConfigError::Read { path: path.into(), error };
+        if std::fs::metadata(path).map_err(read)?.len() > FILE_BYTES_MAX {
+            return Err(read(std::io::Error::other("longer than 64 KiB")));
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Syntax { path: path.into(), error })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(watchdog) = &self.watchdog {
+            if watchdog.device.is_some() == watchdog.socket.is_some() {
+                return Err(ConfigError::Value {
+                    key: "watchdog",
+                    rule: "name either a device or a socket",
+                });
+            }
+            if watchdog.timeout_s < 2 {
+                return Err(ConfigError::Value {
+                    key: "watchdog.timeout_s",
+                    rule: "must be at least 2, and longer than agentRestartGrace of the cluster",
+                });
+            }
+        }
+        let bad_name = |name: &String| {
+            name.is_empty() || name.len() > 63 || name.contains(|c: char| c.is_whitespace())
+        };
+        if self.interfaces.iter().any(|(network, interface)| {
+            bad_name(network) || bad_name(interface) || interface.len() > 15
+        }) {
+            return Err(ConfigError::Value {
+                key: "interfaces",
+                rule: "must read network = \"interface\", interfaces with at most 15 characters",
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let path = dir.path().join("agent.toml");
+        std::fs::write(&path, text).expect("written");
+        Config::load(&path)
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(load("").expect("valid"), Config::default());
+    }
+
+    #[test]
+    fn a_whole_file_reads() {
+        let config = load(
+            r#"
+            run_dir = "/run/ctl-1"
+            process_templates = "/etc/palisade/processes"
+            system_uuid_file = "/etc/palisade/uuid"
+            metrics_listen = "127.0.0.1:9465"
+            self_fence = "watchdog"
+            realtime = "off"
+            [watchdog]
+            socket = "/run/watchdog.sock"
+            timeout_s = 10
+            [interfaces]
+            public = "eth0"
+            "#,
+        )
+        .expect("valid");
+        assert_eq!(config.interfaces["public"], "eth0");
+        assert_eq!(config.watchdog.expect("there").timeout(), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_place() {
+        let unknown = load("watchdgo = 1").expect_err("unknown").to_string();
+        assert!(unknown.contains("watchdgo"), "{unknown}");
+        for text in [
+            "[watchdog]\ntimeout_s = 10",
+            "[watchdog]\ndevice = \"/dev/watchdog\"\ntimeout_s = 1",
+            "[interfaces]\npublic = \"an interface name that is too long\"",
+        ] {
+            let refused = load(text);
+            assert!(matches!(refused, Err(ConfigError::Value { .. })), "{text}: {refused:?}");
+        }
+    }
+}

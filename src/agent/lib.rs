@@ -1,0 +1,28 @@
+//! One member of a cluster: sockets, clocks, disks and processes around the cores.
+//!
+//! Promises: it carries out and decides nothing (STYLE.md 5); nothing on the path of the token waits for a disk; a part
+//! that is lost is started again and what runs goes on running. Never: a decision about membership, evidence or
+//! placement; a secret in a log, an answer or an argument.
+//!
+//! ```text
+//!            palisade agent (starts and watches the three)
+//!     ┌─────────────────┬──────────────────────┐
+//!   ring ────────────▶ executor             fencer ──▶ BMCs, watchdog
+//!   UDP, totem,         lifecycle, drivers,   ▲  │
+//!   cluster, state dir  shims                 │  └─ asks the executor whether it still answers
+//!     └────────────────────────────────────────┘
+//! ```
+//!
+//! Follows CLUSTER.md sections 8 and 9, SAFETY.md 4.3 to 4.5.
+#![deny(unsafe_code)]
+
+pub mod clock;
+pub mod conditions;
+pub mod config;
+pub mod http;
+pub mod ipc;
+pub mod keys;
+pub mod local;
+pub mod metrics;
+pub mod state;
+pub mod status;
