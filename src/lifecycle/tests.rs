@@ -474,6 +474,9 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 proptest! {
+    // nothing is written beside the sources: `src/*` are members of the workspace
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Calls that are not releases happen only under the installed quorate epoch with a fresh token; one call per
     /// instance is in flight at any time; a wake-up never lies in the past (no busy loop).
     #[test]
