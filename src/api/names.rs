@@ -1,0 +1,116 @@
+//! What people and machines match on: groups, field managers, condition types, reasons, events (STYLE.md 17).
+//!
+//! Words here are contracts: add, don't change.
+
+/// API group of every kind.
+pub const GROUP: &str = "palisade.dev";
+/// Version of every kind.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of every kind.
+pub const API_VERSION: &str = "palisade.dev/v1alpha1";
+
+/// Field managers of server-side apply: one writer per section.
+pub mod manager {
+    /// The controller: specs of what it creates, labels, owner references.
+    pub const CONTROLLER: &str = "palisade-controller";
+    /// The controller's part of statuses: `Accepted` and `observedGeneration`.
+    pub const CONTROLLER_STATUS: &str = "palisade-controller-status";
+    /// The coordinator's part of statuses, and `FencingOperation` objects.
+    pub const COORDINATOR: &str = "palisade-coordinator";
+}
+
+/// Labels that we set.
+pub mod label {
+    /// On what the controller or the coordinator creates: name of the cluster.
+    pub const CLUSTER: &str = "palisade.dev/cluster";
+    /// On `FencingOperation`: name of the member.
+    pub const NODE: &str = "palisade.dev/node";
+    /// `palisade`, on everything that we create.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+}
+
+/// Condition types.
+pub mod condition {
+    /// The spec of `observedGeneration` is understood and in force. Written by the controller.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Something works less well than it should.
+    pub const DEGRADED: &str = "Degraded";
+    /// Every member can be powered off.
+    pub const FENCING_READY: &str = "FencingReady";
+    /// Something is on its way.
+    pub const PROGRESSING: &str = "Progressing";
+    /// The cluster has quorum.
+    pub const QUORATE: &str = "Quorate";
+    /// It does what the spec says.
+    pub const READY: &str = "Ready";
+    /// As kstatus reads it: work in progress.
+    pub const RECONCILING: &str = "Reconciling";
+    /// As kstatus reads it: cannot go on without a person.
+    pub const STALLED: &str = "Stalled";
+}
+
+/// Reasons of conditions.
+pub mod reason {
+    /// Everything is as it should be.
+    pub const AS_SPECIFIED: &str = "AsSpecified";
+    /// The credentials Secret of a fence device is missing or lacks an entry.
+    pub const CREDENTIALS_INVALID: &str = "CredentialsInvalid";
+    /// A request or confirmation was carried out.
+    pub const DONE: &str = "Done";
+    /// Another object uses the same resource id or address.
+    pub const DUPLICATE: &str = "Duplicate";
+    /// Members are being powered off or wait for it.
+    pub const FENCING: &str = "Fencing";
+    /// Too many power-offs in the window; a person must look.
+    pub const FENCING_SUSPENDED: &str = "FencingSuspended";
+    /// A field has a value that the schema allows and we do not.
+    pub const INVALID: &str = "Invalid";
+    /// The ring's key Secret is missing or its entry has the wrong size.
+    pub const KEY_INVALID: &str = "KeyInvalid";
+    /// Members of the cluster are missing.
+    pub const MEMBERS_MISSING: &str = "MembersMissing";
+    /// Some member has no device that can power it off.
+    pub const NO_FENCING_METHOD: &str = "NoFencingMethod";
+    /// The `HACluster` that `clusterRef` names does not exist (yet).
+    pub const NO_SUCH_CLUSTER: &str = "NoSuchCluster";
+    /// Less than a majority of the voters.
+    pub const NO_QUORUM: &str = "NoQuorum";
+    /// The cluster's name of a member is not a Kubernetes Node (yet).
+    pub const NODE_NOT_FOUND: &str = "NodeNotFound";
+    /// `noQuorumPolicy: Ignore` while exclusive resources exist.
+    pub const IGNORE_WITH_EXCLUSIVE: &str = "IgnoreWithExclusive";
+    /// Order constraints form a cycle.
+    pub const ORDER_CYCLE: &str = "OrderCycle";
+    /// Carried out in part.
+    pub const PENDING: &str = "Pending";
+    /// A request was refused; the message says why.
+    pub const REFUSED: &str = "Refused";
+    /// An object's generation went backwards: restored etcd or stale server. The accepted revision stays.
+    pub const SPEC_REGRESSED: &str = "SpecRegressed";
+    /// More than one voter has lost its disk; a person must decide.
+    pub const STATE_LOST: &str = "StateLost";
+    /// No member may run it.
+    pub const UNPLACEABLE: &str = "Unplaceable";
+    /// Fencing is off while exclusive resources exist.
+    pub const UNFENCED: &str = "Unfenced";
+    /// Something that the spec names does not exist (yet).
+    pub const UNKNOWN_REFERENCE: &str = "UnknownReference";
+    /// A majority is there.
+    pub const MAJORITY: &str = "Majority";
+}
+
+/// Reasons of events.
+pub mod event {
+    /// A spec was accepted.
+    pub const ACCEPTED: &str = "Accepted";
+    /// A spec was refused; what was accepted last stays in force.
+    pub const REFUSED: &str = "Refused";
+    /// The controller created an object.
+    pub const CREATED: &str = "Created";
+    /// The controller removed an object that it had created.
+    pub const REMOVED: &str = "Removed";
+    /// A power-off was ordered.
+    pub const FENCING: &str = "Fencing";
+    /// A power-off was verified.
+    pub const FENCED: &str = "Fenced";
+}

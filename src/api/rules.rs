@@ -1,0 +1,48 @@
+//! CEL rules that several kinds share. Messages name the value and the remedy (SPEC-ERRORS.md rules 3 and 9).
+
+use kube::core::{Message, Reason, Rule};
+
+/// A rule with a message that is itself an expression.
+pub(crate) fn rule(rule: &str, message: &str) -> Rule {
+    Rule::new(rule).message(Message::Expression(message.into()))
+}
+
+/// `clusterRef` stays as it was made.
+pub(crate) fn same_cluster() -> Rule {
+    rule(
+        "self.clusterRef.name == oldSelf.clusterRef.name",
+        "'clusterRef.name cannot change from \"' + oldSelf.clusterRef.name + '\" to \"' + self.clusterRef.name + '\": delete this object and make one for the other cluster'",
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// The whole spec stays as it was made.
+pub(crate) fn immutable(kind: &str) -> Rule {
+    Rule::new("self == oldSelf")
+        .message(format!("a {kind} says one thing once and cannot change: make a new one").as_str())
+        .reason(Reason::FieldValueForbidden)
+}
+
+/// `observedEra` never goes back: a minority with API access cannot overwrite the truth (CLUSTER.md section 7).
+pub(crate) fn era_grows() -> Rule {
+    rule(
+        "!has(oldSelf.status) || !has(oldSelf.status.observedEra) || (has(self.status) && has(self.status.observedEra) && self.status.observedEra >= oldSelf.status.observedEra)",
+        "'status.observedEra cannot go back from ' + string(oldSelf.status.observedEra) + ': the writer is not of the newest era; it must stop mirroring'",
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// A span between two spans, both included. The form is checked first, so that each fault is said once.
+pub(crate) fn between(min: &str, max: &str) -> Rule {
+    rule(
+        &format!(
+            "!self.matches('^[0-9]{{1,9}}(ms|s|m|h)$') || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))"
+        ),
+        &format!("'\"' + self + '\" is out of range: allowed {min} to {max}'"),
+    )
+}
+
+/// An option whose place is there, but which is not built yet (CLUSTER.md section 3.7).
+pub(crate) fn not_built(option: &str, why: &str) -> Rule {
+    Rule::new("!self").message(format!("{option} is not built yet: {why}").as_str())
+}
