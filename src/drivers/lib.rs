@@ -16,7 +16,10 @@
 
 pub mod bmc;
 mod clock;
+
 #[cfg(test)]
 mod fuzz;
 pub mod power;
+pub mod process;
+pub mod resource;
 pub mod secret;

@@ -1,0 +1,316 @@
+//! Start, stop and look, for the executor.
+
+use core::time::Duration;
+use std::{
+    ffi::OsString,
+    fs,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+};
+
+use base::{Label, ResourceId, ResourceKind};
+use lifecycle::Outcome;
+use tokio::{process::Command, sync::oneshot, time::sleep};
+use tracing::{info, warn};
+
+use super::{
+    cgroup::Cgroups,
+    monitor,
+    record::{Exit, Folder, Record},
+    stop,
+    template::{self, TemplateError},
+};
+use crate::{
+    power::BoxFuture,
+    resource::{Instance, ResourceDriver, Survivor, failed, ocf},
+};
+
+/// Between two looks while something comes up or goes down.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A shim that has ended its process is gone after this, or something hangs.
+const BURIAL_MAX: Duration = Duration::from_secs(2);
+/// Folders under the resources' folder that are looked at.
+const SURVIVORS_MAX: usize = 4096;
+
+/// Where things lie on this machine.
+#[derive(Clone, Debug)]
+pub struct ProcessConfig {
+    /// Root-owned folder of templates; `/etc/palisade/processes`.
+    pub templates: PathBuf,
+    /// Lost at a power cut, kept over a restart of the agent; `/run/palisade/resources`.
+    pub resources: PathBuf,
+    /// The program that has the shim as a subcommand, and the words before the shim's own: `palisade`, `shim`.
+    pub shim: Vec<OsString>,
+    /// Whether a shim leaves the agent's cgroups.
+    pub cgroups: Cgroups,
+}
+
+/// Runs processes from templates.
+pub struct ProcessDriver {
+    config: ProcessConfig,
+}
+
+impl ProcessDriver {
+    /// Looks at nothing yet.
+    pub const fn new(config: ProcessConfig) -> Self {
+        Self { config }
+    }
+
+    /// How the last run of a resource ended, for people.
+    pub fn last_exit(&self, resource: &ResourceId) -> Option<Exit> {
+        self.folder(resource).read("exit.json")
+    }
+
+    fn folder(&self, resource: &ResourceId) -> Folder {
+        Folder::new(&self.config.resources, resource)
+    }
+
+    /// The record of what lives, wholly or in part.
+    fn record(&self, resource: &ResourceId) -> Option<Record> {
+        let record: Record = self.folder(resource).read("record.json")?;
+        (record.resource == *resource && !stop::living(&record).is_empty()).then_some(record)
+    }
+
+    async fn up(&self, resource: &ResourceId, name: &Label) -> Outcome {
+        let template = match template::load(&self.config.templates, name) {
+            Ok(template) => template,
+            Err(error) => return template_failed(&error),
+        };
+        let folder = self.folder(resource);
+        if let Some(record) = self.settled(resource).await {
+            if record.template != *name {
+                let other = record.template;
+                return failed(
+                    ocf::GENERIC,
+                    format_args!("runs from template {other}: stop it first"),
+                );
+            }
+            if !record.process.alive() {
+                return failed(
+                    ocf::GENERIC,
+                    "its first process ended and others are left: stop it first",
+                );
+            }
+            return self.ready(&record, &template.monitor).await;
+        }
+        let prepared = folder.remove().and_then(|()| folder.create());
+        if let Err(error) = prepared {
+            return failed(ocf::PERMISSION, format_args!("{}: {error}", folder.path("").display()));
+        }
+        let token = token();
+        let mut gone = match self.spawn(resource, name, &token) {
+            Ok(gone) => gone,
+            Err(error) => return failed(ocf::NOT_INSTALLED, format_args!("the shim: {error}")),
+        };
+        let record = loop {
+            if let Some(record) = folder.read::<Record>("record.json")
+                && record.token == token
+            {
+                break record;
+            }
+            if let Ok(status) = gone.try_recv() {
+                let why = fs::read_to_string(folder.path("error"));
+                let why = why.unwrap_or_else(|_| format!("the shim ended: {status:?}"));
+                return failed(ocf::NOT_CONFIGURED, why);
+            }
+            sleep(LOOK_EVERY).await;
+        };
+        for kept in &record.cgroups_kept {
+            warn!(%resource, kept, "not left: the process may end with the agent's container");
+        }
+        info!(%resource, template = %name, pid = record.process.pid, "started");
+        self.ready(&record, &template.monitor).await
+    }
+
+    /// Waits until the monitor is content, or the process ended.
+    async fn ready(&self, record: &Record, monitor: &template::Monitor) -> Outcome {
+        loop {
+            if !record.process.alive() {
+                return failed(ocf::GENERIC, self.why_ended(record));
+            }
+            if monitor::look(monitor).await.is_ok() && record.process.alive() {
+                return Outcome::Ok;
+            }
+            sleep(LOOK_EVERY * 4).await;
+        }
+    }
+
+    fn why_ended(&self, record: &Record) -> String {
+        let exit = self.last_exit(&record.resource).filter(|exit| exit.token == record.token);
+        match exit {
+            Some(Exit { status: Some(status), .. }) => format!("ended with status {status}"),
+            Some(Exit { signal: Some(signal), .. }) => format!("ended by signal {signal}"),
+            _ => "ended".into(),
+        }
+    }
+
+    fn spawn(
+        &self,
+        resource: &ResourceId,
+        template: &Label,
+        token: &str,
+    ) -> std::io::Result<oneshot::Receiver<std::io::Result<ExitStatus>>> {
+        let (program, words) = self
+            .config
+            .shim
+            .split_first()
+            .ok_or_else(|| std::io::Error::other("no shim program is configured"))?;
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .arg("--resources")
+            .arg(&self.config.resources)
+            .arg("--templates")
+            .arg(&self.config.templates)
+            .args(["--resource", resource.as_str(), "--template", template.as_str()])
+            .args(["--token", token])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(false);
+        if let Cgroups::Leave { to } = &self.config.cgroups {
+            command.args(["--cgroup", to]);
+        }
+        let mut child = command.spawn()?;
+        let (tell, told) = oneshot::channel();
+        // Reaps it, whoever still listens.
+        tokio::spawn(async move {
+            let _ = tell.send(child.wait().await);
+        });
+        Ok(told)
+    }
+
+    /// The record of what lives, after a shim that is just burying had time to end.
+    async fn settled(&self, resource: &ResourceId) -> Option<Record> {
+        let until = tokio::time::Instant::now() + BURIAL_MAX;
+        loop {
+            let record = self.record(resource)?;
+            if record.process.alive() || tokio::time::Instant::now() >= until {
+                return Some(record);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn look(&self, resource: &ResourceId, name: &Label, deep: bool) -> Outcome {
+        let Some(record) = self.settled(resource).await else { return Outcome::NotRunning };
+        if !record.process.alive() {
+            return failed(ocf::GENERIC, "its first process ended and others are left");
+        }
+        if !deep {
+            return Outcome::Ok;
+        }
+        match template::load(&self.config.templates, name) {
+            // Running it goes on; only its health cannot be seen.
+            Err(error) => template_failed(&error),
+            Ok(template) => match monitor::look(&template.monitor).await {
+                Ok(()) => Outcome::Ok,
+                Err(_) if !record.process.alive() => Outcome::NotRunning,
+                Err(why) => failed(ocf::GENERIC, why),
+            },
+        }
+    }
+
+    async fn down(&self, resource: &ResourceId) -> Outcome {
+        let folder = self.folder(resource);
+        let Some(record) = self.record(resource) else { return Outcome::Ok };
+        let template = template::load(&self.config.templates, &record.template).ok();
+        match stop::stop(&record, template.as_ref()).await {
+            Ok(()) => {
+                // What ended on purpose leaves nothing to explain.
+                if let Err(error) = folder.remove() {
+                    warn!(%resource, %error, "record not removed");
+                }
+                info!(%resource, "stopped");
+                Outcome::Ok
+            }
+            Err(why) => failed(ocf::GENERIC, why),
+        }
+    }
+}
+
+impl ResourceDriver for ProcessDriver {
+    fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match template_of(instance) {
+                Ok(name) => self.look(instance.resource, name, false).await,
+                Err(outcome) => outcome,
+            }
+        })
+    }
+
+    fn start<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match template_of(instance) {
+                Ok(name) => self.up(instance.resource, name).await,
+                Err(outcome) => outcome,
+            }
+        })
+    }
+
+    fn stop<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(self.down(instance.resource))
+    }
+
+    fn monitor<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match template_of(instance) {
+                Ok(name) => self.look(instance.resource, name, true).await,
+                Err(outcome) => outcome,
+            }
+        })
+    }
+
+    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
+        Box::pin(async move {
+            let Ok(entries) = fs::read_dir(&self.config.resources) else { return Vec::new() };
+            let mut found: Vec<Survivor> = entries
+                .take(SURVIVORS_MAX)
+                .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<ResourceId>().ok())
+                .filter_map(|resource| {
+                    let record = self.record(&resource)?;
+                    stop::runs(&record).then_some(())?;
+                    let kind = Some(ResourceKind::Process { template: record.template.clone() });
+                    Some(Survivor { resource, kind, run: record.process.token() })
+                })
+                .collect();
+            found.sort_by(|a, b| a.resource.cmp(&b.resource));
+            found
+        })
+    }
+
+    fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(async move {
+            let record = self.record(instance.resource)?;
+            record.process.alive().then(|| record.process.token())
+        })
+    }
+}
+
+fn template_of(instance: Instance<'_>) -> Result<&Label, Outcome> {
+    match instance.kind {
+        ResourceKind::Process { template } => Ok(template),
+        _ => Err(failed(ocf::NOT_CONFIGURED, "not a process")),
+    }
+}
+
+fn template_failed(error: &TemplateError) -> Outcome {
+    let code = match error {
+        TemplateError::Absent(_) => ocf::NOT_INSTALLED,
+        TemplateError::Unsafe(_) | TemplateError::Unreadable { .. } => ocf::PERMISSION,
+        TemplateError::Invalid { .. } => ocf::NOT_CONFIGURED,
+    };
+    failed(code, error)
+}
+
+/// Tells one start from another: 64 unpredictable bits.
+fn token() -> String {
+    let mut bytes = [0; 8];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => format!("{:016x}", u64::from_be_bytes(bytes)),
+        // Unlike any other start of this boot: one agent starts one instance at a time.
+        Err(_) => format!("t{}", crate::clock::boottime().0),
+    }
+}

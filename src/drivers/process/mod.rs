@@ -1,0 +1,31 @@
+//! A supervised process from a template that root put on the machine.
+//!
+//! Promises: the process outlives the agent and its container (CLUSTER.md section 8); a new agent finds it by pid and
+//! start time; "stopped" is said when nothing of its session is left; a stop that cannot end is a failure.
+//! Never: text from an object that reaches a process (SAFETY.md 4.2). An object names a template, nothing else.
+//!
+//! ```text
+//!  executor ─▶ ProcessDriver ─▶ spawns `palisade shim` ─setsid, leaves cgroups─▶ the process (own group)
+//!                   │  ▲                    │ record.json, exit.json                 ▲
+//!                   │  └── /run/palisade/resources/ID/ ◀┘                            │
+//!                   └── stop signal to the group, wait, SIGKILL ─────────────────────┘
+//! ```
+//!
+//! The process must stay in the foreground: when its first process ends, the shim kills what is left of it.
+
+mod cgroup;
+mod driver;
+mod monitor;
+mod proc;
+mod record;
+pub mod shim;
+mod stop;
+mod template;
+
+pub use cgroup::Cgroups;
+pub use driver::{ProcessConfig, ProcessDriver};
+pub use record::Exit;
+pub use template::{Monitor, TEMPLATES, Template, TemplateError, load};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What the executor asks of anything that runs on a machine.
+//!
+//! A driver says what it saw, in the words of `lifecycle`; whether that is a failure that counts, whether it is tried
+//! again and where, is decided elsewhere. Every operation is idempotent: starting what runs and stopping what does not
+//! is `Ok`. `Ok` from a stop means that nothing of the instance is left (SAFETY.md#S31).
+
+use core::time::Duration;
+use std::vec::Vec;
+
+use base::{ResourceId, ResourceKind};
+use lifecycle::{Operation, Outcome};
+
+use crate::power::BoxFuture;
+
+/// One instance on this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance<'a> {
+    /// Which.
+    pub resource: &'a ResourceId,
+    /// What it is.
+    pub kind: &'a ResourceKind,
+}
+
+/// Something that runs here and was found by looking, not from memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survivor {
+    /// Which.
+    pub resource: ResourceId,
+    /// What it is, as it was when it was started. `None` where the outside does not say.
+    pub kind: Option<ResourceKind>,
+    /// Equal as long as nothing restarted (`lifecycle::InstanceReport::run`).
+    pub run: u64,
+}
+
+/// One kind of resource. Dropping a future abandons the wait, not the work: what was begun is found by the next probe.
+pub trait ResourceDriver: Send + Sync {
+    /// Does it run here? Asked before anything is known.
+    fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome>;
+    /// Bring it up and wait until it is.
+    fn start<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome>;
+    /// Take it down and wait until nothing is left.
+    fn stop<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome>;
+    /// Is it healthy?
+    fn monitor<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome>;
+    /// Unpromoted to promoted. Most kinds have no such role.
+    fn promote<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        let _ = instance;
+        Box::pin(core::future::ready(unimplemented("promoted role")))
+    }
+    /// Promoted to unpromoted.
+    fn demote<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        let _ = instance;
+        Box::pin(core::future::ready(unimplemented("promoted role")))
+    }
+    /// What runs here in truth, for an executor that has just started (CLUSTER.md section 8).
+    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>>;
+    /// Token of the run of this instance; `None` when it does not run.
+    fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>>;
+}
+
+/// Carries one operation out, bounded by `within`.
+pub async fn carry_out(
+    driver: &dyn ResourceDriver,
+    operation: Operation,
+    instance: Instance<'_>,
+    within: Duration,
+) -> Outcome {
+    let work = match operation {
+        Operation::Probe => driver.probe(instance),
+        Operation::Start => driver.start(instance),
+        Operation::Stop => driver.stop(instance),
+        Operation::Monitor => driver.monitor(instance),
+        Operation::Promote => driver.promote(instance),
+        Operation::Demote => driver.demote(instance),
+    };
+    tokio::time::timeout(within, work).await.unwrap_or(Outcome::TimedOut)
+}
+
+/// OCF exit codes.
+pub(crate) mod ocf {
+    pub(crate) const GENERIC: u8 = 1;
+    pub(crate) const UNIMPLEMENTED: u8 = 3;
+    pub(crate) const PERMISSION: u8 = 4;
+    pub(crate) const NOT_INSTALLED: u8 = 5;
+    pub(crate) const NOT_CONFIGURED: u8 = 6;
+}
+
+/// A failure with at most 200 characters for people.
+pub(crate) fn failed(code: u8, reason: impl core::fmt::Display) -> Outcome {
+    let reason = reason.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
+    Outcome::Failed { code, reason }
+}
+
+pub(crate) fn unimplemented(what: &str) -> Outcome {
+    failed(ocf::UNIMPLEMENTED, format_args!("this kind of resource has no {what}"))
+}
