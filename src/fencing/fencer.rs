@@ -72,6 +72,13 @@ impl Fencer {
         self.turn(now);
     }
 
+    /// Who counts as a member changed within the configuration (an eviction was delivered or ended). Operations against
+    /// others go on; one against a member ends.
+    pub fn handle_members(&mut self, now: Instant, members: Vec<NodeId>) {
+        self.members = members;
+        self.turn(now);
+    }
+
     /// The ring part's socket closed.
     pub fn handle_ring_closed(&mut self, now: Instant) {
         self.epoch = None;

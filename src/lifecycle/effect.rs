@@ -25,6 +25,8 @@ pub struct Call {
     pub timeout: Duration,
     /// For addresses: the kernel lifetime to start with.
     pub lifetime: Duration,
+    /// The order that asked for it; `None` for recurring monitors and what the executor does by itself.
+    pub order: Option<(Epoch, OrderId)>,
 }
 
 /// What a driver said.
@@ -79,6 +81,8 @@ pub enum Output {
         /// Whole seconds; `None` is for ever (suspend).
         lifetime: Option<Duration>,
     },
+    /// After [`crate::Executor::handle_leave`]: nothing runs here any more and nothing is accepted.
+    Released,
     /// Reboot the machine without ceremony and answer no watchdog any more. The last output there is.
     SelfFence(SelfFence),
 }

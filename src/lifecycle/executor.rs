@@ -54,6 +54,17 @@ enum Standing {
     Acting { epoch: Epoch, quorum: Quorum, reported: bool },
 }
 
+/// Whether everything is being released for a clean leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    /// No.
+    No,
+    /// Stops are under way.
+    Releasing,
+    /// Said.
+    Released,
+}
+
 /// The table of what runs on one machine, and the rules by which it may change.
 ///
 /// Call a `handle_*`, then [`Self::poll_output`] until `None`, then [`Self::poll_timeout`]. Extra calls do nothing.
@@ -70,6 +81,7 @@ pub struct Executor {
     settled: bool,
     instances: BTreeMap<ResourceId, Instance>,
     renewed_at: Option<Instant>,
+    leaving: Leaving,
     next_call: u64,
     outputs: VecDeque<Output>,
 }
@@ -87,6 +99,7 @@ impl Executor {
             settled: false,
             instances: BTreeMap::new(),
             renewed_at: None,
+            leaving: Leaving::No,
             next_call: 1,
             outputs: VecDeque::new(),
         };
@@ -164,6 +177,17 @@ impl Executor {
         self.turn(now);
     }
 
+    /// This member leaves cleanly: everything is stopped, nothing is accepted any more, in this life of the executor.
+    /// [`Output::Released`] follows only if every stop succeeds.
+    pub fn handle_leave(&mut self, now: Instant) {
+        if self.leaving == Leaving::No && self.loss != Loss::Fenced {
+            self.void();
+            self.leaving = Leaving::Releasing;
+            self.begin_own_stops(now, |_| true);
+        }
+        self.turn(now);
+    }
+
     /// The model changed.
     pub fn handle_settings(&mut self, now: Instant, settings: Settings) {
         self.settings = settings;
@@ -229,6 +253,24 @@ impl Executor {
         self.instances.values().map(Instance::wake).fold(loss, earlier)
     }
 
+    /// Whether a start or promotion of this call may take effect now. Drivers ask right before the system call that
+    /// does it, because a probe of the network or the spawning of a process may have taken long (CLUSTER.md section 4).
+    /// Everything that releases or only looks is permitted as long as its answer is awaited.
+    #[must_use]
+    pub fn permits(&self, now: Instant, call: CallId) -> bool {
+        let flight = self
+            .instances
+            .values()
+            .find_map(|i| i.flight.as_ref().filter(|flight| flight.call == call));
+        flight.is_some_and(|flight| match (flight.operation, flight.purpose) {
+            (Operation::Start | Operation::Promote, Purpose::Order { epoch, .. }) => {
+                self.epoch().is_some_and(|installed| self.is_epoch(installed, epoch))
+                    && self.may_begin(now, flight.operation)
+            }
+            _ => true,
+        })
+    }
+
     /// The installed epoch.
     pub fn epoch(&self) -> Option<Epoch> {
         match self.standing {
@@ -260,7 +302,7 @@ impl Executor {
         if !self.is_epoch(epoch, order.epoch) {
             return Err(Refusal::StaleEpoch);
         }
-        if !reported {
+        if !reported || self.leaving != Leaving::No {
             return Err(Refusal::NotActing);
         }
         if quorum == Quorum::Inquorate && !order.operation.is_release() {
@@ -355,6 +397,11 @@ impl Executor {
         for resource in &resources {
             self.dispatch(now, resource);
         }
+        let stopped = |i: &Instance| i.phase == Phase::Stopped && i.flight.is_none();
+        if self.leaving == Leaving::Releasing && self.instances.values().all(stopped) {
+            self.leaving = Leaving::Released;
+            self.outputs.push_back(Output::Released);
+        }
         self.settle();
     }
 
@@ -385,7 +432,7 @@ impl Executor {
             && self.settings.no_quorum == NoQuorumPolicy::Stop
         {
             self.loss = Loss::Stopping { give_up_at: now + self.settings.t_stop };
-            self.begin_own_stops(now);
+            self.begin_own_stops(now, |instance| instance.exclusive);
         }
         if let Loss::Stopping { give_up_at } = self.loss {
             let left = self.instances.values().find(|i| i.exclusive && i.phase != Phase::Stopped);
@@ -399,11 +446,11 @@ impl Executor {
         }
     }
 
-    fn begin_own_stops(&mut self, now: Instant) {
+    fn begin_own_stops(&mut self, now: Instant, which: fn(&Instance) -> bool) {
         let resources: Vec<ResourceId> = self
             .instances
             .values()
-            .filter(|i| i.exclusive && !matches!(i.phase, Phase::Stopped | Phase::Stopping))
+            .filter(|i| which(i) && !matches!(i.phase, Phase::Stopped | Phase::Stopping))
             .map(|i| i.resource.clone())
             .collect();
         for resource in resources {
@@ -527,6 +574,10 @@ impl Executor {
             operation,
             timeout,
             lifetime,
+            order: match purpose {
+                Purpose::Order { epoch, id } => Some((epoch, id)),
+                Purpose::Monitor { .. } | Purpose::Own | Purpose::StartUp => None,
+            },
         }));
     }
 

@@ -427,6 +427,39 @@ fn leftovers_are_removed_and_what_is_ours_is_adopted_before_the_first_report() {
     assert_eq!(roles, [Some(Role::Started), Some(Role::Stopped)]);
 }
 
+//= SAFETY.md#S9
+//= type=test
+#[test]
+fn a_start_that_has_not_taken_effect_is_not_permitted_in_another_epoch_or_without_tokens() {
+    let mut executor = acting(0, 12);
+    executor.handle_order(at(1), order(1, Operation::Start, 12));
+    let start = call(&drain(&mut executor));
+    assert_eq!(start.order, Some((epoch(12), OrderId(1))));
+    assert!(executor.permits(at(500), start.id));
+    assert!(!executor.permits(at(501), start.id), "no fresh token");
+    token(&mut executor, 600);
+    assert!(executor.permits(at(600), start.id));
+    executor.handle_configuration(at(601), Quorum::Quorate);
+    assert!(!executor.permits(at(601), start.id), "no epoch");
+}
+
+#[test]
+fn a_clean_leave_is_said_when_everything_is_stopped_and_not_before() {
+    let mut executor = running(0, 12);
+    executor.handle_leave(at(1));
+    let stop = call(&drain(&mut executor));
+    executor.handle_order(at(2), order(2, Operation::Start, 12));
+    let end = OrderEnd::Refused(Refusal::NotActing);
+    assert_eq!(drain(&mut executor), [Output::OrderEnd { epoch: epoch(12), id: OrderId(2), end }]);
+    executor.handle_answer(at(3), stop.id, ok(0));
+    assert_eq!(drain(&mut executor).last(), Some(&Output::Released));
+    let mut fails = running(0, 12);
+    fails.handle_leave(at(1));
+    let stop = call(&drain(&mut fails));
+    fails.handle_answer(at(2), stop.id, Answer { outcome: Outcome::TimedOut, run: 42 });
+    assert!(!drain(&mut fails).contains(&Output::Released));
+}
+
 #[test]
 fn an_operation_in_flight_over_a_change_of_epoch_is_told_as_a_change() {
     let mut executor = acting(0, 12);
