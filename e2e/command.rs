@@ -22,8 +22,17 @@ pub fn attempt(program: &str, args: &[&str]) -> Result<Output> {
         .with_context(|| format!("cannot run `{program}`: `cargo lab install` installs what lacks"))
 }
 
-/// Runs with `input` on standard input.
+/// Runs with `input` on standard input; a failure shows both.
 pub fn run_with_input(program: &str, args: &[&str], input: &str) -> Result<String> {
+    let output = attempt_with_input(program, args, input)?;
+    if !output.status.success() {
+        bail!("`{program} {}` failed on\n{input}: {}", args.join(" "), said(&output));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs with `input` on standard input and gives everything, success or not.
+pub fn attempt_with_input(program: &str, args: &[&str], input: &str) -> Result<Output> {
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())
@@ -36,11 +45,7 @@ pub fn run_with_input(program: &str, args: &[&str], input: &str) -> Result<Strin
     let mut stdin = child.stdin.take().context("a pipe was asked for")?;
     stdin.write_all(input.as_bytes()).with_context(|| format!("writing to `{program}`"))?;
     drop(stdin);
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        bail!("`{program} {}` failed on\n{input}: {}", args.join(" "), said(&output));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(child.wait_with_output()?)
 }
 
 /// Several `ip` commands in one process, in the named network namespace.

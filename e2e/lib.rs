@@ -28,6 +28,8 @@ pub mod machine;
 pub mod network;
 pub mod node_id;
 
+pub mod observation;
+pub mod observer;
 pub mod power;
 pub mod records;
 pub mod relay;

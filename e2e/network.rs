@@ -3,7 +3,7 @@
 //! A machine's end of a cable lies in an anonymous namespace; the other end in the switches'
 //! namespace, where cables are cut. So a power command works from any mount namespace.
 
-use crate::command::{attempt, ip_batch, run, run_with_input, said};
+use crate::command::{attempt, attempt_with_input, ip_batch, run, run_with_input, said};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -205,6 +205,14 @@ fn leg(namespaces: &Namespaces, owner: &str, network: Network, hosts: &[u8]) -> 
     ip_batch(owner, &format!("{lines}link set {network} up\n"))
 }
 
+/// The Ethernet address of an interface: the same after each power-on, as real ones are. Else every
+/// neighbour would go on talking to a machine that is no more, for 8 s.
+#[must_use]
+pub fn ethernet(network: Network, host: u8) -> String {
+    let [_, second, ..] = network.address(host).octets();
+    format!("02:00:00:00:{second:02x}:{host:02x}")
+}
+
 /// The switch's end of a machine's cable.
 #[must_use]
 pub fn port(machine: &str, network: Network) -> String {
@@ -212,14 +220,20 @@ pub fn port(machine: &str, network: Network) -> String {
 }
 
 /// Plugs a machine's cables in. Those in `cut` are plugged and dead.
-pub fn plug(namespaces: &Namespaces, machine: &str, pid: i32, cut: &[Network]) -> Result<()> {
+pub fn plug(
+    namespaces: &Namespaces,
+    (machine, host): (&str, u8),
+    pid: i32,
+    cut: &[Network],
+) -> Result<()> {
     let mut lines = String::new();
     for network in Network::ALL {
         let port = port(machine, network);
         let state = if cut.contains(&network) { "down" } else { "up" };
         lines += &format!(
-            "link add {port} type veth peer name {network} netns {pid}\n\
-             link set {port} master {network} {state}\n"
+            "link add {port} type veth peer name {network} address {} netns {pid}\n\
+             link set {port} master {network} {state}\n",
+            ethernet(network, host)
         );
     }
     ip_batch(&namespaces.switches(), &lines)
@@ -244,12 +258,15 @@ fn set_links(ns: &Namespaces, machine: &str, networks: &[Network], state: &str) 
 /// Removes a machine's cables. None there is fine: the kernel removes them with the machine's
 /// namespace, sooner or later.
 pub fn unplug(namespaces: &Namespaces, machine: &str) -> Result<()> {
-    for network in Network::ALL {
-        let port = port(machine, network);
-        let output = attempt("ip", &["-n", &namespaces.switches(), "link", "delete", &port])?;
-        if !output.status.success() && !said(&output).contains("Cannot find device") {
-            bail!("removing cable {port}: {}", said(&output));
-        }
+    let switches = namespaces.switches();
+    let lines: String =
+        Network::ALL.iter().map(|n| format!("link delete {}\n", port(machine, *n))).collect();
+    // All in one process, and on with the next where one is gone already.
+    let output = attempt_with_input("ip", &["-n", &switches, "-force", "-batch", "-"], &lines)?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let gone = ["Cannot find device", "No such device", "Command failed"];
+    if let Some(bad) = errors.lines().find(|l| !gone.iter().any(|g| l.contains(g))) {
+        bail!("removing the cables of {machine}: {bad}");
     }
     Ok(())
 }

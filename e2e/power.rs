@@ -179,7 +179,8 @@ fn on_locked(machine: &Machine, caller: &str) -> Result<PowerEvent> {
     // Recorded before anything else: from here on `down` can end it.
     let running = Running { init, boot_id, on_at_ns: monotonic_ns() };
     write_json(&machine.running_file(), &running)?;
-    network::plug(&namespaces, machine.name(), running.init.pid, &machine.cuts()?)?;
+    let who = (machine.name(), network::machine_host(machine.index()));
+    network::plug(&namespaces, who, running.init.pid, &machine.cuts()?)?;
     log(machine, PowerEvent::Live, caller)?;
     fs::write(&go, "")?;
     Ok(PowerEvent::Live)
