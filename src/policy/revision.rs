@@ -13,6 +13,8 @@ use core::{net::IpAddr, time::Duration};
 use base::{FenceDevice, Label, NodeId, NodeName, ResourceId, ResourceKind, Role, SystemUuid};
 use serde::{Deserialize, Serialize};
 
+mod model;
+
 /// Layout of [`Revision`]. A member that reads a newer number takes nothing from it (SAFETY.md#S30).
 pub const REVISION_FORMAT: u16 = 1;
 /// Objects in one revision; `compile` refuses more.
