@@ -25,13 +25,21 @@ extern crate std;
 
 mod admission;
 mod config;
+mod engine;
 pub mod frame;
+mod log;
 mod output;
+mod packing;
+mod serial;
+mod state;
 pub mod wire;
 
 pub use admission::{Admission, AdmitAll};
 pub use config::{Config, ConfigError, Start};
+pub use engine::{Ring, RingCounters};
 pub use output::{Destination, MulticastError, Output, Reason};
+pub use packing::{Malformed, Pieces, unpack};
+pub use state::{State, StateEvent};
 
 /// Members of one ring, and nodes of one cluster, at most. A join with all of them fits one datagram.
 pub const MEMBERS_MAX: usize = 64;

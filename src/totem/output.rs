@@ -74,8 +74,6 @@ pub enum Reason {
     CommitLost,
     /// GATHER: time to give up those who did not agree.
     Consensus,
-    /// GATHER: somebody has been silent long enough, or two members cannot reach each other.
-    GiveUp,
     /// Representative of an idle ring: let the token go on.
     Hold,
     /// GATHER: send the join again.
