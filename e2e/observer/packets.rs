@@ -122,6 +122,15 @@ pub fn watch_bmcs(namespace: &str, log: &Log) -> Result<()> {
     }
 }
 
+/// Says in the calling thread's namespace that this interface has the address: what a holder does,
+/// and what a stranger could.
+pub fn announce(network: Network, address: Ipv4Addr) -> Result<()> {
+    let wire = Wire::open(network.name())?;
+    let frame = question(wire.mac, address, address);
+    send(wire.socket.as_raw_fd(), &frame, MsgFlags::empty()).context("announcing")?;
+    Ok(())
+}
+
 struct Arp {
     mac: String,
     sender: Ipv4Addr,
