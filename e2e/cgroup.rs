@@ -126,7 +126,23 @@ impl MachineGroups {
 
     /// Lets it go on. Fine for a machine that was not frozen, or is gone.
     pub fn thaw(&self) -> Result<()> {
+        let (group, hierarchy) = self.freezer()?;
+        thaw_below(&group, hierarchy.v1.is_some());
         self.set_frozen(false)
+    }
+
+    /// Freezes one process alone, so that not even SIGKILL ends it. Only a v1 freezer can do that:
+    /// answers whether this host has one. `thaw` and power-off end it.
+    pub fn freeze_alone(&self, pid: i32) -> Result<bool> {
+        let (group, hierarchy) = self.freezer()?;
+        if hierarchy.v1.is_none() {
+            return Ok(false);
+        }
+        let own = group.join(format!("stuck-{pid}"));
+        fs::create_dir_all(&own).with_context(|| format!("making {}", own.display()))?;
+        fs::write(own.join("cgroup.procs"), pid.to_string()).context("moving the process")?;
+        fs::write(own.join("freezer.state"), "FROZEN").context("freezing the process")?;
+        Ok(true)
     }
 
     fn set_frozen(&self, frozen: bool) -> Result<()> {
@@ -191,6 +207,14 @@ fn fill_cpuset(mount: &Path, group: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn thaw_below(group: &Path, v1: bool) {
+    for child in folders(group) {
+        thaw_below(&child, v1);
+        let (file, value) = if v1 { ("freezer.state", "THAWED") } else { ("cgroup.freeze", "0") };
+        let _ = fs::write(child.join(file), value); // gone meanwhile: as good
+    }
 }
 
 fn collect(group: &Path, pids: &mut Vec<i32>) {

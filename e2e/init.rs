@@ -47,6 +47,17 @@ pub fn run(lab_dir: &Path, name: &str) -> Result<()> {
     reap(&machine, &children)
 }
 
+/// reboot(2), on a machine of the lab only: on the host it would be the host's.
+pub fn reboot() -> Result<()> {
+    let init = crate::machine::arguments(1);
+    if init.get(1).map(String::as_str) != Some("machine-init") {
+        bail!("pid 1 is not a lab machine's: not rebooting the host");
+    }
+    match nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT) {
+        Err(error) => Err(error).context("reboot"),
+    }
+}
+
 /// The console stays; anything else was the power command's or the BMC's.
 fn close_inherited() -> Result<()> {
     let open: Vec<i32> = fs::read_dir("/proc/self/fd")?

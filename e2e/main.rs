@@ -110,6 +110,12 @@ enum Verb {
         #[arg(long)]
         namespace: Option<String>,
     },
+    /// Reboot the machine on which this runs: refused outside of the lab's machines.
+    #[command(hide = true)]
+    RebootMachine,
+    /// Stands beside a machine and boots it again when it reboots itself.
+    #[command(hide = true)]
+    MachineGuard { dir: PathBuf, machine: String },
     /// A machine's pid 1.
     #[command(hide = true)]
     MachineInit { dir: PathBuf, machine: String },
@@ -215,6 +221,8 @@ fn run(cli: Cli) -> Result<()> {
             println!("{said}");
             Ok(())
         }
+        Verb::RebootMachine => init::reboot(),
+        Verb::MachineGuard { dir, machine } => power::guard(&dir, &machine),
         Verb::MachineInit { dir, machine } => init::run(&dir, &machine),
     }
 }

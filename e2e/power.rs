@@ -41,6 +41,8 @@ pub enum PowerEvent {
     Nothing,
     /// The lab was told to lie: said yes, did nothing.
     Lied,
+    /// It has called reboot(2) itself: dead since a moment ago.
+    Rebooted,
     /// The command failed.
     Failed,
 }
@@ -186,14 +188,37 @@ fn on_locked(machine: &Machine, caller: &str) -> Result<PowerEvent> {
     Ok(PowerEvent::Live)
 }
 
+/// Waits beside a machine for its own reboot(2). Inside a pid namespace that call ends pid 1 by
+/// SIGHUP (restart) or SIGINT (halt, power off); firmware would boot the machine again or not.
+pub fn guard(lab_dir: &Path, name: &str) -> Result<()> {
+    use std::os::unix::process::ExitStatusExt;
+    let lab = crate::lab::Lab::open(lab_dir)?;
+    let status = Command::new("unshare")
+        .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--"])
+        .arg(lab.program("e2e"))
+        .arg("machine-init")
+        .arg(lab.dir())
+        .arg(name)
+        .status()
+        .context("cannot run `unshare` (package util-linux)")?;
+    let machine = lab.machine(name)?;
+    if status.signal() == Some(rustix::process::Signal::HUP.as_raw()) {
+        let _lock = lock(&machine)?;
+        log(&machine, PowerEvent::Rebooted, "machine")?;
+        off_locked(&machine, "machine", false)?;
+        on_locked(&machine, "machine")?;
+    }
+    Ok(())
+}
+
 /// Nothing of ours stays with the machine: own session, no pipe, no lock. Else the BMC waits on the
 /// pipe for as long as the machine lives.
 fn start_init(machine: &Machine) -> Result<()> {
     let console = OpenOptions::new().create(true).append(true).open(machine.log("console"))?;
     let status = Command::new("setsid")
-        .args(["--fork", "unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--"])
+        .arg("--fork")
         .arg(machine.lab().program("e2e"))
-        .arg("machine-init")
+        .arg("machine-guard")
         .arg(machine.lab().dir())
         .arg(machine.name())
         .env_clear()

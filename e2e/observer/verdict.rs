@@ -138,7 +138,8 @@ pub fn judge(
 /// When a machine's power went: nothing is held there after that.
 fn deaths(events: &[Event], power: &[PowerLine]) -> BTreeMap<String, BTreeSet<u64>> {
     let mut deaths: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    for line in power.iter().filter(|l| l.event == PowerEvent::Dead) {
+    let dead = [PowerEvent::Dead, PowerEvent::Rebooted];
+    for line in power.iter().filter(|l| dead.contains(&l.event)) {
         deaths.entry(line.machine.clone()).or_default().insert(line.at_ns);
     }
     for event in events {

@@ -230,6 +230,38 @@ fn power_commands_at_once_have_one_effect() {
 
 #[test]
 #[ignore = "needs root: cargo lab test"]
+fn a_machine_that_reboots_itself_comes_back_as_another_boot() {
+    let fresh = Fresh::up("tboot");
+    let n1 = fresh.machine("n1");
+    let before = n1.running().expect("fine").expect("on");
+    // SysRq is the host's; reboot(2) is the pid namespace's. The lab's program calls it.
+    let program = fresh.0.program("e2e").display().to_string();
+    let _ = n1.exec(&[&program, "reboot-machine"]);
+    soon("it is back", || {
+        n1.running().expect("fine").is_some_and(|now| now.boot_id != before.boot_id)
+    });
+    soon("it serves", || answers(&fresh.0, &n1));
+    assert!(!before.init.is_alive());
+}
+
+#[test]
+#[ignore = "needs root: cargo lab test"]
+fn a_process_frozen_alone_outlives_sigkill_and_not_the_power() {
+    let fresh = Fresh::up("tstuck");
+    let n1 = fresh.machine("n1");
+    soon("it runs", || !n1.processes_with("serve-node-id").is_empty());
+    let pid = n1.processes_with("serve-node-id")[0];
+    if !n1.groups().expect("groups").freeze_alone(pid).expect("frozen") {
+        return; // cgroup v2 only: a frozen process dies there
+    }
+    let record = e2e::records::ProcessRecord::of(pid).expect("it is there");
+    record.kill_and_wait(Duration::from_millis(500)).expect_err("not even SIGKILL");
+    assert_eq!(power::off(&n1, "test").expect("off"), PowerEvent::Dead);
+    assert!(!record.is_alive());
+}
+
+#[test]
+#[ignore = "needs root: cargo lab test"]
 fn what_a_crashed_lab_left_is_ended_by_its_records() {
     let fresh = Fresh::up("tagain");
     let before: Vec<_> =
