@@ -177,6 +177,12 @@ impl Role {
         }
     }
 
+    /// Whether something runs in this role.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::Started | Self::Unpromoted | Self::Promoted)
+    }
+
     /// The role as output writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

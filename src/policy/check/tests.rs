@@ -1,0 +1,136 @@
+use alloc::{string::ToString as _, vec};
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    model::{Location, Node, Role},
+    plan::{FenceAction, Intent, Placement},
+};
+
+fn action(task: Task, resource: Option<&str>, node: &str) -> Action {
+    Action {
+        task,
+        resource: resource.map(str::to_string),
+        instance: resource.map(str::to_string),
+        node: Some(node.to_string()),
+        intent: Intent::Move,
+        implied: false,
+        notifies: None,
+        digest: String::new(),
+    }
+}
+
+fn at(node: &str, role: Role) -> Vec<Placement> {
+    vec![Placement { node: node.to_string(), role }]
+}
+
+fn model() -> Model {
+    Model::at(0)
+        .with_node(Node::online("a"))
+        .with_node(Node::online("b"))
+        .with_resource(Resource::primitive("db", "ocf", "heartbeat", "Dummy"))
+}
+
+/// db moves from a to b, in order.
+fn sound_move() -> Plan {
+    Plan {
+        current: BTreeMap::from([("db".to_string(), at("a", Role::Started))]),
+        placements: BTreeMap::from([("db".to_string(), at("b", Role::Started))]),
+        actions: vec![action(Task::Stop, Some("db"), "a"), action(Task::Start, Some("db"), "b")],
+        order: vec![(ActionId(0), ActionId(1))],
+        ..Plan::default()
+    }
+}
+
+fn rules(model: &Model, plan: &Plan) -> Vec<&'static str> {
+    check(model, plan).into_iter().map(|v| v.rule).collect()
+}
+
+#[test]
+fn a_sound_move_and_an_empty_plan_pass() {
+    assert_eq!(check(&model(), &sound_move()), []);
+    assert_eq!(check(&model(), &Plan::default()), []);
+}
+
+#[test]
+fn a_start_before_the_stop_elsewhere_is_seen() {
+    let plan = Plan { order: vec![], ..sound_move() };
+    assert_eq!(rules(&model(), &plan), ["stop-before-start"]);
+}
+
+#[test]
+fn a_start_without_any_stop_elsewhere_is_seen() {
+    let mut plan = sound_move();
+    plan.actions.remove(0);
+    plan.order.clear();
+    assert_eq!(rules(&model(), &plan), ["stop-before-start", "actions-lead-to-placements"]);
+}
+
+#[test]
+fn circles_and_loose_edges_are_seen() {
+    let mut plan = sound_move();
+    plan.order.push((ActionId(1), ActionId(0)));
+    assert_eq!(rules(&model(), &plan), ["acyclic"]);
+    plan.order = vec![(ActionId(0), ActionId(9))];
+    assert_eq!(rules(&model(), &plan), ["edges-lead-somewhere"]);
+}
+
+#[test]
+fn recovery_before_the_fencing_is_seen() {
+    let mut plan = sound_move();
+    plan.fenced = vec!["a".to_string()];
+    let fence = Task::Fence { action: FenceAction::Reboot, delay_ms: 0 };
+    plan.actions[0] = action(fence, None, "a");
+    assert_eq!(check(&model(), &plan), []);
+    plan.order.clear();
+    assert_eq!(rules(&model(), &plan), ["fence-before-start"]);
+}
+
+#[test]
+fn a_restart_and_a_promotion_keep_their_steps() {
+    let mut plan = sound_move();
+    plan.placements = plan.current.clone();
+    plan.actions[1].node = Some("a".to_string());
+    assert_eq!(check(&model(), &plan), []);
+    plan.order = vec![(ActionId(1), ActionId(0))];
+    assert_eq!(rules(&model(), &plan), ["demote-stop-start-promote"]);
+}
+
+#[test]
+fn bans_standby_absence_and_maintenance_are_seen() {
+    let mut banned = model();
+    banned.constraints.locations.push(Location::on_node("no-b", "db", "b", -1_000_000));
+    assert_eq!(rules(&banned, &sound_move()), ["bans"]);
+    let mut standby = model();
+    standby.nodes[1].attributes.set("standby", "on");
+    assert_eq!(rules(&standby, &sound_move()), ["standby"]);
+    let mut away = model();
+    away.nodes[1] = Node::offline("b");
+    assert_eq!(rules(&away, &sound_move()), ["online"]);
+    let maintained = model().with_property("maintenance-mode", "true");
+    assert_eq!(rules(&maintained, &sound_move()), ["maintenance", "maintenance"]);
+}
+
+#[test]
+fn more_copies_than_allowed_are_seen() {
+    let clone = Resource::promotable("dbs", Resource::primitive("db", "ocf", "heartbeat", "Dummy"));
+    let model = Model { resources: vec![clone], ..model() };
+    let both = |role| vec![at("a", role).remove(0), at("b", role).remove(0)];
+    let plan = Plan {
+        current: BTreeMap::from([("db".to_string(), both(Role::Unpromoted))]),
+        placements: BTreeMap::from([("db".to_string(), both(Role::Promoted))]),
+        actions: vec![
+            action(Task::Promote, Some("db"), "a"),
+            action(Task::Promote, Some("db"), "b"),
+        ],
+        ..Plan::default()
+    };
+    assert_eq!(rules(&model, &plan), ["clone-limits"]);
+}
+
+#[test]
+fn fencing_that_was_switched_off_is_seen() {
+    let model = model().with_property("stonith-enabled", "false");
+    let plan = Plan { fenced: vec!["a".to_string()], ..Plan::default() };
+    assert_eq!(rules(&model, &plan), ["fencing-enabled"]);
+}
