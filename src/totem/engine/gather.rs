@@ -219,7 +219,12 @@ impl Ring {
                 return true;
             }
         }
+        // a joiner whose disk has not reserved the next number could not commit; a ring would wait for it in vain (at
+        // a cold start there is no ring yet, and all wait for their disks)
+        let outsider = self.order.as_ref().is_some_and(|order| !order.has(&from));
+        let unready = outsider && join.reserved <= self.ring_seq && !join.leaving;
         let stale = match &self.phase {
+            _ if unready => true,
             Phase::Gather(_) => false,
             Phase::Left => true,
             Phase::Commit(commit) => {
@@ -269,7 +274,9 @@ impl Ring {
         if join.known.iter().any(|k| k.member == me && k.failed) {
             gather.fail(from.node);
             gather.consensus_at = consensus_at;
-            self.shun(from.node, Cause::GivenUpBy, 0);
+            // with others at hand the ring of those is not to be broken again and again for it
+            let company = gather.heard.keys().any(|node| gather.is_live(*node));
+            self.shun(from.node, Cause::GivenUpBy, if company { LEVEL_CONFLICT } else { 0 });
             return;
         }
         for theirs in &join.known {

@@ -15,7 +15,7 @@ use crate::{
     wire::{Mcast, Message, Recovered, Token},
 };
 
-/// Rotations without new messages after which the representative holds the token. Two more than a safe message needs.
+/// Rotations without new or missing messages after which the representative holds the token. Two more than a safe message needs.
 pub(super) const HOLD_AFTER: u32 = 4;
 /// The lost token is sent again after this many measured rotations.
 const RESEND_ROTATIONS: u32 = 3;
@@ -38,7 +38,7 @@ pub(super) struct Rotation {
     token_seq: Option<u32>,
     last_seq: u32,
     last_aru: u32,
-    /// Rotations without new messages.
+    /// Rotations without new or missing messages.
     pub(super) unchanged: u32,
     sent_last: u32,
     backlog_last: u32,
@@ -141,8 +141,10 @@ impl Rotation {
             self.rotation = (self.rotation * 7 + measured) / 8;
         }
         self.visited_at = now;
-        self.unchanged =
-            if token.seq == self.last_seq { self.unchanged.saturating_add(1) } else { 0 };
+        // idle is what has nothing new and nothing to repair: whoever waits for the safe line needs two rotations more
+        let idle =
+            token.seq == self.last_seq && token.aru == token.seq && token.requests.is_empty();
+        self.unchanged = if idle { self.unchanged.saturating_add(1) } else { 0 };
         self.cancel_sent = false;
 
         // received by all: the aru of two successive visits (TOTEM.md section 2.1)

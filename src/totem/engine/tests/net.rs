@@ -43,6 +43,7 @@ pub(super) struct Machine {
     pub(super) silent: Vec<(Instant, NodeId)>,
     pub(super) tokens: Vec<(Instant, RingId)>,
     pub(super) stalls: u64,
+    pub(super) writable: u64,
     backlog: Vec<(Member, Message)>,
 }
 
@@ -72,6 +73,8 @@ pub(super) struct Net {
     pub(super) faults: Faults,
     /// Directed pairs that are cut.
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
+    /// Receives everything but multicasts.
+    pub(super) deaf: Option<NodeId>,
     pub(super) configure: fn(&mut Config),
     pub(super) admission: fn() -> Box<dyn Admission>,
     queue: BTreeMap<(Instant, u64), Event>,
@@ -95,6 +98,7 @@ impl Net {
             lives: Vec::new(),
             faults: Faults::NONE,
             cuts: BTreeSet::new(),
+            deaf: None,
             configure,
             admission: || Box::new(AdmitAll),
             queue: BTreeMap::new(),
@@ -116,6 +120,7 @@ impl Net {
                     silent: Vec::new(),
                     tokens: Vec::new(),
                     stalls: 0,
+                    writable: 0,
                     backlog: Vec::new(),
                 },
             );
@@ -225,6 +230,9 @@ impl Net {
 
     fn transmit(&mut self, from: Member, to: NodeId, message: &Message) {
         self.datagrams += 1;
+        if self.deaf == Some(to) && matches!(message, Message::Mcast(_)) {
+            return;
+        }
         let mut bytes = Vec::new();
         encode(message, &mut bytes);
         let copies = 1 + u64::from(self.rng.below(1000) < self.faults.duplicate);
@@ -272,7 +280,7 @@ impl Net {
                 Output::Stalled { .. } => machine.stalls += 1,
                 Output::TokenSeen { ring, .. } => machine.tokens.push((now, ring)),
                 Output::RingBroken { ring } => machine.broken.push((now, ring)),
-                Output::Writable => {}
+                Output::Writable => machine.writable += 1,
             }
         }
     }
