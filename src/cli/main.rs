@@ -3,6 +3,7 @@
 //! Exit codes (DESIGN.md section 7): 0 done, 1 refused or failed with the reason on stderr, 2 wrong usage.
 #![forbid(unsafe_code)]
 
+mod plan;
 mod simulate;
 
 use std::process::ExitCode;

@@ -16,6 +16,8 @@ use policy::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::plan;
+
 /// Options of `palisade simulate`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,23 +37,31 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Output {
+    /// The transition graph for Graphviz.
+    Dot,
     /// One object in `sched-sim/1`.
     Json,
+    /// The transition as a picture.
+    Svg,
+    /// For people: now, to do, then, why.
+    Text,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let model = load(args)?;
-    let Output::Json = args.output;
-    let object = match policy::schedule(&model) {
-        Ok(plan) => render(&plan, args.scores),
-        Err(policy::Error::Unsupported(features)) => {
-            json!({"format": FORMAT, "status": "unsupported", "unsupported": features})
+    let text = match (policy::schedule(&model), args.output) {
+        (Ok(plan), Output::Dot) => plan::dot(&plan),
+        (Ok(plan), Output::Json) => format!("{}\n", render(&plan, args.scores)),
+        (Ok(plan), Output::Svg) => plan::svg(&plan),
+        (Ok(plan), Output::Text) => plan::text(&plan),
+        (Err(policy::Error::Unsupported(features)), Output::Json) => {
+            let object =
+                json!({"format": FORMAT, "status": "unsupported", "unsupported": features});
+            format!("{object}\n")
         }
-        Err(error) => bail!(error),
+        (Err(error), _) => bail!(error),
     };
-    let mut text = serde_json::to_vec(&object)?;
-    text.push(b'\n');
-    std::io::stdout().lock().write_all(&text).context("cannot write to standard output")
+    std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to standard output")
 }
 
 const FORMAT: &str = "sched-sim/1";
