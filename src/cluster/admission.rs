@@ -8,7 +8,7 @@ use alloc::{
     vec::Vec,
 };
 
-use base::{NodeId, RingId};
+use base::{BootId, NodeId, RingId};
 use serde::{Deserialize, Serialize};
 
 use crate::wire;
@@ -25,6 +25,8 @@ pub struct Standing {
     pub promise: Option<RingId>,
     /// Its disk counts as wiped (section 3.2).
     pub wiped: bool,
+    /// The boot that its machine runs.
+    pub boot: Option<BootId>,
     /// The voters that its state names.
     pub voters: Vec<NodeId>,
     /// Open evictions in its state.

@@ -10,7 +10,7 @@ use base::{
     BootId, Epoch, Guarantee, Incarnation, NodeId, ResourceId, RingEvent, RingId, SystemUuid,
 };
 use fencing::{FenceCommand, FenceResult, Incident};
-use lifecycle::{Order, OrderEnd, OrderId, Outcome, Report};
+use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Quorum, Report};
 use policy::revision::Revision;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,13 @@ pub enum Input {
         /// What it did.
         verdict: Verdict,
     },
+    /// A join of a node outside the ring was heard; its standing says which boot the machine runs.
+    Heard {
+        /// Who.
+        node: NodeId,
+        /// The bytes of its [`Output::Standing`].
+        standing: Vec<u8>,
+    },
     /// Totem lost the token and has not heard of this member since: probe in parallel with forming the ring.
     Silent {
         /// The machine.
@@ -123,11 +130,9 @@ pub enum Verdict {
 /// What the executor says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecutorSays {
-    /// It has installed this epoch and voided every order of any other.
-    EpochTaken(Epoch),
-    /// Answer to [`ExecutorDo::Report`].
+    /// Once after each [`ExecutorDo::TakeEpoch`]: older orders are void, and this is what runs.
     Report {
-        /// The epoch that it had installed when it looked.
+        /// The epoch that it has taken.
         epoch: Epoch,
         /// What runs.
         report: Report,
@@ -141,14 +146,17 @@ pub enum ExecutorSays {
         /// How.
         end: OrderEnd,
     },
-    /// A recurring monitor changed its mind; `Outcome::Ok` says that it recovered. Each failure is said once.
-    MonitorChanged {
-        /// Which instance.
-        resource: ResourceId,
-        /// What it saw.
+    /// Something that no order of the installed epoch asked for ([`lifecycle::Output::Changed`]). Said once each.
+    Changed {
+        /// What was done.
+        operation: Operation,
+        /// How it went.
         outcome: Outcome,
+        /// What is known now.
+        instance: InstanceReport,
     },
-    /// The executor process was restarted alone: what it runs is unknown until it has probed and reported again.
+    /// The executor process was restarted alone: what it runs is unknown until it has reported again. Answered by
+    /// [`ExecutorDo::TakeEpoch`] if an epoch is in force.
     Restarted,
     /// It could not release what it must and is about to power its own machine off.
     SelfFencing {
@@ -173,8 +181,8 @@ pub enum FencerSays {
     Ended(FenceResult),
     /// Whether this machine's watchdog is armed: read from the device, fed by the loop itself.
     Watchdog {
-        /// Proven armed.
-        armed: bool,
+        /// The timeout that the device reports, if it is proven armed.
+        timeout: Option<Duration>,
     },
 }
 
@@ -289,6 +297,8 @@ pub enum Output {
         /// For people.
         reason: String,
     },
+    /// Suspended: the state is durable, the ring stops and the process stays until it is told more.
+    StopRing,
     /// An assertion failed (SAFETY.md 2.1): the executor releases what is exclusive, or fences its machine.
     SafeState {
         /// Which invariant, for example `S3`.
@@ -307,39 +317,33 @@ pub enum Output {
     Record(Record),
 }
 
-/// What the executor is told.
+/// What the executor is told. Tokens come to it from the agent, with [`crate::Member::era_open`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecutorDo {
+    /// The times that it lives by; follows each change of the accepted revision.
+    Settings(lifecycle::Settings),
     /// The configuration is gone: begin nothing, drop what is queued, keep what runs. Without quorum the time to
     /// stop by itself begins (CLUSTER.md section 4).
     Void {
         /// The new ring.
         ring: RingId,
         /// Whether it has quorum as far as is known; [`ExecutorDo::TakeEpoch`] says it for good.
-        quorate: bool,
+        quorum: Quorum,
     },
-    /// Install this epoch; answered by [`ExecutorSays::EpochTaken`].
+    /// Install this epoch and report. Given when the era is open, or when it is known that there is no quorum: then
+    /// only stops and demotions are accepted.
     TakeEpoch {
         /// To be compared for equality.
         epoch: Epoch,
-        /// Without quorum only stops and demotions are accepted.
-        quorate: bool,
-        /// What it does by itself while not quorate.
-        no_quorum: policy::revision::NoQuorumPolicy,
-        /// Members of the configuration.
-        members: Vec<NodeId>,
+        /// Whether the ring has quorum.
+        quorum: Quorum,
     },
-    /// Say what runs; answered by [`ExecutorSays::Report`]. Follows `EpochTaken`.
-    Report(Epoch),
-    /// Carry out.
+    /// Carry out. Follows `TakeEpoch` of the same epoch.
     Carry(Order),
-    /// How long managed addresses live in the kernel, counted from each fresh token of this epoch's ring.
-    Lease {
-        /// Other epochs renew nothing.
-        epoch: Epoch,
-        /// `None`: permanent (suspended).
-        lifetime: Option<Duration>,
-    },
+    /// This agent goes away for that long; keep what runs, keep addresses alive so long.
+    Detach(Duration),
+    /// The cluster is suspended: addresses become permanent, missing tokens mean nothing.
+    Suspend,
     /// Release everything and accept nothing more; answered by [`ExecutorSays::Released`].
     Leave,
 }
@@ -401,9 +405,9 @@ pub struct Record {
 pub enum Reason {
     /// The deadline of every command against an evicted member passes.
     CommandDeadline,
-    /// A failure is forgotten.
+    /// The oldest failure is forgotten.
     FailureTimeout,
-    /// A grace of a silent member ends.
+    /// The grace of a silent member, or the wait for one that was never seen, ends; or its self-fencing bound passes.
     Grace,
     /// The state is written after it was quiet.
     LazyPersist,
@@ -411,8 +415,6 @@ pub enum Reason {
     Overdue,
     /// Members that have not reported are evicted.
     ReportTimeout,
-    /// Members never seen are read.
-    StartupWait,
-    /// The self-fencing bound of a lost member passes.
-    SelfFencingBound,
+    /// A power command is tried again.
+    Retry,
 }

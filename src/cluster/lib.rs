@@ -22,57 +22,60 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(all(
+    feature = "release",
+    any(
+        feature = "sabotage-clean-stop-evidence",
+        feature = "sabotage-debt-previous-configuration",
+        feature = "sabotage-wiped-votes",
+        feature = "sabotage-no-reports",
+        feature = "sabotage-epoch-by-age",
+        feature = "sabotage-era-only-when-becoming-quorate",
+        feature = "sabotage-evidence-not-durable",
+        feature = "sabotage-quorum-half",
+        feature = "sabotage-no-fencing",
+        feature = "sabotage-no-deadline",
+    )
+))]
+compile_error!(
+    "a faulty rule is switched on in a release build: build without the sabotage features"
+);
+
 pub mod admission;
+mod allowed;
+mod apply;
+mod coordinator;
+mod debt;
+mod dispatch;
+mod effects;
+mod era;
+mod evidence;
+mod hardware;
 mod io;
+mod member;
+mod merge;
+mod model;
+mod power;
+mod promise;
+mod requests;
+mod revision;
+mod safety;
+mod silence;
+mod state;
 pub mod status;
+mod transfer;
+mod view;
 mod wire;
 
 pub use io::{
     Config, ExecutorDo, ExecutorSays, FencerDo, FencerSays, File, Input, Output, PersistId, Phase,
     Planner, Reason, Record, Refused, RequestId, RequestKind, Stored, Verdict,
 };
+pub use member::Member;
 pub use status::Status;
 pub use wire::{MESSAGE_MAX, decode_standing, encode_standing};
 
 /// How many of `voters` are a majority.
 pub(crate) const fn majority(voters: usize) -> usize {
     voters / 2 + 1
-}
-
-/// One member's engine: five verbs and getters (docs/ARCHITECTURE.md). After each `handle` or `handle_timeout`, poll
-/// outputs until there are none, then ask `poll_timeout`. Spurious calls do nothing.
-#[derive(Debug)]
-pub struct Member {
-    config: Config,
-    outputs: alloc::collections::VecDeque<Output>,
-}
-
-impl Member {
-    /// A member that has just started.
-    pub fn new(_now: base::Instant, config: Config) -> Self {
-        Self { config, outputs: alloc::collections::VecDeque::new() }
-    }
-
-    /// Takes one input.
-    pub fn handle(&mut self, _now: base::Instant, _input: Input) {}
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: base::Instant) {}
-
-    /// The next thing to be done.
-    #[must_use]
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
-    /// When and why to call [`Self::handle_timeout`] next.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(base::Instant, Reason)> {
-        None
-    }
-
-    /// What this member sees.
-    pub fn status(&self) -> Status {
-        Status { me: Some(self.config.me), ..Status::default() }
-    }
 }

@@ -1,0 +1,87 @@
+//! The revision in the words of executors and fencers: devices and times.
+//!
+//! Invariants: a device is used for the targets that it names and no others (SAFETY.md#S8); a bound is computed from
+//! configured maxima, never from adapted timers (CLUSTER.md section 5).
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use base::{FenceDevice, NodeId};
+use lifecycle::{NoQuorumPolicy, Settings};
+use policy::revision::{self as rev, Revision, Timings};
+
+/// Stop of the slowest exclusive resource where none is configured.
+const STOP_DEFAULT: Duration = Duration::from_secs(20);
+/// Joining, reading clocks, waking up: added to bounds that must hold.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// How long after its bound an answer of an executor or fencer may still arrive over the ring.
+pub(crate) const ANSWER_MARGIN: Duration = Duration::from_secs(5);
+/// A node whose join was heard within this time is not off (SAFETY.md#S33).
+pub(crate) const HEARD_FOR: Duration = Duration::from_secs(10);
+
+/// Levels of power devices of a node, in the order in which they are tried.
+pub(crate) fn levels(revision: &Revision, node: NodeId) -> Vec<Vec<FenceDevice>> {
+    let mut devices: Vec<FenceDevice> = revision
+        .devices
+        .iter()
+        .filter(|d| d.device.targets.contains(&node))
+        .map(|d| d.device.clone())
+        .collect();
+    devices.sort_by(|a, b| (a.level, &a.name).cmp(&(b.level, &b.name)));
+    let mut levels: Vec<Vec<FenceDevice>> = Vec::new();
+    for device in devices {
+        match levels.last_mut() {
+            Some(last) if last.first().is_some_and(|d| d.level == device.level) => {
+                last.push(device);
+            }
+            _ => levels.push(alloc::vec![device]),
+        }
+    }
+    levels
+}
+
+/// How long a command with the devices of one level may take, delays included.
+pub(crate) fn command_deadline(revision: &Revision, level: &[FenceDevice]) -> Duration {
+    if cfg!(feature = "sabotage-no-deadline") {
+        return Duration::from_secs(3600);
+    }
+    level
+        .iter()
+        .filter_map(|d| revision.devices.iter().find(|r| r.device.name == d.name))
+        .map(|d| d.device.delay + d.timeout)
+        .fold(Duration::ZERO, |sum, one| sum + one)
+        .max(Duration::from_secs(1))
+}
+
+/// From silence to a new membership (SAFETY.md, *Times*).
+pub(crate) fn t_mem(timings: &Timings) -> Duration {
+    timings.consensus.max(timings.token * 6 / 5) + timings.token + Duration::from_millis(500)
+}
+
+/// The longest stop of what runs on a member.
+pub(crate) fn t_stop(revision: &Revision) -> Duration {
+    revision.primitives().map(|(_, p)| p.timeouts.stop).max().unwrap_or(STOP_DEFAULT)
+}
+
+/// T_assume: after that long a machine with an armed watchdog has released everything or is down. Membership, the grace
+/// of its executor, the coordinator's time to stop and its own, the watchdog, and a margin.
+pub(crate) fn t_assume(revision: &Revision, watchdog: Duration) -> Duration {
+    let timings = &revision.timings;
+    t_mem(timings) + timings.agent_restart_grace + t_stop(revision) * 2 + watchdog + MARGIN
+}
+
+/// The times that executors live by.
+pub(crate) fn settings(revision: &Revision) -> Settings {
+    Settings {
+        token: revision.timings.token,
+        agent_restart_grace: revision.timings.agent_restart_grace,
+        t_mem: t_mem(&revision.timings),
+        t_stop: t_stop(revision),
+        no_quorum: match revision.no_quorum_policy {
+            rev::NoQuorumPolicy::Freeze => NoQuorumPolicy::Freeze,
+            // The others ask for more than stopping; stopping what is exclusive is the least of it, and safe.
+            _ => NoQuorumPolicy::Stop,
+        },
+    }
+}

@@ -1,0 +1,510 @@
+//! The engine of one member: five verbs over disk, configuration, state and what people asked.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use base::{Instant, NodeId, RingId};
+use fencing::Incident;
+use policy::revision::{Revision, Timings};
+
+use crate::{
+    Config, ExecutorDo, FencerDo, File, Input, Output, PersistId, Phase, Reason, Record, RequestId,
+    RequestKind,
+    era::Installed,
+    evidence::Fact,
+    promise::PromiseRecord,
+    safety::Broken,
+    silence::Silence,
+    state::{STATE_MAX, State},
+    status::Condition,
+    transfer::Assembly,
+    wire::{self, Change, Message},
+};
+
+/// Quiet time after which a changed state is written although no rule asks for it.
+const LAZY: Duration = Duration::from_millis(500);
+/// Changes of the executor that wait for an era.
+const CHANGES_MAX: usize = 1024;
+/// Facts that are kept: at most a few for each voter.
+const FACTS_MAX: usize = 128;
+/// Requests that wait for their delivery.
+pub(crate) const ASKS_MAX: usize = 256;
+
+/// One member's engine: five verbs and getters (docs/ARCHITECTURE.md). After each `handle` or `handle_timeout`, poll
+/// outputs until there are none, then ask `poll_timeout`. Spurious calls do nothing.
+#[derive(Debug)]
+pub struct Member {
+    pub(crate) config: Config,
+    pub(crate) out: VecDeque<Output>,
+    /// In memory; what is durable of it is at most one promise older.
+    pub(crate) promise: PromiseRecord,
+    pub(crate) state: Option<State>,
+    /// What this member received and nobody may have recorded (CLUSTER.md section 2).
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) installed: Option<Installed>,
+    /// Members of the configuration before, and whether an era was open in it.
+    pub(crate) previous: (Vec<NodeId>, bool),
+    pub(crate) coordinated: bool,
+    pub(crate) since: Option<RingId>,
+    pub(crate) assembly: Assembly,
+    pub(crate) silence: Silence,
+    pub(crate) started: Instant,
+    /// Members met in any configuration of this process.
+    pub(crate) met: BTreeSet<NodeId>,
+    /// Nodes outside that were heard, and when.
+    pub(crate) heard: BTreeMap<NodeId, Instant>,
+    /// When the deadline of every command against an evicted member has passed, by this member's count.
+    pub(crate) late: BTreeMap<NodeId, Instant>,
+    /// When a failed power command may be tried again.
+    pub(crate) retry: BTreeMap<Incident, Instant>,
+    pub(crate) wall: (i64, Instant),
+    pub(crate) asks: BTreeMap<RequestId, RequestKind>,
+    pub(crate) leaving: Leaving,
+    /// Tokens that must be seen before anything is carried out (CLUSTER.md section 4, gap rule).
+    pub(crate) gap: u8,
+    /// What is carried out after the gap, with the time from which its deadline counts.
+    pub(crate) held: Vec<(Instant, Output)>,
+    pub(crate) changes: VecDeque<Change>,
+    pub(crate) next_change: u64,
+    pub(crate) offered: Option<Box<Revision>>,
+    /// Position at which a revision was last proposed from here.
+    pub(crate) proposed: Option<(RingId, u64)>,
+    pub(crate) watchdog: Option<Duration>,
+    pub(crate) halted: Option<Broken>,
+    pub(crate) conditions: BTreeSet<Condition>,
+    /// When and why the coordinator's half wants to look again.
+    pub(crate) wakes: Vec<(Instant, Reason)>,
+    pub(crate) recovering: BTreeSet<Incident>,
+    /// Incidents for which recovery is on the timeline.
+    pub(crate) recovery_said: BTreeSet<Incident>,
+    /// Attempts after which each incident's pause was begun.
+    pub(crate) backed_off: BTreeMap<Incident, u32>,
+    /// Changes of the executor wait to be said in this era.
+    pub(crate) unsaid_changes: bool,
+    /// An eviction was delivered: form a ring without the target, once the joins can say so.
+    pub(crate) reform: bool,
+    /// Last changed boot id that was said.
+    pub(crate) booted_said: Option<(NodeId, base::BootId)>,
+    standing: Vec<u8>,
+    writes: Writes,
+}
+
+/// How far this member is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It stays.
+    No,
+    /// The coordinator moves away what runs here.
+    Draining,
+    /// The executor releases what is left.
+    Releasing,
+    /// The clean leave was said: no other message follows.
+    Said,
+}
+
+#[derive(Debug, Default)]
+struct Writes {
+    next: u64,
+    waiting: Vec<(PersistId, After)>,
+    /// Said together when the state is durable.
+    hold: Vec<Message>,
+    dirty: Option<Instant>,
+    stop_ring: bool,
+}
+
+/// What a durable write was for.
+#[derive(Debug)]
+pub(crate) enum After {
+    /// Say these in the ring, if it is still the one.
+    Say(RingId, Vec<Message>),
+    /// The promise may be said.
+    Promised(RingId),
+    /// The snapshot is durable: the old state may go.
+    Snapshot(RingId),
+    /// A durable state of an era that was opened without this disk: its promises count again.
+    Sound(RingId),
+    /// Suspended: the ring may stop.
+    StopRing,
+    /// Nobody waits.
+    Nothing,
+}
+
+impl Member {
+    /// A member that has just started.
+    pub fn new(now: Instant, config: Config) -> Self {
+        let mut promise = PromiseRecord::restore(config.disk.promise.as_deref());
+        let state: Option<State> = config
+            .disk
+            .state
+            .as_deref()
+            .filter(|_| config.disk.promise.is_some())
+            .and_then(|b| wire::decode(b, STATE_MAX));
+        // A record is sound only after a state was durable: without that state this disk has lost something.
+        promise.wiped |= state.is_none();
+        let offered = Some(Box::new(config.first.clone()));
+        let mut member = Self {
+            config,
+            out: VecDeque::new(),
+            promise,
+            state,
+            facts: Vec::new(),
+            installed: None,
+            previous: (Vec::new(), false),
+            coordinated: false,
+            since: None,
+            assembly: Assembly::default(),
+            silence: Silence::default(),
+            started: now,
+            met: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            late: BTreeMap::new(),
+            retry: BTreeMap::new(),
+            wall: (0, now),
+            asks: BTreeMap::new(),
+            leaving: Leaving::No,
+            gap: 0,
+            held: Vec::new(),
+            changes: VecDeque::new(),
+            next_change: 1,
+            offered,
+            proposed: None,
+            watchdog: None,
+            halted: None,
+            conditions: BTreeSet::new(),
+            wakes: Vec::new(),
+            recovering: BTreeSet::new(),
+            recovery_said: BTreeSet::new(),
+            backed_off: BTreeMap::new(),
+            unsaid_changes: false,
+            reform: false,
+            booted_said: None,
+            standing: Vec::new(),
+            writes: Writes::default(),
+        };
+        member.restart_deadlines(now);
+        member.settings();
+        member.refresh_standing(now);
+        member
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Ring(event) => self.ring(now, event),
+            Input::Token { ring } => self.token(now, ring),
+            Input::Stalled(gap) => self.stalled(gap),
+            Input::Persisted(id) => self.persisted(now, id),
+            Input::Executor(says) => self.executor(now, says),
+            Input::Fencer(says) => self.fencer(says),
+            Input::Probed { node, verdict } => self.silence.probed(node, verdict),
+            Input::Heard { node, standing } => self.heard_outside(now, node, &standing),
+            Input::Silent { node } => self.silent(now, node),
+            Input::Wall(seconds) => self.wall = (seconds, now),
+            Input::Revision(revision) => {
+                self.offered = Some(revision);
+                self.proposed = None;
+            }
+            Input::Request { id, kind } => self.asked(now, id, kind),
+        }
+        self.after(now);
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.writes.dirty.is_some_and(|at| now >= at + LAZY) {
+            self.persist_state(After::Nothing);
+        }
+        self.after(now);
+    }
+
+    /// The next thing to be done.
+    #[must_use]
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When and why to call [`Self::handle_timeout`] next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let lazy = self.writes.dirty.map(|at| (at + LAZY, Reason::LazyPersist));
+        let late = self.late.iter().filter_map(|(node, at)| {
+            let open = self.state.as_ref().is_some_and(|s| s.evicted.contains_key(node));
+            open.then_some((*at, Reason::CommandDeadline))
+        });
+        self.wakes.iter().copied().chain(lazy).chain(late).min()
+    }
+
+    /// Whether tokens of the installed ring renew addresses: quorate and its era open (CLUSTER.md section 8).
+    pub fn era_open(&self) -> bool {
+        self.halted.is_none()
+            && self.installed.as_ref().is_some_and(|i| !i.transitional && i.is_open())
+    }
+
+    fn after(&mut self, now: Instant) {
+        self.flush_holds();
+        self.leave_when_empty();
+        self.say_changes();
+        self.offer();
+        self.decide(now);
+        self.flush_holds();
+        self.late.retain(|node, at| {
+            // Kept while the eviction is open; passed deadlines need no timer.
+            let open = self.state.as_ref().is_some_and(|s| s.evicted.contains_key(node));
+            open && *at > now
+        });
+        self.refresh_standing(now);
+        if core::mem::take(&mut self.reform) {
+            self.out.push_back(Output::Reform);
+        }
+    }
+
+    // ---- time and disk
+
+    pub(crate) fn timings(&self) -> Timings {
+        self.revision().timings
+    }
+
+    /// The accepted revision, or the cached one until there is one.
+    pub(crate) fn revision(&self) -> &Revision {
+        self.state.as_ref().and_then(|s| s.revision.as_ref()).unwrap_or(&self.config.first)
+    }
+
+    /// This machine's clock, for decisions.
+    pub(crate) fn wall_now(&self, now: Instant) -> i64 {
+        let passed = i64::try_from(now.since(self.wall.1).as_secs()).unwrap_or(0);
+        self.wall.0.saturating_add(passed)
+    }
+
+    fn write(&mut self, file: File, bytes: Vec<u8>, after: After) {
+        let id = PersistId(self.writes.next);
+        self.writes.next += 1;
+        self.writes.waiting.push((id, after));
+        self.out.push_back(Output::Persist { id, file, bytes });
+    }
+
+    pub(crate) fn persist_promise(&mut self, after: After) {
+        let bytes = self.promise.bytes();
+        self.write(File::Promise, bytes, after);
+    }
+
+    /// Durable means the whole state and position up to here, not a side record (CLUSTER.md section 3.6).
+    pub(crate) fn persist_state(&mut self, after: After) {
+        if let Some(state) = &self.state {
+            let bytes = wire::encode(state);
+            self.writes.dirty = None;
+            self.write(File::State, bytes, after);
+        }
+    }
+
+    pub(crate) fn persist_snapshot(&mut self, bytes: Vec<u8>, ring: RingId) {
+        self.write(File::State, bytes, After::Snapshot(ring));
+    }
+
+    /// To be said when the state as it is at the end of this turn is durable.
+    pub(crate) fn hold(&mut self, message: Message) {
+        self.writes.hold.push(message);
+    }
+
+    pub(crate) fn hold_stop(&mut self) {
+        self.writes.stop_ring = true;
+    }
+
+    pub(crate) fn dirty(&mut self, now: Instant) {
+        self.writes.dirty.get_or_insert(now);
+    }
+
+    fn flush_holds(&mut self) {
+        if !self.writes.hold.is_empty() {
+            let messages = core::mem::take(&mut self.writes.hold);
+            if let Some(ring) = self.ring_id() {
+                self.persist_state(After::Say(ring, messages));
+            }
+        }
+        if core::mem::take(&mut self.writes.stop_ring) {
+            self.persist_state(After::StopRing);
+        }
+    }
+
+    fn persisted(&mut self, now: Instant, id: PersistId) {
+        let Some(at) = self.writes.waiting.iter().position(|(waiting, _)| *waiting == id) else {
+            return;
+        };
+        match self.writes.waiting.remove(at).1 {
+            After::Say(ring, messages) => {
+                if self.ring_id() == Some(ring) && self.acts_in_ring() {
+                    for message in messages {
+                        self.say(&message);
+                    }
+                }
+            }
+            After::Promised(ring) => self.promised(ring),
+            After::Snapshot(ring) => self.snapshot_durable(now, ring),
+            After::Sound(ring) => {
+                if self.state.as_ref().is_some_and(|s| s.position.era >= ring) {
+                    self.promise.wiped = false;
+                    self.persist_promise(After::Nothing);
+                }
+            }
+            After::StopRing => self.out.push_back(Output::StopRing),
+            After::Nothing => {}
+        }
+    }
+
+    // ---- speaking
+
+    pub(crate) fn ring_id(&self) -> Option<RingId> {
+        self.installed.as_ref().map(|i| i.configuration.ring)
+    }
+
+    /// Whether a message said now belongs to the installed ring.
+    pub(crate) fn acts_in_ring(&self) -> bool {
+        self.installed.as_ref().is_some_and(|i| !i.transitional) && self.leaving != Leaving::Said
+    }
+
+    pub(crate) fn say(&mut self, message: &Message) {
+        if !self.acts_in_ring() {
+            return;
+        }
+        let Some(installed) = &mut self.installed else { return };
+        if message.is_decision() {
+            installed.awaited += 1;
+        }
+        let payload = wire::encode_message(installed.configuration.ring, message);
+        // Everything that is said has a limit below this one; a violation is a bug of ours and must not reach totem.
+        assert!(payload.len() <= wire::MESSAGE_MAX, "message above MESSAGE_MAX");
+        self.out.push_back(Output::Multicast { payload, guarantee: message.guarantee() });
+    }
+
+    pub(crate) fn record(&mut self, phase: Phase, incident: Option<Incident>, text: String) {
+        tracing::info!(?phase, ?incident, %text);
+        self.out.push_back(Output::Record(Record { phase, incident, text }));
+    }
+
+    /// To executor or fencer: after a gap only once a token proves that the ring is alive.
+    pub(crate) fn carry(&mut self, now: Instant, output: Output) {
+        if self.halted.is_some() {
+            return;
+        }
+        if self.gap > 0 {
+            self.held.push((now, output));
+        } else {
+            self.out.push_back(output);
+        }
+    }
+
+    pub(crate) fn halt(&mut self, broken: Broken) {
+        if self.halted.is_none() {
+            let Broken { invariant, detail } = broken.clone();
+            self.out.push_back(Output::SafeState { invariant, detail });
+            self.halted = Some(broken);
+        }
+    }
+
+    // ---- the gap rule (CLUSTER.md section 4)
+
+    fn stalled(&mut self, gap: Duration) {
+        if gap > self.timings().token / 2 {
+            // The first token may have lain in the socket all the while; the second has been round all members.
+            self.gap = 2;
+        }
+    }
+
+    fn token(&mut self, now: Instant, ring: RingId) {
+        if self.gap == 0 || self.ring_id() != Some(ring) {
+            return;
+        }
+        self.gap -= 1;
+        if self.gap > 0 {
+            return;
+        }
+        for (since, output) in core::mem::take(&mut self.held) {
+            self.carry_late(now.since(since), output);
+        }
+    }
+
+    /// The deadline counts from delivery, not from the end of the gap.
+    fn carry_late(&mut self, waited: Duration, output: Output) {
+        match output {
+            Output::Executor(ExecutorDo::Carry(mut order)) => {
+                order.deadline = order.deadline.saturating_sub(waited);
+                self.out.push_back(Output::Executor(ExecutorDo::Carry(order)));
+            }
+            Output::Fencer(FencerDo::Carry(mut command)) => {
+                command.deadline = command.deadline.saturating_sub(waited);
+                if !command.deadline.is_zero() {
+                    self.out.push_back(Output::Fencer(FencerDo::Carry(command)));
+                }
+            }
+            other => self.out.push_back(other),
+        }
+    }
+
+    // ---- facts and changes
+
+    pub(crate) fn keep_fact(&mut self, fact: Fact) {
+        if !self.facts.contains(&fact) && self.facts.len() < FACTS_MAX {
+            self.facts.push(fact);
+        }
+    }
+
+    pub(crate) fn push_change(&mut self, change: Change) {
+        if self.changes.len() < CHANGES_MAX {
+            self.changes.push_back(change);
+        }
+    }
+
+    // ---- what totem puts into joins
+
+    fn refresh_standing(&mut self, now: Instant) {
+        let standing = self.own_standing(now);
+        if standing != self.standing {
+            self.standing.clone_from(&standing);
+            self.out.push_back(Output::Standing(standing));
+        }
+    }
+
+    /// Newest of the own delivery of an intent, the installation of a configuration and the own restart; plus the
+    /// command's deadline and the token time (CLUSTER.md section 6, *Closing*).
+    pub(crate) fn restart_deadlines(&mut self, now: Instant) {
+        let token = self.timings().token;
+        if let Some(state) = &self.state {
+            for (node, eviction) in &state.evicted {
+                self.late.insert(*node, now + eviction.deadline + token);
+            }
+        }
+    }
+
+    /// Whether the deadline of every command against the node has passed here.
+    pub(crate) fn past_deadline(&self, now: Instant, node: NodeId) -> bool {
+        self.late.get(&node).is_none_or(|at| now >= *at)
+    }
+
+    fn own_standing(&self, now: Instant) -> Vec<u8> {
+        let voters = match &self.state {
+            Some(state) => state.voter_ids(),
+            None => self.config.first.voters.iter().map(|v| v.id).collect(),
+        };
+        let evicted = self.state.iter().flat_map(|s| s.evicted.keys()).map(|node| {
+            let past_deadline = self.past_deadline(now, *node);
+            crate::admission::Evicted { node: *node, past_deadline }
+        });
+        wire::encode_standing(&crate::admission::Standing {
+            position: self.state.as_ref().map(|s| s.position.place()),
+            promise: self.promise.promise,
+            wiped: self.promise.wiped,
+            boot: Some(self.config.boot_id),
+            voters,
+            evicted: evicted.collect(),
+        })
+    }
+
+    pub(crate) fn settings(&mut self) {
+        let settings = crate::hardware::settings(self.revision());
+        self.out.push_back(Output::Executor(ExecutorDo::Settings(settings)));
+    }
+}

@@ -1,0 +1,222 @@
+//! The snapshot of one member's view, for `palisade status` and the mirror.
+
+use alloc::{format, string::ToString as _, vec::Vec};
+
+use fencing::Incident;
+
+use crate::{
+    Status,
+    member::Member,
+    power::owes_text,
+    state::{Debt, State},
+    status::{Condition, InstanceStatus, NodeStatus, OperationStatus, RevisionStatus},
+};
+
+impl Member {
+    /// What this member sees.
+    pub fn status(&self) -> Status {
+        let installed = self.installed.as_ref();
+        let merged = installed.and_then(|i| i.merged.as_ref());
+        let mut status = Status {
+            me: Some(self.config.me),
+            ring: self.ring_id(),
+            quorate: merged.is_some_and(|m| m.quorate),
+            state_era: self.state.as_ref().map(|s| s.position.era),
+            epoch: installed.and_then(crate::era::Installed::epoch),
+            coordinator: merged.and_then(|m| m.coordinator),
+            stalled: self.gap > 0,
+            ..Status::default()
+        };
+        if self.era_open() {
+            status.era = status.state_era;
+        }
+        let mut conditions = self.conditions.clone();
+        self.local_conditions(&mut conditions);
+        if let Some(state) = &self.state {
+            status.suspended = state.suspended;
+            status.revision = revision(state);
+            status.nodes = self.nodes(state);
+            status.instances = instances(state);
+            status.operations = operations(state);
+            state_conditions(state, &mut conditions);
+        }
+        status.conditions = conditions.into_iter().collect();
+        status
+    }
+
+    fn nodes(&self, state: &State) -> Vec<NodeStatus> {
+        let installed = self.installed.as_ref();
+        let merged = installed.and_then(|i| i.merged.as_ref());
+        let name = |node| self.revision().voter(node).map(|v| v.name.clone());
+        state
+            .voters
+            .iter()
+            .map(|(node, voter)| {
+                let present = installed.and_then(|i| i.configuration.member(*node));
+                let member = state.members.get(node);
+                let said = state.overrides.nodes.get(node);
+                NodeStatus {
+                    node: *node,
+                    name: name(*node),
+                    member: present.is_some(),
+                    incarnation: present.map(|m| m.incarnation),
+                    reported: self.era_open() && member.is_some_and(|m| m.reported),
+                    wiped: merged.is_some_and(|m| m.wiped.contains(node)),
+                    owes: match voter.debt {
+                        Debt::Owed { incident, .. } if present.is_none() => {
+                            Some(Incident { node: *node, ring: incident })
+                        }
+                        _ => None,
+                    },
+                    evicted: state.evicted.contains_key(node),
+                    standby: said.is_some_and(|o| o.standby),
+                    maintenance: said.is_some_and(|o| o.maintenance),
+                    watchdog: voter.watchdog.is_some(),
+                    detached: member.is_some_and(|m| m.detached.is_some())
+                        || voter.detached.is_some(),
+                }
+            })
+            .collect()
+    }
+
+    /// What only this member can say: its configuration and its own troubles.
+    fn local_conditions(&self, out: &mut alloc::collections::BTreeSet<Condition>) {
+        let mut push = |kind: &str, text: alloc::string::String| {
+            out.insert(Condition { kind: kind.into(), object: "cluster".into(), text });
+        };
+        if let Some(broken) = &self.halted {
+            push(
+                "SafeState",
+                format!(
+                    "an assertion failed ({}: {}); nothing is carried out here: collect the log and restart this agent",
+                    broken.invariant, broken.detail
+                ),
+            );
+        }
+        let Some(installed) = &self.installed else {
+            return push(
+                "NoRing",
+                "no ring was formed yet; check the links to the other members".into(),
+            );
+        };
+        let Some(merged) = &installed.merged else {
+            return push(
+                "Agreeing",
+                "the members say what they have; this takes milliseconds".into(),
+            );
+        };
+        if !merged.quorate {
+            push(
+                "Inquorate",
+                format!(
+                    "{} of {} voters are here, {} are needed: nothing is started; bring members back",
+                    installed.configuration.members.len(),
+                    merged.voters.len(),
+                    crate::majority(merged.voters.len())
+                ),
+            );
+        } else if merged.coordinator.is_none() {
+            push(
+                "WaitingForAll",
+                "no member has a state: the first start needs all voters; start the missing agents"
+                    .into(),
+            );
+        } else if !merged.can_open() {
+            let names: Vec<_> = merged.wiped.iter().map(|n| n.to_string()).collect();
+            push(
+                "StateLost",
+                format!(
+                    "the disks of {} were wiped or restored, so no era can open: bring a member with its state back, or \
+                     accept the loss once with `palisade cluster accept-state-loss`",
+                    names.join(", ")
+                ),
+            );
+        }
+    }
+}
+
+fn revision(state: &State) -> Option<RevisionStatus> {
+    state.revision.as_ref().map(|r| RevisionStatus {
+        objects: r
+            .objects
+            .iter()
+            .map(|o| (format!("{:?}/{}", o.kind, o.name), o.uid.clone(), o.generation))
+            .collect(),
+        accepted: state.accepted,
+    })
+}
+
+fn instances(state: &State) -> Vec<InstanceStatus> {
+    state
+        .instances
+        .iter()
+        .map(|((resource, node), instance)| InstanceStatus {
+            resource: resource.clone(),
+            node: *node,
+            role: instance.role,
+            failures: state
+                .failures
+                .get(&(resource.clone(), *node))
+                .map_or(0, |failures| failures.count),
+            stop_failed: instance.stop_failed,
+            pending: state
+                .pending
+                .values()
+                .find(|p| p.node == *node && p.resource == *resource)
+                .map(|p| crate::apply::operation_name(p.operation).into()),
+            retained: state
+                .revision
+                .iter()
+                .flat_map(|r| &r.placements)
+                .any(|p| p.retained && p.members.iter().any(|m| m.id == *resource)),
+        })
+        .collect()
+}
+
+fn operations(state: &State) -> Vec<OperationStatus> {
+    state
+        .operations
+        .iter()
+        .map(|(incident, record)| OperationStatus {
+            incident: *incident,
+            executor: record.executor,
+            attempts: record.attempts,
+            evidence: record.evidence.clone(),
+            failure: record.failure.clone(),
+            closed: record.closed,
+        })
+        .collect()
+}
+
+fn state_conditions(state: &State, out: &mut alloc::collections::BTreeSet<Condition>) {
+    for incident in state.owing() {
+        let object = format!("node {}", incident.node);
+        if out.iter().any(|c| c.object == object) {
+            continue;
+        }
+        let failure = state.operations.get(&incident).and_then(|r| r.failure.clone());
+        let why = failure.map_or_else(
+            || "evidence is awaited".into(),
+            |f| format!("its power-off failed ({f}); repair the fence device"),
+        );
+        out.insert(Condition { kind: "Owes".into(), object, text: owes_text(incident, &why) });
+    }
+    for (node, eviction) in &state.evicted {
+        out.insert(Condition {
+            kind: "Evicted".into(),
+            object: format!("node {node}"),
+            text: format!("kept out of the ring until its incident is over: {}", eviction.reason),
+        });
+    }
+    if let Some(held) = &state.held {
+        let kind = if held.starts_with("SpecRegressed") { "SpecRegressed" } else { "SpecHeld" };
+        out.insert(Condition { kind: kind.into(), object: "cluster".into(), text: held.clone() });
+    }
+    if state.suspended {
+        out.insert(Condition {
+            kind: "Suspended".into(),
+            object: "cluster".into(),
+            text: "no fencing and no recovery; run `palisade cluster resume`, or start all agents again".into(),
+        });
+    }
+}
