@@ -255,7 +255,7 @@ impl<C: Cipher> Channel<C> {
         self.own.keys().copied().fold(self.sending, newer_of)
     }
 
-    fn seal_kind(
+    pub(super) fn seal_kind(
         &mut self,
         kind: u8,
         target: Option<NodeId>,
@@ -421,8 +421,7 @@ impl<C: Cipher> Channel<C> {
             }
             peer.stale.push_back(old.life);
         }
-        let mut window = Window::new();
-        window.mark(header.counter);
+        let window = Window::after(header.counter);
         let keys = BTreeMap::from([(header.key, key)]);
         peer.current = Some(Life { incarnation, life: header.life, window, keys, newest_key });
         self.counters.lives += 1;

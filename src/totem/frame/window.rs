@@ -13,8 +13,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) const fn new() -> Self {
-        Self { newest: 0, seen: [0; WORDS] }
+    /// A window in which everything up to `counter` counts as seen: what a life sent before it answered the challenge
+    /// may have been heard by an earlier life of this node.
+    pub(super) const fn after(counter: u64) -> Self {
+        Self { newest: counter, seen: [u64::MAX; WORDS] }
     }
 
     /// Whether `counter` may still be accepted. Counter 0 is never used.
@@ -59,7 +61,7 @@ mod tests {
 
     #[test]
     fn each_counter_passes_once_and_the_old_not_at_all() {
-        let mut window = Window::new();
+        let mut window = Window::after(0);
         assert_eq!(window.check(0), Err(Dropped::Old));
         for counter in [1, 5, 3, 1024, 2000, 1999, 977] {
             assert_eq!(window.check(counter), Ok(()), "{counter}");
@@ -71,9 +73,21 @@ mod tests {
     }
 
     #[test]
+    fn nothing_from_before_its_beginning_passes() {
+        let mut window = Window::after(5000);
+        for counter in 0..=5000 {
+            assert!(window.check(counter).is_err(), "{counter}");
+        }
+        assert_eq!(window.check(5001), Ok(()));
+        window.mark(5003);
+        assert_eq!(window.check(5002), Ok(()));
+        assert!(window.check(5000).is_err());
+    }
+
+    #[test]
     fn it_agrees_with_a_set_that_never_forgets() {
         let mut rng = base::SplitMix64::new(7);
-        let mut window = Window::new();
+        let mut window = Window::after(0);
         let mut seen = alloc::collections::BTreeSet::new();
         let mut centre = 1;
         for _ in 0..50_000 {

@@ -1,6 +1,7 @@
 //! The ring as a whole: scenarios by name, random runs under faults, the checker over all of them.
 
 mod evs;
+mod hostile;
 mod net;
 mod runs;
 mod scenarios;

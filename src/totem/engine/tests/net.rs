@@ -75,6 +75,8 @@ pub(super) struct Net {
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
     /// Receives everything but multicasts.
     pub(super) deaf: Option<NodeId>,
+    /// Changes one datagram of ten.
+    pub(super) mutate: Option<fn(&mut SplitMix64, &mut [u8])>,
     pub(super) configure: fn(&mut Config),
     pub(super) admission: fn() -> Box<dyn Admission>,
     queue: BTreeMap<(Instant, u64), Event>,
@@ -99,6 +101,7 @@ impl Net {
             faults: Faults::NONE,
             cuts: BTreeSet::new(),
             deaf: None,
+            mutate: None,
             configure,
             admission: || Box::new(AdmitAll),
             queue: BTreeMap::new(),
@@ -235,6 +238,11 @@ impl Net {
         }
         let mut bytes = Vec::new();
         encode(message, &mut bytes);
+        if let Some(mutate) = self.mutate
+            && self.rng.below(10) == 0
+        {
+            mutate(&mut self.rng, &mut bytes);
+        }
         let copies = 1 + u64::from(self.rng.below(1000) < self.faults.duplicate);
         for _ in 0..copies {
             if self.cuts.contains(&(from.node, to)) || self.rng.below(1000) < self.faults.loss {
@@ -327,7 +335,13 @@ impl Net {
         let Some((_, event)) = self.queue.pop_first() else { return };
         match event {
             Event::Datagram { to, from, bytes } => {
-                let message = decode(&bytes).expect("encoded by us");
+                let message = match decode(&bytes) {
+                    Ok(message) => message,
+                    Err(error) => {
+                        assert!(self.mutate.is_some(), "{error}");
+                        return;
+                    }
+                };
                 // the frame accepts one life of each node only
                 let current = self.machines[&from.node].starts == from.incarnation.counter;
                 let machine = self.machines.get_mut(&to).expect("configured");
