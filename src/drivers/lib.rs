@@ -16,6 +16,7 @@
 
 pub mod bmc;
 mod clock;
+mod sys;
 
 #[cfg(test)]
 mod fuzz;
@@ -23,3 +24,5 @@ pub mod power;
 pub mod process;
 pub mod resource;
 pub mod secret;
+pub mod vip;
+pub mod watchdog;

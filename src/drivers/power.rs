@@ -11,8 +11,8 @@ use std::{
 };
 
 use base::SystemUuid;
-use fencing::DeviceError;
 pub use fencing::PowerState;
+use fencing::{Answer, DeviceAction, DeviceCall, DeviceError};
 
 /// A boxed future, so that devices of several kinds stand in one list.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -185,12 +185,31 @@ pub trait PowerDevice: Send + Sync {
         within: Duration,
     ) -> BoxFuture<'_, Result<PowerState, PowerError>>;
 
-    /// Off: one session for the command, closed; then a new session that reads the state. `Ok(Off)` is verified,
-    /// `Ok(On)` means that the command was accepted and the machine is not off yet: read again.
-    fn off(&self, order: PowerOrder) -> BoxFuture<'_, Result<PowerState, PowerError>>;
+    /// Off: one session for the command, closed; then a new session that reads the state. `Power(Off)` is verified,
+    /// `Power(On)` and `Accepted` mean that the command was accepted and the machine is not off, or not known to be:
+    /// read again.
+    fn off(&self, order: PowerOrder) -> BoxFuture<'_, Result<Answer, PowerError>>;
 
     /// On, in the same way.
-    fn on(&self, order: PowerOrder) -> BoxFuture<'_, Result<PowerState, PowerError>>;
+    fn on(&self, order: PowerOrder) -> BoxFuture<'_, Result<Answer, PowerError>>;
+}
+
+/// Carries out one call of the fencing core. Drop the future to abort it.
+pub async fn carry_out(
+    device: &dyn PowerDevice,
+    call: &DeviceCall,
+    permit: Permit,
+) -> Result<Answer, DeviceError> {
+    let Some(target) = call.device.identity else {
+        let why = "no identity was enrolled for this device: it could belong to any machine";
+        return Err(DeviceError::NotSent(why.into()));
+    };
+    let order = PowerOrder { target, within: call.within, permit };
+    Ok(match call.action {
+        DeviceAction::Read => Answer::Power(device.status(target, call.within).await?),
+        DeviceAction::SwitchOff => device.off(order).await?,
+        DeviceAction::SwitchOn => device.on(order).await?,
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use base::{ResourceId, ResourceKind};
-use lifecycle::{Operation, Outcome};
+use lifecycle::{Answer, Call, Operation, Outcome};
 
 use crate::power::BoxFuture;
 
@@ -19,6 +19,8 @@ pub struct Instance<'a> {
     pub resource: &'a ResourceId,
     /// What it is.
     pub kind: &'a ResourceKind,
+    /// For addresses: how long the kernel keeps it when nobody renews it; `None` for ever.
+    pub lifetime: Option<Duration>,
 }
 
 /// Something that runs here and was found by looking, not from memory.
@@ -32,7 +34,8 @@ pub struct Survivor {
     pub run: u64,
 }
 
-/// One kind of resource. Dropping a future abandons the wait, not the work: what was begun is found by the next probe.
+/// One kind of resource. Dropping a future breaks the operation off: nothing of it takes effect afterwards, and a
+/// process that is being started is killed (`lifecycle::Output::Cancel`).
 pub trait ResourceDriver: Send + Sync {
     /// Does it run here? Asked before anything is known.
     fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome>;
@@ -58,14 +61,11 @@ pub trait ResourceDriver: Send + Sync {
     fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>>;
 }
 
-/// Carries one operation out, bounded by `within`.
-pub async fn carry_out(
-    driver: &dyn ResourceDriver,
-    operation: Operation,
-    instance: Instance<'_>,
-    within: Duration,
-) -> Outcome {
-    let work = match operation {
+/// Carries out one call of the executor core, bounded by its timeout. Drop the future to break the call off.
+pub async fn carry_out(driver: &dyn ResourceDriver, call: &Call) -> Answer {
+    let instance =
+        Instance { resource: &call.resource, kind: &call.kind, lifetime: Some(call.lifetime) };
+    let work = match call.operation {
         Operation::Probe => driver.probe(instance),
         Operation::Start => driver.start(instance),
         Operation::Stop => driver.stop(instance),
@@ -73,7 +73,9 @@ pub async fn carry_out(
         Operation::Promote => driver.promote(instance),
         Operation::Demote => driver.demote(instance),
     };
-    tokio::time::timeout(within, work).await.unwrap_or(Outcome::TimedOut)
+    let outcome = tokio::time::timeout(call.timeout, work).await.unwrap_or(Outcome::TimedOut);
+    let run = driver.run(instance).await.unwrap_or(0);
+    Answer { outcome, run }
 }
 
 /// OCF exit codes.

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use super::{
     cgroup::Cgroups,
     monitor,
+    proc::ProcessId,
     record::{Exit, Folder, Record},
     stop,
     template::{self, TemplateError},
@@ -98,10 +99,12 @@ impl ProcessDriver {
             return failed(ocf::PERMISSION, format_args!("{}: {error}", folder.path("").display()));
         }
         let token = token();
-        let mut gone = match self.spawn(resource, name, &token) {
-            Ok(gone) => gone,
+        let (shim, mut gone) = match self.spawn(resource, name, &token) {
+            Ok(begun) => begun,
             Err(error) => return failed(ocf::NOT_INSTALLED, format_args!("the shim: {error}")),
         };
+        // From here to the end of the start a call that is broken off takes the process with it.
+        let begun = Begun { shim, done: false };
         let record = loop {
             if let Some(record) = folder.read::<Record>("record.json")
                 && record.token == token
@@ -119,7 +122,9 @@ impl ProcessDriver {
             warn!(%resource, kept, "not left: the process may end with the agent's container");
         }
         info!(%resource, template = %name, pid = record.process.pid, "started");
-        self.ready(&record, &template.monitor).await
+        let outcome = self.ready(&record, &template.monitor).await;
+        begun.keep();
+        outcome
     }
 
     /// Waits until the monitor is content, or the process ended.
@@ -149,7 +154,7 @@ impl ProcessDriver {
         resource: &ResourceId,
         template: &Label,
         token: &str,
-    ) -> std::io::Result<oneshot::Receiver<std::io::Result<ExitStatus>>> {
+    ) -> std::io::Result<(i32, oneshot::Receiver<std::io::Result<ExitStatus>>)> {
         let (program, words) = self
             .config
             .shim
@@ -174,12 +179,13 @@ impl ProcessDriver {
             command.args(["--cgroup", to]);
         }
         let mut child = command.spawn()?;
+        let shim = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
         let (tell, told) = oneshot::channel();
         // Reaps it, whoever still listens.
         tokio::spawn(async move {
             let _ = tell.send(child.wait().await);
         });
-        Ok(told)
+        Ok((shim, told))
     }
 
     /// The record of what lives, after a shim that is just burying had time to end.
@@ -227,6 +233,35 @@ impl ProcessDriver {
                 Outcome::Ok
             }
             Err(why) => failed(ocf::GENERIC, why),
+        }
+    }
+}
+
+/// A start under way. Dropped before its end, it ends what was begun.
+struct Begun {
+    shim: i32,
+    done: bool,
+}
+
+impl Begun {
+    fn keep(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let Some(shim) = ProcessId::of(self.shim).filter(|_| !self.done) else { return };
+        // At once for what is there, then until the shim, which takes SIGTERM only before it has a process, is gone.
+        stop::break_off(shim);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let until = tokio::time::Instant::now() + BURIAL_MAX;
+                while shim.alive() && tokio::time::Instant::now() < until {
+                    sleep(LOOK_EVERY).await;
+                    stop::break_off(shim);
+                }
+            });
         }
     }
 }

@@ -70,3 +70,16 @@ pub(super) async fn stop(record: &Record, template: Option<&Template>) -> Result
         sleep(LOOK_EVERY).await;
     }
 }
+
+/// Ends a start that is broken off: a shim without a process takes the SIGTERM, one with a process sees it die.
+pub(super) fn break_off(shim: ProcessId) {
+    let send = |process: ProcessId, signal| {
+        if let Some(pid) = process.as_pid() {
+            let _ = kill_process(pid, signal);
+        }
+    };
+    send(shim, Signal::TERM);
+    for process in proc::find(|pid, stat| stat.session == shim.pid && pid != shim.pid) {
+        send(process, Signal::KILL);
+    }
+}

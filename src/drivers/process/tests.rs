@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path, time::Instant};
 
 use base::{Label, ResourceId, ResourceKind};
-use lifecycle::{Operation, Outcome};
+use lifecycle::{Answer, Call, CallId, Operation, Outcome};
 
 use super::{
     Cgroups, Monitor, ProcessConfig, ProcessDriver, TemplateError, cgroup, load, monitor,
@@ -61,8 +61,20 @@ impl Bench {
     }
 
     async fn run(&self, operation: Operation) -> Outcome {
-        let instance = Instance { resource: &self.resource, kind: &self.kind };
-        carry_out(&self.driver(), operation, instance, SECONDS).await
+        self.call(operation, SECONDS).await.outcome
+    }
+
+    async fn call(&self, operation: Operation, timeout: Duration) -> Answer {
+        let call = Call {
+            id: CallId(1),
+            resource: self.resource.clone(),
+            kind: self.kind.clone(),
+            operation,
+            timeout,
+            lifetime: SECONDS,
+            order: None,
+        };
+        carry_out(&self.driver(), &call).await
     }
 
     fn record(&self) -> Record {
@@ -113,7 +125,7 @@ async fn a_process_is_started_seen_and_stopped() {
 async fn a_new_agent_finds_what_the_last_one_started() {
     let bench = Bench::new("argv = [\"/bin/sleep\", \"1000\"]");
     let (first, second) = (bench.driver(), bench.driver());
-    let instance = Instance { resource: &bench.resource, kind: &bench.kind };
+    let instance = Instance { resource: &bench.resource, kind: &bench.kind, lifetime: None };
     assert_eq!(first.start(instance).await, Outcome::Ok);
     let run = first.run(instance).await.expect("it runs");
     drop(first);
@@ -266,6 +278,23 @@ async fn the_monitor_asks_the_port_and_the_page() {
     }
     assert_eq!(bench.run(Operation::Monitor).await, Outcome::NotRunning);
     assert!(TcpListener::bind(("127.0.0.1", port)).is_ok(), "nothing holds the port");
+}
+
+#[tokio::test]
+async fn a_start_that_is_broken_off_leaves_nothing() {
+    // At several points: before the shim has a process, with one, and while the monitor is not content.
+    for patience in [0, 1, 2, 3, 4, 6, 8, 20, 100] {
+        let bench = Bench::new("argv = [\"/bin/sleep\", \"1000\"]\nmonitor = { tcp = 1 }");
+        let answer = bench.call(Operation::Start, Duration::from_millis(patience)).await;
+        assert_eq!(answer.outcome, Outcome::TimedOut);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(bench.run(Operation::Probe).await, Outcome::NotRunning, "after {patience} ms");
+        assert_eq!(bench.driver().survivors().await, []);
+        if let Ok(text) = fs::read(bench.path("resources/web:0/record.json")) {
+            let record: Record = serde_json::from_slice(&text).expect("a record");
+            assert_eq!(super::stop::living(&record), [], "after {patience} ms");
+        }
+    }
 }
 
 /// A freezer cgroup of the test, thawed and removed at its end.

@@ -105,12 +105,26 @@ impl IpmiDevice {
         }
     }
 
-    async fn switch(&self, action: Action, order: PowerOrder) -> Result<PowerState, PowerError> {
+    async fn switch(
+        &self,
+        action: Action,
+        order: PowerOrder,
+    ) -> Result<fencing::Answer, PowerError> {
         let deadline = boottime() + order.within;
         let PowerOrder { target, permit, .. } = order;
         self.run(Errand { action, target: Some(target), permit, deadline }).await?;
         // The command's session is closed. Only what a new one reads counts (SAFETY.md#S4).
-        self.read(target, deadline).await
+        match self.read(target, deadline).await {
+            Ok(state) => Ok(fencing::Answer::Power(state)),
+            // Many BMCs are busy for a while after a command; the caller reads again.
+            Err(
+                PowerError::Refused { .. }
+                | PowerError::StateUnknown
+                | PowerError::Timeout(_)
+                | PowerError::Unreachable(_),
+            ) => Ok(fencing::Answer::Accepted),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -138,11 +152,11 @@ impl PowerDevice for IpmiDevice {
         Box::pin(self.read(target, deadline))
     }
 
-    fn off(&self, order: PowerOrder) -> BoxFuture<'_, Result<PowerState, PowerError>> {
+    fn off(&self, order: PowerOrder) -> BoxFuture<'_, Result<fencing::Answer, PowerError>> {
         Box::pin(self.switch(Action::SwitchOff, order))
     }
 
-    fn on(&self, order: PowerOrder) -> BoxFuture<'_, Result<PowerState, PowerError>> {
+    fn on(&self, order: PowerOrder) -> BoxFuture<'_, Result<fencing::Answer, PowerError>> {
         Box::pin(self.switch(Action::SwitchOn, order))
     }
 }

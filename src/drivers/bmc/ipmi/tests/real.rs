@@ -12,6 +12,8 @@ use std::{
     time::Instant,
 };
 
+use fencing::Answer;
+
 use super::{
     double::Double,
     udp::{Served, device, machine, order},
@@ -132,13 +134,13 @@ async fn the_client_switches_a_machine_of_ipmi_sim_by_suite_3() {
     assert_eq!(device.identity(SECONDS).await.map(|id| id.is(machine())), Ok(true));
     assert_eq!(device.status(machine(), SECONDS).await, Ok(PowerState::On));
     let begin = Instant::now();
-    assert_eq!(device.off(order(SECONDS)).await, Ok(PowerState::Off));
+    assert_eq!(device.off(order(SECONDS)).await, Ok(Answer::Power(PowerState::Off)));
     println!("off and read as off: {:?}", begin.elapsed());
     assert_eq!(sim.power(), "0", "the hook saw it");
     let begin = Instant::now();
     assert_eq!(device.status(machine(), SECONDS).await, Ok(PowerState::Off));
     println!("status: {:?}", begin.elapsed());
-    assert_eq!(device.on(order(SECONDS)).await, Ok(PowerState::On));
+    assert_eq!(device.on(order(SECONDS)).await, Ok(Answer::Power(PowerState::On)));
     assert_eq!(sim.power(), "1");
     if let Some((ok, text)) = ipmitool(sim.port, "3", &["chassis", "power", "status"]) {
         assert!(ok && text.contains("Power is on"), "second opinion: {text}");

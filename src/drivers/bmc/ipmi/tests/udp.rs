@@ -11,6 +11,7 @@ use std::{
 };
 
 use base::SystemUuid;
+use fencing::Answer;
 
 use super::double::{Double, Event, Faults, GUID};
 use crate::{
@@ -91,14 +92,14 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn off_is_read_in_a_session_of_its_own() {
     let served = Served::new(Double::new(&[CipherSuite::Suite17]));
     let device = device(served.port, Suites::Best, PASSWORD);
-    assert_eq!(device.off(order(SECOND)).await, Ok(PowerState::Off));
+    assert_eq!(device.off(order(SECOND)).await, Ok(Answer::Power(PowerState::Off)));
     let events = served.with(|double| double.events.clone());
     let of = |event| events.iter().position(|e| *e == event).expect("happened");
     let closed = of(Event::Closed);
     let reopened = events.iter().rposition(|e| *e == Event::Opened).expect("happened");
     assert!(of(Event::Off) < closed && closed < reopened && reopened < of(Event::ReadPower(false)));
     assert_eq!(served.with(|double| double.open_sessions()), 0);
-    assert_eq!(device.on(order(SECOND)).await, Ok(PowerState::On));
+    assert_eq!(device.on(order(SECOND)).await, Ok(Answer::Power(PowerState::On)));
 }
 
 #[tokio::test]
@@ -107,7 +108,11 @@ async fn a_bmc_that_says_yes_and_does_nothing_reads_on() {
     double.faults.ignores_commands = true;
     let served = Served::new(double);
     let device = device(served.port, Suites::Best, PASSWORD);
-    assert_eq!(device.off(order(SECOND)).await, Ok(PowerState::On), "accepted is not off");
+    assert_eq!(
+        device.off(order(SECOND)).await,
+        Ok(Answer::Power(PowerState::On)),
+        "accepted is not off"
+    );
 }
 
 #[tokio::test]
