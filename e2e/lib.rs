@@ -31,5 +31,8 @@ pub mod node_id;
 pub mod observation;
 pub mod observer;
 pub mod power;
+pub mod powercuts;
+pub mod product;
 pub mod records;
 pub mod relay;
+pub mod scenario;

@@ -5,7 +5,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use e2e::kubebox::{KubeBox, Parts};
 use e2e::lab::{Lab, LabSpec};
 use e2e::network::Network;
+use e2e::scenario::stack::Options;
 use e2e::{bmc, init, install, network, node_id, power, relay};
+use e2e::{powercuts, product, scenario};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,6 +39,22 @@ enum Verb {
     Kubectl {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Run a scenario (or all of them) in a fresh lab; its verdict goes to OUT/NAME/verdict.json.
+    Scenario {
+        scenario: String,
+        #[command(flatten)]
+        with: With,
+    },
+    /// Cut the holder's power again and again, and measure.
+    Powercuts {
+        #[arg(long, default_value_t = 20)]
+        count: usize,
+        /// Each cut once more with API server and controller stopped.
+        #[arg(long)]
+        api_down_interleaved: bool,
+        #[command(flatten)]
+        with: With,
     },
     /// End everything that the lab has recorded. Disks and logs stay.
     Down {
@@ -121,6 +139,47 @@ enum Verb {
     MachineInit { dir: PathBuf, machine: String },
 }
 
+#[derive(clap::Args)]
+struct With {
+    /// Another build of the product, e.g. one with a sabotage in it.
+    #[arg(long)]
+    palisade: Option<PathBuf>,
+    /// Where the results go.
+    #[arg(long, default_value = "target/lab")]
+    out: PathBuf,
+    /// From power-on to the first sign of life.
+    #[arg(long, default_value_t = 6000)]
+    boot_delay_ms: u64,
+    /// Leave the lab up at the end.
+    #[arg(long)]
+    keep: bool,
+    /// Apply neither CRDs nor manifests: for stand-ins that read none.
+    #[arg(long)]
+    without_objects: bool,
+}
+
+impl With {
+    fn options(&self, name: &str) -> Result<Options> {
+        install::packages()?;
+        install::kernel()?;
+        let programs = product::build(self.palisade.as_deref())?;
+        Ok(Options {
+            dir: Lab::default_dir(name),
+            name: name.to_owned(),
+            palisade: programs.palisade,
+            observer: programs.observer,
+            e2e: programs.e2e,
+            boot_delay_ms: self.boot_delay_ms,
+            keep: self.keep,
+            without_objects: self.without_objects,
+        })
+    }
+}
+
+fn or_failed(passed: bool) -> Result<()> {
+    if passed { Ok(()) } else { bail!("not all passed: see above") }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Power {
     On,
@@ -169,6 +228,13 @@ fn run(cli: Cli) -> Result<()> {
                 power::on(&machine, "person")?;
             }
             status(&lab)
+        }
+        Verb::Scenario { scenario: which, with } => {
+            or_failed(scenario::run(&which, &with.options(&cli.name)?, &with.out)?)
+        }
+        Verb::Powercuts { count, api_down_interleaved, with } => {
+            let options = with.options(&cli.name)?;
+            or_failed(powercuts::run(count, api_down_interleaved, &options, &with.out)?)
         }
         Verb::Down { purge } => {
             let lab = Lab::open(&dir)?;

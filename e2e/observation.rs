@@ -69,6 +69,11 @@ impl Observation {
         events::read(&self.out)
     }
 
+    /// What it has seen in the last few seconds; cheap enough to be asked again and again.
+    pub fn recent_events(&self) -> Result<Vec<events::Event>> {
+        events::read_tail(&self.out, 64 * 1024)
+    }
+
     /// What its events and the power log say about the time since then.
     pub fn verdict_since(&self, from_ns: u64) -> Result<verdict::Verdict> {
         let bmcs =

@@ -147,6 +147,22 @@ impl Log {
     }
 }
 
+/// The newest events only, cheaply: those in the last `bytes` of the file.
+pub fn read_tail(path: &Path, bytes: u64) -> Result<Vec<Event>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    // The first and the last line may be halves.
+    let mut events: Vec<Event> =
+        text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    events.sort_by_key(|e| e.at_ns);
+    Ok(events)
+}
+
 /// Reads a file of events. A last line that is cut off by the observer's end is left out.
 pub fn read(path: &Path) -> Result<Vec<Event>> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;

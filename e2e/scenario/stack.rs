@@ -1,0 +1,383 @@
+//! What a scenario runs on: a lab, an API server, the product on three machines, an observer.
+
+use crate::bmc;
+use crate::clock::{monotonic_ns, wait_until};
+use crate::kubebox::{KubeBox, Parts};
+use crate::lab::{Lab, LabSpec};
+use crate::machine::{BootEntry, Machine};
+use crate::observation::Observation;
+use crate::observer::audit::{Cursor, Requests};
+use crate::observer::events::What;
+use crate::power;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Namespace of all objects.
+pub const NAMESPACE: &str = "palisade";
+/// Name of the `HACluster`.
+pub const CLUSTER: &str = "quickstart";
+/// The product's controller, as a service of the lab.
+const CONTROLLER: &str = "palisade-controller";
+/// The tree that this crate was built from.
+const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// From power-on of all machines to service, at most.
+const SETTLE: Duration = Duration::from_secs(120);
+/// Where the agents answer with their metrics.
+const METRICS_PORT: u16 = 9465;
+
+/// How to set it up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The lab's folder.
+    pub dir: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// The product; a build with a sabotage in it, for seeing red.
+    pub palisade: PathBuf,
+    /// The observer.
+    pub observer: PathBuf,
+    /// This crate's program.
+    pub e2e: PathBuf,
+    /// From power-on to the first sign of life.
+    pub boot_delay_ms: u64,
+    /// Leave the lab up at the end.
+    pub keep: bool,
+    /// Apply neither CRDs nor manifests: for stand-ins that read none.
+    pub without_objects: bool,
+}
+
+/// A cluster that serves.
+pub struct Stack {
+    lab: Lab,
+    api: KubeBox,
+    observation: Observation,
+    audit: Option<Cursor>,
+}
+
+impl Stack {
+    /// Sets everything up; the address answers and all members are there when this returns.
+    pub fn up(options: &Options) -> Result<Self> {
+        let started = Self::start(options);
+        if started.is_err()
+            && !options.keep
+            && let Ok(lab) = Lab::open(&options.dir)
+        {
+            lab.down()?;
+        }
+        let this = started?;
+        if let Err(error) = this.wait_whole(SETTLE) {
+            let kept = options.dir.with_extension("failed");
+            let _ = this.save_logs(&kept);
+            if !options.keep {
+                this.lab.down()?;
+            }
+            return Err(error).with_context(|| format!("the set-up; logs in {}", kept.display()));
+        }
+        Ok(this)
+    }
+
+    /// Sets everything up and powers the machines on, without waiting for service.
+    pub fn start(options: &Options) -> Result<Self> {
+        let spec =
+            LabSpec { boot_delay_ms: options.boot_delay_ms, ..LabSpec::three(&options.name) };
+        let lab = Lab::create(&options.dir, spec, &options.e2e)?;
+        for machine in lab.machines() {
+            fresh_disk(&machine)?;
+        }
+        lab.adopt_program(&options.palisade, "palisade")?;
+        let api = KubeBox::start(&lab, Parts { controllers: true, scheduler: false })?;
+        let audit = api.audit_log().map(|log| Cursor::at_end(&log)).transpose()?;
+        if !options.without_objects {
+            prepare_api(&lab, &api)?;
+        }
+        for machine in lab.machines() {
+            prepare_machine(&lab, &api, &machine)?;
+        }
+        start_controller(&lab, &api)?;
+        if !options.without_objects {
+            api.kubectl(&["apply", "-f", &tree("manifests/quickstart")])?;
+        }
+        for machine in lab.machines() {
+            power::on(&machine, "scenario")?;
+        }
+        let out = lab.dir().join("events.jsonl");
+        let observation = Observation::start(&lab, &options.observer, &out)?;
+        Ok(Self { lab, api, observation, audit })
+    }
+
+    /// Ends it; keeps the logs of one that did not pass.
+    pub fn end(self, dir: &Path, passed: bool, options: &Options) -> Result<()> {
+        if !passed {
+            self.save_logs(dir)?;
+        }
+        if !options.keep {
+            self.lab.down()?;
+        }
+        Ok(())
+    }
+
+    fn save_logs(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir)?;
+        for name in ["events.jsonl", "power.jsonl"] {
+            let _ = fs::copy(self.lab.dir().join(name), dir.join(name));
+        }
+        for (log, name) in self.logs() {
+            let _ = fs::copy(log, dir.join(name));
+        }
+        Ok(())
+    }
+
+    fn logs(&self) -> Vec<(PathBuf, String)> {
+        let mut logs = vec![(self.lab.service_log(CONTROLLER), "controller.log".to_owned())];
+        for machine in self.lab.machines() {
+            for log in ["agent", "console"] {
+                logs.push((machine.log(log), format!("{}-{log}.log", machine.name())));
+            }
+        }
+        logs
+    }
+
+    /// The lab.
+    #[must_use]
+    pub const fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// The API.
+    #[must_use]
+    pub const fn api(&self) -> &KubeBox {
+        &self.api
+    }
+
+    /// The observer.
+    #[must_use]
+    pub const fn observation(&self) -> &Observation {
+        &self.observation
+    }
+
+    /// Writes to our objects since the set-up.
+    pub fn api_writes(&self) -> Result<Requests> {
+        self.audit.as_ref().map_or_else(|| Ok(Requests::new()), |c| c.writes("palisade.dev"))
+    }
+
+    /// Lines of logs that no run may have.
+    #[must_use]
+    pub fn bad_news(&self) -> Vec<String> {
+        const BAD: [&str; 3] = ["panicked at", "assertion failed", "unreachable code"];
+        let mut found = Vec::new();
+        for (log, name) in self.logs() {
+            let Ok(text) = fs::read_to_string(&log) else { continue };
+            let bad = text.lines().filter(|l| BAD.iter().any(|b| l.contains(b)));
+            found.extend(bad.take(3).map(|l| format!("{name}: {l}")));
+        }
+        found
+    }
+
+    /// Starts the controller, and the API server before it.
+    pub fn start_api(&self) -> Result<()> {
+        self.api.start_api()?;
+        start_controller(&self.lab, &self.api)
+    }
+
+    /// Ends the controller and the API server.
+    pub fn stop_api(&self) -> Result<()> {
+        self.lab.end_service(CONTROLLER)?;
+        self.api.stop_api()
+    }
+
+    /// Who answered the last good try that began after `since_ns`.
+    pub fn served_by(&self, since_ns: u64) -> Result<Option<String>> {
+        let events = self.observation.recent_events()?;
+        Ok(events.into_iter().rev().find_map(|e| match e.what {
+            What::Http { start_ns, node } if start_ns > since_ns => node,
+            _ => None,
+        }))
+    }
+
+    /// The machine that serves now.
+    pub fn holder(&self) -> Result<Machine> {
+        let begun = monotonic_ns();
+        let mut name = None;
+        wait_until(Duration::from_secs(5), || {
+            name = self.served_by(begun).ok().flatten();
+            name.is_some()
+        });
+        self.lab.machine(&name.context("nobody serves")?)
+    }
+
+    /// Waits until somebody serves again; answers who, if in time.
+    pub fn wait_served(&self, since_ns: u64, limit: Duration) -> Result<Option<String>> {
+        let mut who = None;
+        wait_until(limit, || {
+            who = self.served_by(since_ns).ok().flatten();
+            who.is_some()
+        });
+        Ok(who)
+    }
+
+    /// Waits until somebody other than `lost` serves; answers who, if in time.
+    pub fn wait_served_by_other(
+        &self,
+        since_ns: u64,
+        lost: &Machine,
+        limit: Duration,
+    ) -> Result<Option<String>> {
+        let mut who = None;
+        wait_until(limit, || {
+            who = self.served_by(since_ns).ok().flatten().filter(|w| w != lost.name());
+            who.is_some()
+        });
+        Ok(who)
+    }
+
+    /// `palisade status` of the agent on a machine, from its local socket.
+    pub fn status(&self, machine: &Machine) -> Result<serde_json::Value> {
+        let text = self.palisade(machine, &["status", "--output", "json", "--agent", SOCKET])?;
+        serde_json::from_str(&text).context("`palisade status --output json`")
+    }
+
+    /// Runs the product's command line on a machine.
+    pub fn palisade(&self, machine: &Machine, args: &[&str]) -> Result<String> {
+        let program = self.lab.program("palisade").display().to_string();
+        // A frozen agent must not hang the scenario.
+        let mut argv = vec!["timeout", "10", program.as_str()];
+        argv.extend(args);
+        machine.exec(&argv)
+    }
+
+    /// Waits until all machines are members of one open era and the address answers.
+    pub fn wait_whole(&self, limit: Duration) -> Result<()> {
+        let begun = Instant::now();
+        let mut why = String::from("nothing was seen");
+        while begun.elapsed() < limit {
+            match self.whole() {
+                Ok(()) => return Ok(()),
+                Err(error) => why = format!("{error:#}"),
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        bail!("not whole after {} s: {why}", limit.as_secs())
+    }
+
+    fn whole(&self) -> Result<()> {
+        let all = self.lab.machines();
+        for machine in &all {
+            let status = self.status(machine)?;
+            let members = status["ring"]["members"].as_array().map_or(0, Vec::len);
+            if members != all.len() || status["era"]["open"] != true {
+                bail!("{} sees {members} members, era {}", machine.name(), status["era"]);
+            }
+        }
+        let recently = monotonic_ns().saturating_sub(500_000_000);
+        self.served_by(recently)?.context("the address does not answer").map(drop)
+    }
+
+    /// The machines other than this one.
+    #[must_use]
+    pub fn others(&self, machine: &Machine) -> Vec<Machine> {
+        self.lab.machines().into_iter().filter(|m| m.name() != machine.name()).collect()
+    }
+}
+
+/// The agent's local socket on its machine.
+pub const SOCKET: &str = "/run/palisade/agent.sock";
+
+fn tree(path: &str) -> String {
+    Path::new(TREE).join(path).display().to_string()
+}
+
+/// What an earlier scenario left on the disk must not help or hinder this one.
+fn fresh_disk(machine: &Machine) -> Result<()> {
+    let disk = machine.dir().join("disk");
+    fs::remove_dir_all(&disk).with_context(|| format!("removing {}", disk.display()))?;
+    machine.prepare()?;
+    // The BMC must say the new machine's UUID: it is made anew with it.
+    machine.lab().end_service(&format!("bmc-{}", machine.name()))?;
+    bmc::start(machine.lab(), machine)
+}
+
+fn prepare_api(lab: &Lab, api: &KubeBox) -> Result<()> {
+    api.kubectl(&["create", "namespace", NAMESPACE])?;
+    api.kubectl(&["apply", "--server-side", "-f", &tree("crds")])?;
+    let names = ["haclusters", "fencedevices", "virtualips", "resourceplacements"];
+    let crds: Vec<String> = names.iter().map(|n| format!("crd/{n}.palisade.dev")).collect();
+    let mut wait = vec!["wait", "--for=condition=Established", "--timeout=30s"];
+    wait.extend(crds.iter().map(String::as_str));
+    api.kubectl(&wait)?;
+    api.kubectl(&["apply", "-f", &tree("e2e/manifests/rbac.yaml")])?;
+    let key = format!("1 {}{}", random_hex(), random_hex());
+    secret(lab, api, "ring-key", &[("key", &key)])?;
+    for machine in lab.machines() {
+        let password = bmc::password(&machine)?;
+        let entries = [("username", bmc::USER), ("password", password.as_str())];
+        secret(lab, api, &format!("bmc-{}", machine.name()), &entries)?;
+    }
+    Ok(())
+}
+
+/// 16 random bytes. A UUID has a few fixed bits: fine for a key that is thrown away with the lab.
+fn random_hex() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// By a file: what stands in argv can be read by everybody.
+fn secret(lab: &Lab, api: &KubeBox, name: &str, entries: &[(&str, &str)]) -> Result<()> {
+    let data: serde_json::Map<_, _> =
+        entries.iter().map(|(k, v)| ((*k).to_owned(), serde_json::Value::from(*v))).collect();
+    let object = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
+        "stringData": data,
+    });
+    let file = lab.dir().join("kube").join(format!("secret-{name}.json"));
+    crate::records::write_json(&file, &object)?;
+    let made = api.kubectl(&["create", "-f", &file.display().to_string()]);
+    crate::records::remove(&file)?;
+    made.map(drop)
+}
+
+fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine) -> Result<()> {
+    let config = format!(
+        "system_uuid_file = \"/etc/palisade/system-uuid\"\nmetrics_listen = \"0.0.0.0:{METRICS_PORT}\"\n"
+    );
+    fs::write(machine.disk("etc/palisade/agent.toml"), config)?;
+    let templates = machine.disk("etc/palisade/processes");
+    fs::create_dir_all(&templates)?;
+    let web = format!(
+        "argv = [\"{}\", \"serve-node-id\"]\nstop_timeout_ms = 3000\nmonitor = {{ http = 80 }}\n",
+        lab.program("e2e").display()
+    );
+    fs::write(templates.join("web.toml"), web)?;
+    let kubeconfig = api.kubeconfig(&format!("agent-{}", machine.name()));
+    let argv = [
+        &lab.program("palisade").display().to_string(),
+        "agent",
+        "--node-name",
+        machine.name(),
+        "--kubeconfig",
+        &kubeconfig.display().to_string(),
+        "--namespace",
+        NAMESPACE,
+        "--cluster",
+        CLUSTER,
+        "--state-dir",
+        "/var/lib/palisade",
+        "--config",
+        "/etc/palisade/agent.toml",
+    ];
+    machine.set_boot_list(&[BootEntry {
+        name: "agent".into(),
+        argv: argv.iter().map(|a| (*a).to_owned()).collect(),
+        env: Default::default(),
+        restart_ms: Some(100), // systemd's default
+    }])?;
+    crate::records::remove(&machine.log("agent"))
+}
+
+fn start_controller(lab: &Lab, api: &KubeBox) -> Result<()> {
+    let program = lab.program("palisade").display().to_string();
+    let config = api.kubeconfig("controller").display().to_string();
+    let argv = [&program, "controller", "--kubeconfig", &config, "--namespace", NAMESPACE];
+    lab.start_service(CONTROLLER, Some(&lab.namespaces().api()), &argv).map(drop)
+}
