@@ -22,6 +22,7 @@ base::transitions! {
     foreign_ring(Operational) => Gather;
     join_received(Operational | Commit | Recovery) => Gather;
     unreachable(Operational) => Gather;
+    reform(Operational) => Gather;
     failed_to_receive(Operational) => Gather;
     commit_lost(Commit) => Gather;
     consensus(Gather) => Commit;

@@ -212,6 +212,17 @@ impl Ring {
         }
     }
 
+    /// Gives the ring up and forms a new one at once: the application wants its answer to [`Admission`] applied to those
+    /// who are members now (CLUSTER.md section 6, eviction). Does nothing while a ring is being formed anyway.
+    pub fn reform(&mut self, now: Instant) {
+        self.clock(now);
+        if let Phase::Operational(_) = self.phase {
+            self.enter_gather(StateEvent::reform);
+            self.gather_changed();
+            self.settle();
+        }
+    }
+
     /// Hands in a message. It is delivered to this member too, in its place of the order, unless this life ends.
     pub fn multicast(
         &mut self,

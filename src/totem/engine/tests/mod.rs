@@ -3,5 +3,6 @@
 mod evs;
 mod hostile;
 mod net;
+mod reform;
 mod runs;
 mod scenarios;
