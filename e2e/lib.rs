@@ -33,6 +33,8 @@ pub mod observer;
 pub mod power;
 pub mod powercuts;
 pub mod product;
+pub mod quickstart;
 pub mod records;
 pub mod relay;
 pub mod scenario;
+pub mod suite;

@@ -7,7 +7,7 @@ use e2e::lab::{Lab, LabSpec};
 use e2e::network::Network;
 use e2e::scenario::stack::Options;
 use e2e::{bmc, init, install, network, node_id, power, relay};
-use e2e::{powercuts, product, scenario};
+use e2e::{powercuts, product, quickstart, scenario, suite};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,6 +39,17 @@ enum Verb {
     Kubectl {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Set everything up, pull a plug, show what happens. The lab stays up.
+    Quickstart {
+        #[command(flatten)]
+        with: With,
+    },
+    /// Run everything that must pass, or the named steps of it.
+    Test {
+        only: Vec<String>,
+        #[command(flatten)]
+        with: With,
     },
     /// Run a scenario (or all of them) in a fresh lab; its verdict goes to OUT/NAME/verdict.json.
     Scenario {
@@ -228,6 +239,15 @@ fn run(cli: Cli) -> Result<()> {
                 power::on(&machine, "person")?;
             }
             status(&lab)
+        }
+        Verb::Quickstart { with } => {
+            quickstart::run(&Options { keep: true, ..with.options(&cli.name)? })
+        }
+        Verb::Test { only, with } => {
+            install::packages()?;
+            install::kernel()?;
+            let options = || with.options(&cli.name);
+            suite::run(&only, suite::Context { options: &options, out: &with.out })
         }
         Verb::Scenario { scenario: which, with } => {
             or_failed(scenario::run(&which, &with.options(&cli.name)?, &with.out)?)

@@ -20,8 +20,6 @@ pub const NAMESPACE: &str = "palisade";
 pub const CLUSTER: &str = "quickstart";
 /// The product's controller, as a service of the lab.
 const CONTROLLER: &str = "palisade-controller";
-/// The tree that this crate was built from.
-const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// From power-on of all machines to service, at most.
 const SETTLE: Duration = Duration::from_secs(120);
 /// Where the agents answer with their metrics.
@@ -67,6 +65,7 @@ impl Stack {
             lab.down()?;
         }
         let this = started?;
+        progress("waiting until all machines are members and the address answers");
         if let Err(error) = this.wait_whole(SETTLE) {
             let kept = options.dir.with_extension("failed");
             let _ = this.save_logs(&kept);
@@ -80,6 +79,7 @@ impl Stack {
 
     /// Sets everything up and powers the machines on, without waiting for service.
     pub fn start(options: &Options) -> Result<Self> {
+        progress("three machines, their networks and BMCs");
         let spec =
             LabSpec { boot_delay_ms: options.boot_delay_ms, ..LabSpec::three(&options.name) };
         let lab = Lab::create(&options.dir, spec, &options.e2e)?;
@@ -87,9 +87,11 @@ impl Stack {
             fresh_disk(&machine)?;
         }
         lab.adopt_program(&options.palisade, "palisade")?;
+        progress("etcd and the API server");
         let api = KubeBox::start(&lab, Parts { controllers: true, scheduler: false })?;
         let audit = api.audit_log().map(|log| Cursor::at_end(&log)).transpose()?;
         if !options.without_objects {
+            progress("kubectl apply -f crds/, roles, secrets");
             prepare_api(&lab, &api)?;
         }
         for machine in lab.machines() {
@@ -97,8 +99,10 @@ impl Stack {
         }
         start_controller(&lab, &api)?;
         if !options.without_objects {
+            progress("kubectl apply -f manifests/quickstart/");
             api.kubectl(&["apply", "-f", &tree("manifests/quickstart")])?;
         }
+        progress("power on; agents, controller");
         for machine in lab.machines() {
             power::on(&machine, "scenario")?;
         }
@@ -284,8 +288,12 @@ impl Stack {
 /// The agent's local socket on its machine.
 pub const SOCKET: &str = "/run/palisade/agent.sock";
 
+fn progress(what: &str) {
+    eprintln!("  lab: {what}");
+}
+
 fn tree(path: &str) -> String {
-    Path::new(TREE).join(path).display().to_string()
+    Path::new(crate::product::TREE).join(path).display().to_string()
 }
 
 /// What an earlier scenario left on the disk must not help or hinder this one.

@@ -1,0 +1,84 @@
+//! `cargo lab test`: everything that must pass, cheapest first.
+
+use crate::product::cargo;
+use crate::scenario;
+use crate::scenario::stack::Options;
+use anyhow::{Result, bail};
+use std::path::Path;
+use std::time::Instant;
+
+/// Scenarios that are quick and see most; `cargo lab scenario all` runs the rest.
+const QUICK: [&str; 4] = ["power-cut", "holder-isolated", "agent-restarted", "standby-and-back"];
+
+/// What a step may need.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// How scenarios are set up; made when first needed, as it builds the product.
+    pub options: &'a dyn Fn() -> Result<Options>,
+    /// Where results go.
+    pub out: &'a Path,
+}
+
+/// One step: its name and what it does. To add a part of the project, add a line.
+struct Step {
+    name: &'static str,
+    run: fn(Context<'_>) -> Result<()>,
+}
+
+const STEPS: [Step; 6] = [
+    Step { name: "format", run: |_| cargo(&["fmt", "--all", "--check"]) },
+    Step {
+        name: "lints",
+        run: |_| {
+            let lints = ["clippy", "--quiet", "--workspace", "--all-targets", "--locked"];
+            cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())
+        },
+    },
+    Step { name: "tests", run: |_| cargo(&["test", "--quiet", "--workspace", "--locked"]) },
+    // The lab judges the product: it and its observer are tried first.
+    Step { name: "lab", run: |_| ignored("lab") },
+    Step { name: "kubebox", run: |_| ignored("kubebox") },
+    Step {
+        name: "scenarios",
+        run: |context| {
+            let options = (context.options)()?;
+            let mut failed = Vec::new();
+            for name in QUICK {
+                if !scenario::run(name, &options, context.out)? {
+                    failed.push(name);
+                }
+            }
+            if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join(", ")) }
+        },
+    },
+];
+
+/// Tests of this crate that need root, by their file.
+fn ignored(file: &str) -> Result<()> {
+    // Labs side by side on two cores would measure each other.
+    let arguments = ["test", "--quiet", "--locked", "--package", "e2e", "--test", file];
+    cargo(&[&arguments[..], &["--", "--ignored", "--test-threads=2"]].concat())
+}
+
+/// Runs the named steps, or all; goes on after a failure, so that one run shows everything.
+pub fn run(only: &[String], context: Context<'_>) -> Result<()> {
+    if let Some(unknown) = only.iter().find(|o| !STEPS.iter().any(|s| s.name == **o)) {
+        let names: Vec<&str> = STEPS.iter().map(|s| s.name).collect();
+        bail!("no step {unknown}: there are {}", names.join(", "));
+    }
+    let mut failed = Vec::new();
+    for step in STEPS.iter().filter(|s| only.is_empty() || only.iter().any(|o| o == s.name)) {
+        eprintln!("test: {} ...", step.name);
+        let begun = Instant::now();
+        let done = (step.run)(context);
+        let seconds = begun.elapsed().as_secs();
+        match done {
+            Ok(()) => eprintln!("test: {} passed in {seconds} s", step.name),
+            Err(error) => {
+                eprintln!("test: {} FAILED in {seconds} s: {error:#}", step.name);
+                failed.push(step.name);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+}
