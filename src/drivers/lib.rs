@@ -21,6 +21,7 @@ mod sys;
 #[cfg(test)]
 mod fuzz;
 pub mod power;
+pub mod probe;
 pub mod process;
 pub mod resource;
 pub mod secret;

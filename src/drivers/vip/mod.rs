@@ -20,7 +20,9 @@ pub use frames::{Heard, Mac, parse_frame};
 pub use netlink::{Lifetime, Link};
 pub use packet::{PROBE_WAIT, Seen};
 
+pub(crate) use {netlink::Netlink, packet::Voice};
+
 #[cfg(test)]
-mod namespace;
+pub(crate) mod namespace;
 #[cfg(test)]
 mod tests;

@@ -77,14 +77,14 @@ impl Wire {
 }
 
 /// The wire of one address, for one question and any number of announcements.
-pub(super) struct Voice {
+pub(crate) struct Voice {
     /// `None` only while it is dropped.
     wire: Option<Wire>,
     address: IpAddr,
 }
 
 impl Voice {
-    pub(super) fn open(link: &Link, address: IpAddr) -> io::Result<Self> {
+    pub(crate) fn open(link: &Link, address: IpAddr) -> io::Result<Self> {
         Ok(Self { wire: Some(Wire::open(link, address)?), address })
     }
 
@@ -93,7 +93,7 @@ impl Voice {
     }
 
     /// Asks the network once who has the address. An error is no "nobody".
-    pub(super) async fn probe(&self, wait: Duration) -> io::Result<Seen> {
+    pub(crate) async fn probe(&self, wait: Duration) -> io::Result<Seen> {
         let wire = self.wire()?;
         wire.send(&frames::probe(self.address, wire.mac)).await?;
         match timeout(wait, wire.listen(self.address)).await {
