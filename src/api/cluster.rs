@@ -384,7 +384,7 @@ impl Default for FencingBudget {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceDefaults {
-    /// How much a resource wants to stay where it is. 0 when left out.
+    /// How much a resource wants to stay where it is. 100 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -1_000_000, max = 1_000_000))]
     pub stickiness: Option<i32>,

@@ -33,6 +33,10 @@ use crate::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     selectable = ".spec.clusterRef.name",
     validation = rules::era_grows(),
+    validation = rules::rule(
+        "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
+        "'metadata.name \"' + self.metadata.name + '\" must be at most 63 letters, digits and -'",
+    ),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -31,6 +31,10 @@ use crate::{
     selectable = ".spec.clusterRef.name",
     selectable = ".spec.member",
     validation = rules::era_grows(),
+    validation = rules::rule(
+        "self.metadata.name == self.spec.member",
+        "'spec.member \"' + self.spec.member + '\" must be the name of the object (' + self.metadata.name + '): the controller makes one for each member'",
+    ),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

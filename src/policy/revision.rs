@@ -394,6 +394,8 @@ pub struct Constraint {
     pub id: String,
     /// What it says.
     pub rule: ConstraintRule,
+    /// `Retain`: it stays while a resource that it names is retained.
+    pub deletion: DeletionPolicy,
     /// The object is gone; kept because a resource that it names is retained.
     pub retained: bool,
 }

@@ -94,7 +94,9 @@ fn every_field_takes_every_nonsense_without_a_panic_and_is_refused_with_a_path()
             for value in &nonsense {
                 let bad = spoil(&good, &[(path.clone(), value.clone())]);
                 for fault in faults(&bad) {
-                    assert!(!fault.path.is_empty(), "{name} {path}: {fault}");
+                    let text = fault.to_string();
+                    let named = text.starts_with("spec") || text.starts_with("metadata.");
+                    assert!(named, "{name} {path}: {fault}");
                     assert!(fault.message.chars().count() <= 200, "{name} {path}: {fault}");
                     let gap = fault.message.contains("cannot be checked here");
                     assert!(!gap, "{name} {path} = {value}: {fault}");

@@ -1,0 +1,159 @@
+//! `FenceDevice` into devices, and what is said when machines cannot be powered off.
+
+use std::time::Duration;
+
+use api::{DeletionPolicy, FenceDevice, fence_device::Driver, names::reason};
+use base::{FenceDriver, NodeId};
+use kube::ResourceExt;
+use policy::revision::{self as r, Device, ObjectKind, Revision};
+
+use crate::{Objects, Problem, Verdicts, parse::Faults, version, version_in};
+
+/// Off 10s and reading back 10s (SPEC-ERRORS.md row 31): what a BMC needs on a bad day.
+const IPMI_TIMEOUT_MIN: Duration = Duration::from_secs(20);
+
+pub(crate) fn compile(
+    objects: &Objects,
+    previous: Option<&Revision>,
+    revision: &mut Revision,
+    verdicts: &mut Verdicts,
+) {
+    for object in &objects.devices {
+        let name = object.name_any();
+        let mut faults = Faults::default();
+        let device = device(object, revision, &mut faults);
+        match device.filter(|_| !faults.0.iter().any(|p| p.fatal)) {
+            Some(device) => {
+                revision.objects.push(version(ObjectKind::FenceDevice, object, &object.spec));
+                revision.devices.push(device);
+            }
+            None => {
+                let last = previous
+                    .and_then(|p| p.devices.iter().find(|d| d.device.name.as_str() == name));
+                if let Some(last) = last {
+                    revision.devices.push(last.clone());
+                    revision.objects.extend(version_in(previous, ObjectKind::FenceDevice, &name));
+                }
+            }
+        }
+        verdicts.say("FenceDevice", &name, faults.0);
+    }
+    revision.devices.sort_by(|a, b| a.device.name.cmp(&b.device.name));
+}
+
+fn device(object: &FenceDevice, revision: &Revision, faults: &mut Faults) -> Option<Device> {
+    let spec = &object.spec;
+    let name = faults.id("metadata.name", &object.name_any());
+    let driver = match (spec.driver, &spec.ipmi) {
+        (Driver::Ipmi, Some(ipmi)) => {
+            let address = faults.address("spec.ipmi.address", &ipmi.address);
+            let port = faults.number("spec.ipmi.port", ipmi.port);
+            let suite: Option<u8> = faults.number("spec.ipmi.cipherSuite", ipmi.cipher_suite);
+            if !matches!(suite, Some(3 | 17)) {
+                faults.add("spec.ipmi.cipherSuite", "use 17, or 3 where the BMC knows no better");
+            }
+            address.zip(port).zip(suite).map(|((address, port), cipher_suite)| FenceDriver::Ipmi {
+                address,
+                port,
+                cipher_suite,
+            })
+        }
+        (Driver::Ipmi, None) => {
+            faults.add("spec.ipmi", "address is required for driver Ipmi");
+            None
+        }
+    };
+    let timeout = faults.span("spec.timeout", &spec.timeout);
+    if timeout < IPMI_TIMEOUT_MIN {
+        let why = format!(
+            "spec.timeout {} < minimum 20s for ipmi (off 10s + verify 10s): a slow BMC will count as failed",
+            spec.timeout
+        );
+        faults.0.push(Problem::warning(reason::INVALID, why));
+    }
+    let delay = faults.span("spec.delay", &spec.delay);
+    let targets = targets(object, revision, faults);
+    let identity = spec
+        .identity
+        .as_ref()
+        .and_then(|i| faults.id("spec.identity.systemUuid", i.system_uuid.as_str()));
+    let level = faults.number("spec.level", spec.level);
+    Some(Device {
+        device: base::FenceDevice {
+            name: name?,
+            driver: driver?,
+            credentials: spec.credentials_ref.name.0.clone(),
+            targets,
+            level: level?,
+            delay,
+            identity,
+        },
+        timeout,
+        deletion: deletion(spec.deletion_policy),
+        retained: false,
+    })
+}
+
+fn targets(object: &FenceDevice, revision: &Revision, faults: &mut Faults) -> Vec<NodeId> {
+    let mut out = Vec::new();
+    for target in &object.spec.targets {
+        match revision.voters.iter().find(|v| v.name.as_str() == target.as_str()) {
+            Some(voter) => out.push(voter.id),
+            None => faults.0.push(Problem::fatal(
+                reason::UNKNOWN_REFERENCE,
+                format!(
+                    "spec.targets: {:?} is not a member of {:?}: correct the name or add the member",
+                    target.0, revision.cluster.name
+                ),
+            )),
+        }
+    }
+    out.sort();
+    out
+}
+
+pub(crate) fn deletion(policy: DeletionPolicy) -> r::DeletionPolicy {
+    match policy {
+        DeletionPolicy::Retain => r::DeletionPolicy::Retain,
+        DeletionPolicy::Stop => r::DeletionPolicy::Stop,
+    }
+}
+
+/// What keeps the cluster from powering off every member; empty when nothing does (SPEC-ERRORS.md rows 21, 23, 29).
+pub fn gaps(revision: &Revision) -> Vec<String> {
+    if !revision.fencing.enabled || revision.fencing.self_fencing {
+        return Vec::new();
+    }
+    let levels = |node: NodeId| {
+        let mut levels: Vec<u8> = revision
+            .devices
+            .iter()
+            .filter(|d| d.device.targets.contains(&node))
+            .map(|d| d.device.level)
+            .collect();
+        levels.sort_unstable();
+        levels.dedup();
+        levels
+    };
+    let mut none = Vec::new();
+    let mut out = Vec::new();
+    for voter in &revision.voters {
+        let levels = levels(voter.id);
+        if levels.is_empty() {
+            none.push(voter.name.as_str());
+        }
+        // levels start at 1 and have no gap
+        if let Some(missing) = (1..).zip(&levels).find(|(want, have)| want != *have) {
+            out.push(format!("fencing of {}: level {} missing", voter.name, missing.0));
+        }
+    }
+    if none.len() == revision.voters.len() && none.len() > 1 {
+        out.push(format!(
+            "no device or selfFencing can fence {}; add devices or set fencing.mode: Disabled",
+            none.join(", ")
+        ));
+    } else if !none.is_empty() && revision.voters.len() > 1 {
+        out.push(format!("node {} has no fencing method; add a FenceDevice", none.join(", ")));
+    }
+    out
+}

@@ -1,0 +1,328 @@
+//! From manifests to a revision and to the engine's model.
+
+mod support;
+
+use std::time::Duration;
+
+use api::names::reason;
+use base::ResourceKind;
+use compile::{Compiled, Objects, compile};
+use policy::{
+    model::OrderKind,
+    revision::{ConstraintRule, NoQuorumPolicy, Revision, Shape},
+};
+use support::{objects, quickstart};
+
+fn revision(objects: &Objects) -> Revision {
+    compile(objects, None).revision.expect("a revision")
+}
+
+fn says(compiled: &Compiled, kind: &str, name: &str) -> (bool, &'static str, String) {
+    let judgement = compiled.verdicts.of(kind, name).expect("looked at").judgement();
+    let accepted = judgement.status == api::condition::ConditionStatus::True;
+    (accepted, judgement.reason, judgement.message)
+}
+
+#[test]
+fn the_quickstart_is_taken_without_a_word_and_says_what_it_shows() {
+    let compiled = compile(&quickstart(), None);
+    for (key, verdict) in compiled.verdicts.iter() {
+        assert_eq!(verdict.problems, [], "{key:?}");
+    }
+    let r = compiled.revision.expect("a revision");
+    let voters: Vec<_> = r.voters.iter().map(|v| (v.id.as_u16(), v.name.as_str())).collect();
+    assert_eq!(voters, [(1, "n1"), (2, "n2"), (3, "n3")]);
+    assert_eq!(r.voters[0].links, ["10.91.0.11".parse::<std::net::IpAddr>().expect("valid")]);
+    assert_eq!(r.timings.token, Duration::from_millis(400));
+    assert_eq!(r.timings.consensus, Duration::from_millis(480));
+    assert_eq!(r.devices.len(), 3);
+    assert_eq!(compile::gaps(&r), Vec::<String>::new());
+    assert_eq!(r.nodes.len(), 3, "every voter has an entry, with or without an object");
+    let ids: Vec<_> = r.placements.iter().map(|p| p.id.as_str()).collect();
+    assert_eq!(ids, ["vip-public", "web"]);
+    assert!(matches!(r.placements[0].members[0].kind, ResourceKind::Address { prefix: 24, .. }));
+    assert!(r.placements.iter().all(policy::revision::Placement::exclusive));
+    assert!(matches!(&r.constraints[1].rule,
+        ConstraintRule::Colocation { dependent, on, .. }
+            if dependent.resource.as_str() == "web" && on.resource.as_str() == "vip-public"));
+    // as many as documents, without the address itself, which counts through its placement, but with its constraints
+    assert_eq!(r.objects.len(), 1 + 3 + 2 + 2);
+}
+
+#[test]
+fn equal_objects_in_another_order_give_equal_bytes() {
+    let mut turned = quickstart();
+    turned.devices.reverse();
+    turned.placements.reverse();
+    turned.constraints.reverse();
+    let bytes = |o: &Objects| serde_json::to_vec(&revision(o)).expect("plain data");
+    assert_eq!(bytes(&quickstart()), bytes(&turned));
+}
+
+#[test]
+fn the_model_has_the_words_that_the_engine_reads() {
+    let mut objects = quickstart();
+    let clone = support::objects(
+        "apiVersion: palisade.dev/v1alpha1\nkind: ResourcePlacement\nmetadata: {name: proxy}\nspec:\n  \
+         clusterRef: {name: main}\n  resource: {type: Process, process: {template: proxy}}\n  clone: {max: 2}\n---\n\
+         apiVersion: palisade.dev/v1alpha1\nkind: PlacementConstraint\nmetadata: {name: proxy-first}\nspec:\n  \
+         clusterRef: {name: main}\n  order: {first: proxy, then: vip-public, kind: Serialize}\n",
+    );
+    objects.placements.extend(clone.placements);
+    objects.constraints.extend(clone.constraints);
+    let model = revision(&objects).model(1_700_000_000);
+    model.validate().expect("the engine takes it");
+    assert_eq!(model.nodes.len(), 3);
+    let ids: Vec<_> = model.resources.iter().map(|r| r.id.as_str()).collect();
+    assert_eq!(ids, ["proxy-clone", "vip-public", "web"]);
+    let order = &model.constraints.orders[0];
+    assert_eq!((order.id.as_str(), order.kind), ("proxy-first", OrderKind::Serialize));
+    assert_eq!(order.sets[0].resources, ["proxy-clone"], "who names the placement means the clone");
+    assert_eq!(order.symmetrical, Some(false));
+    assert_eq!(model.fencing_levels.len(), 3);
+    let pairs = &model.resources[1].meta.sets[0].pairs;
+    assert!(pairs.contains(&("resource-stickiness".into(), "100".into())), "{pairs:?}");
+}
+
+/// SPEC-ERRORS.md rule 5.
+#[test]
+fn an_object_that_turns_bad_keeps_what_was_accepted_last() {
+    let good = quickstart();
+    let before = revision(&good);
+    let mut bad = good.clone();
+    let cluster = bad.cluster.as_mut().expect("there");
+    cluster.metadata.generation = Some(2);
+    cluster.spec.totem.token = "3".into();
+    let web = bad.placements.iter_mut().find(|p| p.spec.resource.is_some()).expect("there");
+    web.metadata.generation = Some(2);
+    web.spec.resource = None;
+    bad.devices[0].metadata.generation = Some(2);
+    bad.devices[0].spec.targets = vec!["n9".into()];
+    let compiled = compile(&bad, Some(&before));
+    assert_eq!(compiled.revision.as_ref(), Some(&before), "nothing changes that runs");
+    assert!(!says(&compiled, "HACluster", "main").0);
+    let (accepted, why, text) = says(&compiled, "FenceDevice", "bmc-n1");
+    assert_eq!((accepted, why), (false, reason::UNKNOWN_REFERENCE));
+    assert_eq!(
+        text,
+        "spec.targets: \"n9\" is not a member of \"main\": correct the name or add the member"
+    );
+    assert_eq!(compile(&good, Some(&before)).revision, Some(before), "reverting recovers");
+}
+
+#[test]
+fn a_cluster_that_was_never_understood_compiles_to_nothing() {
+    let mut bad = quickstart();
+    bad.cluster.as_mut().expect("there").spec.members[0].node_id = 0;
+    let compiled = compile(&bad, None);
+    assert_eq!(compiled.revision, None);
+    assert_eq!(
+        says(&compiled, "VirtualIP", "vip-public"),
+        (
+            false,
+            reason::NO_SUCH_CLUSTER,
+            "HACluster \"main\" was never accepted: correct it first".into()
+        )
+    );
+}
+
+#[test]
+fn nobody_hears_from_an_object_of_another_cluster() {
+    let objects = quickstart().of_cluster("other");
+    assert!(objects.is_empty());
+    let mut lonely = quickstart();
+    lonely.cluster = None;
+    let compiled = compile(&lonely, None);
+    assert_eq!(compiled.revision, None);
+    assert_eq!(says(&compiled, "FenceDevice", "bmc-n1").1, reason::NO_SUCH_CLUSTER);
+}
+
+#[test]
+fn what_two_objects_contradict_is_said_on_the_one_that_came_later() {
+    let table = [
+        // SPEC-ERRORS.md row 32, the other half
+        (
+            "kind: ResourcePlacement\nmetadata: {name: web2}\nspec:\n  clusterRef: {name: main}\n  group: {members: \
+             [{name: web, resource: {type: Process, process: {template: web}}}]}",
+            ("ResourcePlacement", "web2"),
+            (
+                reason::DUPLICATE,
+                "resource id \"web\" is used by ResourcePlacement \"web\" too: change one",
+            ),
+        ),
+        (
+            "kind: ResourcePlacement\nmetadata: {name: vip2}\nspec:\n  clusterRef: {name: main}\n  resource: {type: \
+             Address, address: {address: 10.92.0.100, prefix: 24, network: public}}",
+            ("ResourcePlacement", "vip2"),
+            (
+                reason::DUPLICATE,
+                "address 10.92.0.100 is used by ResourcePlacement \"vip-public\" too: change one",
+            ),
+        ),
+        (
+            "kind: ResourcePlacement\nmetadata: {name: vip3}\nspec:\n  clusterRef: {name: main}\n  resource: {type: \
+             Address, address: {address: 10.92.0.101, prefix: 24, network: tunnel}}",
+            ("ResourcePlacement", "vip3"),
+            (
+                reason::UNKNOWN_REFERENCE,
+                "spec.resource.address.network: network \"tunnel\" is not in HACluster \"main\" (it has public): add \
+                 it to spec.networks there",
+            ),
+        ),
+        // row 36
+        (
+            "kind: PlacementConstraint\nmetadata: {name: back}\nspec:\n  clusterRef: {name: main}\n  order: {first: \
+             web, then: vip-public}",
+            ("PlacementConstraint", "back"),
+            (
+                reason::ORDER_CYCLE,
+                "ordering cycle web → vip-public → web: remove one of the orders",
+            ),
+        ),
+        (
+            "kind: PlacementConstraint\nmetadata: {name: lost}\nspec:\n  clusterRef: {name: main}\n  colocation: \
+             {resource: web, with: db}",
+            ("PlacementConstraint", "lost"),
+            (
+                reason::UNKNOWN_REFERENCE,
+                "spec.colocation.with: resource \"db\" does not exist (waiting): apply it",
+            ),
+        ),
+        (
+            "kind: HANode\nmetadata: {name: n9}\nspec: {clusterRef: {name: main}, member: n9}",
+            ("HANode", "n9"),
+            (
+                reason::UNKNOWN_REFERENCE,
+                "spec.member \"n9\" is not a member of \"main\": add it there",
+            ),
+        ),
+    ];
+    for (yaml, (kind, name), (why, text)) in table {
+        let more = objects(&format!("apiVersion: palisade.dev/v1alpha1\n{yaml}\n"));
+        let mut all = quickstart();
+        let late = Some(k8s_time("2027-01-01T00:00:00Z"));
+        all.placements.extend(more.placements.into_iter().map(|mut o| {
+            o.metadata.creation_timestamp = late.clone();
+            o
+        }));
+        all.constraints.extend(more.constraints.into_iter().map(|mut o| {
+            o.metadata.creation_timestamp = late.clone();
+            o
+        }));
+        all.nodes.extend(more.nodes);
+        let compiled = compile(&all, None);
+        let (_, reason, message) = says(&compiled, kind, name);
+        assert_eq!((reason, message.as_str()), (why, text), "{name}");
+        let without = revision(&quickstart());
+        let with = compiled.revision.expect("a revision");
+        assert_eq!(with.placements, without.placements, "{name} changes nothing that runs");
+        assert_eq!(with.constraints, without.constraints, "{name} changes nothing that runs");
+    }
+}
+
+fn k8s_time(text: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+    serde_json::from_value(text.into()).expect("a time")
+}
+
+/// SPEC-ERRORS.md row 15.
+#[test]
+fn ignore_is_refused_while_something_exclusive_exists_and_the_last_policy_stays() {
+    let mut objects = quickstart();
+    objects.cluster.as_mut().expect("there").spec.no_quorum_policy =
+        api::cluster::NoQuorumPolicy::Freeze;
+    let before = revision(&objects);
+    objects.cluster.as_mut().expect("there").spec.no_quorum_policy =
+        api::cluster::NoQuorumPolicy::Ignore;
+    let first = compile(&objects, None);
+    assert_eq!(
+        says(&first, "HACluster", "main"),
+        (
+            false,
+            reason::IGNORE_WITH_EXCLUSIVE,
+            "spec.noQuorumPolicy: Ignore permits two active copies of \"vip-public\"; use Stop, Demote, Freeze or \
+             Suicide"
+                .into()
+        )
+    );
+    assert_eq!(first.revision.expect("there").no_quorum_policy, NoQuorumPolicy::Stop);
+    let second = compile(&objects, Some(&before)).revision.expect("there");
+    assert_eq!(second.no_quorum_policy, NoQuorumPolicy::Freeze);
+}
+
+/// SPEC-ERRORS.md rows 21, 22, 23, 29.
+#[test]
+fn members_that_nobody_can_power_off_are_named() {
+    let mut objects = quickstart();
+    let gone = objects.devices.pop().expect("three");
+    let gaps = |o: &Objects| compile::gaps(&revision(o));
+    assert_eq!(gaps(&objects), ["node n3 has no fencing method; add a FenceDevice"]);
+    let mut second = gone;
+    second.spec.level = 2;
+    objects.devices.push(second);
+    assert_eq!(gaps(&objects), ["fencing of n3: level 1 missing"]);
+    objects.devices.clear();
+    assert_eq!(
+        gaps(&objects),
+        [
+            "no device or selfFencing can fence n1, n2, n3; add devices or set fencing.mode: Disabled"
+        ]
+    );
+    objects.cluster.as_mut().expect("there").spec.fencing.mode =
+        api::cluster::FencingMode::Disabled;
+    assert_eq!(gaps(&objects), Vec::<String>::new());
+    let (accepted, why, _) = says(&compile(&objects, None), "HACluster", "main");
+    assert_eq!((accepted, why), (true, reason::UNFENCED));
+}
+
+/// SPEC-ERRORS.md row 37.
+#[test]
+fn a_resource_that_is_banned_everywhere_says_by_whom() {
+    let mut all = quickstart();
+    for n in 1..=3 {
+        let ban = objects(&format!(
+            "apiVersion: palisade.dev/v1alpha1\nkind: PlacementConstraint\nmetadata: {{name: no-n{n}}}\nspec:\n  \
+             clusterRef: {{name: main}}\n  location: {{resources: [vip-public], nodes: [{{name: n{n}, score: \
+             -1000000}}]}}\n"
+        ));
+        all.constraints.extend(ban.constraints);
+    }
+    assert_eq!(
+        says(&compile(&all, None), "ResourcePlacement", "vip-public"),
+        (
+            true,
+            reason::UNPLACEABLE,
+            "\"vip-public\" is banned on all nodes by constraints \"no-n1\", \"no-n2\", \"no-n3\": remove one".into()
+        )
+    );
+}
+
+#[test]
+fn members_become_nodes_without_the_fields_that_people_own() {
+    let objects = quickstart();
+    let nodes = compile::expand::members(objects.cluster.as_ref().expect("there"));
+    let names: Vec<_> = nodes.iter().filter_map(|n| n.metadata.name.as_deref()).collect();
+    assert_eq!(names, ["n1", "n2", "n3"]);
+    let owner = &nodes[0].metadata.owner_references.as_ref().expect("owned")[0];
+    assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("HACluster", "main"));
+}
+
+#[test]
+fn shapes_are_told_apart() {
+    let of = |clone: &str| {
+        let more = objects(&format!(
+            "apiVersion: palisade.dev/v1alpha1\nkind: ResourcePlacement\nmetadata: {{name: p}}\nspec:\n  clusterRef: \
+             {{name: main}}\n  group: {{members: [{{name: a, resource: {{type: Process, process: {{template: \
+             a}}}}}}]}}\n{clone}"
+        ));
+        let mut all = quickstart();
+        all.placements.extend(more.placements);
+        let p = revision(&all).placements.into_iter().find(|p| p.id.as_str() == "p");
+        p.expect("compiled")
+    };
+    assert_eq!(of("").shape, Shape::Group);
+    assert!(of("").exclusive());
+    let cloned = of("  clone: {nodeMax: 1}\n");
+    assert!(matches!(cloned.shape, Shape::Clone(o) if o.interleave && o.max.is_none()));
+    assert!(!cloned.exclusive(), "started instances of anonymous clones");
+    assert!(of("  clone: {unique: true}\n").exclusive());
+}
