@@ -11,7 +11,7 @@ use policy::{
     model::OrderKind,
     revision::{ConstraintRule, NoQuorumPolicy, Revision, Shape},
 };
-use support::{objects, quickstart};
+use support::{main, objects, quickstart};
 
 fn revision(objects: &Objects) -> Revision {
     compile(objects, None).revision.expect("a revision")
@@ -24,8 +24,8 @@ fn says(compiled: &Compiled, kind: &str, name: &str) -> (bool, &'static str, Str
 }
 
 #[test]
-fn the_quickstart_is_taken_without_a_word_and_says_what_it_shows() {
-    let compiled = compile(&quickstart(), None);
+fn the_fixture_is_taken_without_a_word_and_says_what_it_shows() {
+    let compiled = compile(&main(), None);
     for (key, verdict) in compiled.verdicts.iter() {
         assert_eq!(verdict.problems, [], "{key:?}");
     }
@@ -50,18 +50,29 @@ fn the_quickstart_is_taken_without_a_word_and_says_what_it_shows() {
 }
 
 #[test]
+fn the_quickstart_is_taken_without_a_word() {
+    let objects = quickstart();
+    assert!(objects.len() >= 6, "{}", objects.len());
+    let compiled = compile(&objects, None);
+    for (key, verdict) in compiled.verdicts.iter() {
+        assert_eq!(verdict.problems, [], "{key:?}");
+    }
+    assert_eq!(compile::gaps(&compiled.revision.expect("a revision")), Vec::<String>::new());
+}
+
+#[test]
 fn equal_objects_in_another_order_give_equal_bytes() {
-    let mut turned = quickstart();
+    let mut turned = main();
     turned.devices.reverse();
     turned.placements.reverse();
     turned.constraints.reverse();
     let bytes = |o: &Objects| serde_json::to_vec(&revision(o)).expect("plain data");
-    assert_eq!(bytes(&quickstart()), bytes(&turned));
+    assert_eq!(bytes(&main()), bytes(&turned));
 }
 
 #[test]
 fn the_model_has_the_words_that_the_engine_reads() {
-    let mut objects = quickstart();
+    let mut objects = main();
     let clone = support::objects(
         "apiVersion: palisade.dev/v1alpha1\nkind: ResourcePlacement\nmetadata: {name: proxy}\nspec:\n  \
          clusterRef: {name: main}\n  resource: {type: Process, process: {template: proxy}}\n  clone: {max: 2}\n---\n\
@@ -87,7 +98,7 @@ fn the_model_has_the_words_that_the_engine_reads() {
 /// SPEC-ERRORS.md rule 5.
 #[test]
 fn an_object_that_turns_bad_keeps_what_was_accepted_last() {
-    let good = quickstart();
+    let good = main();
     let before = revision(&good);
     let mut bad = good.clone();
     let cluster = bad.cluster.as_mut().expect("there");
@@ -112,7 +123,7 @@ fn an_object_that_turns_bad_keeps_what_was_accepted_last() {
 
 #[test]
 fn a_cluster_that_was_never_understood_compiles_to_nothing() {
-    let mut bad = quickstart();
+    let mut bad = main();
     bad.cluster.as_mut().expect("there").spec.members[0].node_id = 0;
     let compiled = compile(&bad, None);
     assert_eq!(compiled.revision, None);
@@ -128,9 +139,9 @@ fn a_cluster_that_was_never_understood_compiles_to_nothing() {
 
 #[test]
 fn nobody_hears_from_an_object_of_another_cluster() {
-    let objects = quickstart().of_cluster("other");
+    let objects = main().of_cluster("other");
     assert!(objects.is_empty());
-    let mut lonely = quickstart();
+    let mut lonely = main();
     lonely.cluster = None;
     let compiled = compile(&lonely, None);
     assert_eq!(compiled.revision, None);
@@ -199,7 +210,7 @@ fn what_two_objects_contradict_is_said_on_the_one_that_came_later() {
     ];
     for (yaml, (kind, name), (why, text)) in table {
         let more = objects(&format!("apiVersion: palisade.dev/v1alpha1\n{yaml}\n"));
-        let mut all = quickstart();
+        let mut all = main();
         let late = Some(k8s_time("2027-01-01T00:00:00Z"));
         all.placements.extend(more.placements.into_iter().map(|mut o| {
             o.metadata.creation_timestamp = late.clone();
@@ -213,7 +224,7 @@ fn what_two_objects_contradict_is_said_on_the_one_that_came_later() {
         let compiled = compile(&all, None);
         let (_, reason, message) = says(&compiled, kind, name);
         assert_eq!((reason, message.as_str()), (why, text), "{name}");
-        let without = revision(&quickstart());
+        let without = revision(&main());
         let with = compiled.revision.expect("a revision");
         assert_eq!(with.placements, without.placements, "{name} changes nothing that runs");
         assert_eq!(with.constraints, without.constraints, "{name} changes nothing that runs");
@@ -227,7 +238,7 @@ fn k8s_time(text: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time 
 /// SPEC-ERRORS.md row 15.
 #[test]
 fn ignore_is_refused_while_something_exclusive_exists_and_the_last_policy_stays() {
-    let mut objects = quickstart();
+    let mut objects = main();
     objects.cluster.as_mut().expect("there").spec.no_quorum_policy =
         api::cluster::NoQuorumPolicy::Freeze;
     let before = revision(&objects);
@@ -252,7 +263,7 @@ fn ignore_is_refused_while_something_exclusive_exists_and_the_last_policy_stays(
 /// SPEC-ERRORS.md rows 21, 22, 23, 29.
 #[test]
 fn members_that_nobody_can_power_off_are_named() {
-    let mut objects = quickstart();
+    let mut objects = main();
     let gone = objects.devices.pop().expect("three");
     let gaps = |o: &Objects| compile::gaps(&revision(o));
     assert_eq!(gaps(&objects), ["node n3 has no fencing method; add a FenceDevice"]);
@@ -277,7 +288,7 @@ fn members_that_nobody_can_power_off_are_named() {
 /// SPEC-ERRORS.md row 37.
 #[test]
 fn a_resource_that_is_banned_everywhere_says_by_whom() {
-    let mut all = quickstart();
+    let mut all = main();
     for n in 1..=3 {
         let ban = objects(&format!(
             "apiVersion: palisade.dev/v1alpha1\nkind: PlacementConstraint\nmetadata: {{name: no-n{n}}}\nspec:\n  \
@@ -298,7 +309,7 @@ fn a_resource_that_is_banned_everywhere_says_by_whom() {
 
 #[test]
 fn members_become_nodes_without_the_fields_that_people_own() {
-    let objects = quickstart();
+    let objects = main();
     let nodes = compile::expand::members(objects.cluster.as_ref().expect("there"));
     let names: Vec<_> = nodes.iter().filter_map(|n| n.metadata.name.as_deref()).collect();
     assert_eq!(names, ["n1", "n2", "n3"]);
@@ -314,7 +325,7 @@ fn shapes_are_told_apart() {
              {{name: main}}\n  group: {{members: [{{name: a, resource: {{type: Process, process: {{template: \
              a}}}}}}]}}\n{clone}"
         ));
-        let mut all = quickstart();
+        let mut all = main();
         all.placements.extend(more.placements);
         let p = revision(&all).placements.into_iter().find(|p| p.id.as_str() == "p");
         p.expect("compiled")

@@ -39,6 +39,11 @@ fn add(out: &mut Objects, value: Value) {
     }
 }
 
+/// Three members, three devices, an address and a process that follows it; addresses expanded.
+pub(crate) fn main() -> Objects {
+    expanded(include_str!("main.yaml"))
+}
+
 /// The quickstart's objects, addresses expanded.
 pub(crate) fn quickstart() -> Objects {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/quickstart");
@@ -49,7 +54,11 @@ pub(crate) fn quickstart() -> Objects {
     files.sort();
     let texts: Vec<String> =
         files.iter().map(|f| std::fs::read_to_string(f).expect("UTF-8")).collect();
-    let mut objects = objects(&texts.join("\n---\n"));
+    expanded(&texts.join("\n---\n"))
+}
+
+fn expanded(yaml: &str) -> Objects {
+    let mut objects = objects(yaml);
     compile::expand::addresses_in(&mut objects);
     objects
 }
