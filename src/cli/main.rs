@@ -25,6 +25,11 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    // Not a verb for people: the agent starts it as the parent of a supervised process.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "shim") {
+        return drivers::process::shim::main(words);
+    }
     let result = match Cli::parse().verb {
         Verb::Simulate(args) => simulate::run(&args),
     };

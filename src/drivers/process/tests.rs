@@ -49,15 +49,19 @@ impl Bench {
 
     /// As a new agent would see the machine.
     fn driver(&self) -> ProcessDriver {
+        ProcessDriver::new(self.config())
+    }
+
+    fn config(&self) -> ProcessConfig {
         let exe = std::env::current_exe().expect("known");
         let shim = exe.parent().and_then(Path::parent).expect("target").join("examples/shim");
         assert!(shim.exists(), "{} is built by `cargo test -p drivers`", shim.display());
-        ProcessDriver::new(ProcessConfig {
+        ProcessConfig {
             templates: self.path("templates"),
             resources: self.path("resources"),
             shim: vec![shim.into()],
             cgroups: Cgroups::Stay,
-        })
+        }
     }
 
     async fn run(&self, operation: Operation) -> Outcome {
@@ -295,6 +299,50 @@ async fn a_start_that_is_broken_off_leaves_nothing() {
             assert_eq!(super::stop::living(&record), [], "after {patience} ms");
         }
     }
+}
+
+/// A group of the test below the root of every hierarchy, removed at its end.
+struct Groups(String);
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        for hierarchy in cgroup::hierarchies(&mountinfo) {
+            let group = hierarchy.at.join(&self.0);
+            for _ in 0..100 {
+                if !group.exists() || fs::remove_dir(&group).is_ok() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+/// What a container that ends would kill: everything in its groups, of every controller (CLUSTER.md section 8).
+#[tokio::test]
+async fn the_shim_leaves_every_cgroup_of_the_agent() {
+    if !rustix::process::geteuid().is_root() || !Path::new("/sys/fs/cgroup").is_dir() {
+        println!("NOT RUN: leaving cgroups needs root and cgroups");
+        return;
+    }
+    let groups = Groups(format!("palisade-test-leave-{}", std::process::id()));
+    let bench = Bench::new("argv = [\"/bin/sleep\", \"1000\"]");
+    let mut config = bench.config();
+    config.cgroups = Cgroups::Leave { to: format!("/{}", groups.0) };
+    let driver = ProcessDriver::new(config);
+    let instance = Instance { resource: &bench.resource, kind: &bench.kind, lifetime: None };
+    assert_eq!(driver.start(instance).await, Outcome::Ok);
+    let record = bench.record();
+    assert_eq!(record.cgroups_kept, Vec::<String>::new());
+    for pid in [record.shim.pid, record.process.pid] {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("readable");
+        assert!(text.lines().count() > 0);
+        for line in text.lines() {
+            assert!(line.ends_with(&format!(":/{}", groups.0)), "not left: {line}");
+        }
+    }
+    assert_eq!(driver.stop(instance).await, Outcome::Ok);
 }
 
 /// A freezer cgroup of the test, thawed and removed at its end.

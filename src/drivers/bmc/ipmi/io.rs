@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use base::{Instant, SystemUuid};
+use base::{FenceDriver, Instant, SystemUuid};
 use tokio::{
     net::UdpSocket,
     sync::{Mutex, oneshot},
@@ -19,6 +19,7 @@ use super::{
     AwsLc,
     proto::{
         Action, Answer, CipherSuite, Config, DATAGRAM_MAX, Failure, Output, Privilege, Session,
+        UnsafeSuite,
     },
 };
 use crate::{
@@ -55,6 +56,24 @@ pub struct IpmiTarget {
     pub privilege: Privilege,
     /// Which suites may be used.
     pub suites: Suites,
+}
+
+impl IpmiTarget {
+    /// What an enrolled fence device says, with the credentials of its Secret. One suite only, the one that was chosen.
+    pub fn enrolled(
+        driver: &FenceDriver,
+        user: String,
+        password: Password,
+    ) -> Result<Self, UnsafeSuite> {
+        let FenceDriver::Ipmi { address, port, cipher_suite } = driver;
+        Ok(Self {
+            address: (*address, *port).into(),
+            user,
+            password,
+            privilege: Privilege::Operator,
+            suites: Suites::Only(CipherSuite::from_id(*cipher_suite)?),
+        })
+    }
 }
 
 /// A BMC that speaks IPMI 2.0.

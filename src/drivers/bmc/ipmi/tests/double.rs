@@ -37,7 +37,9 @@ pub(super) struct Faults {
     pub(super) refuses: Option<(u8, u8, u8)>,
     /// Says another choice of algorithms than was asked.
     pub(super) downgrades: Option<[u8; 3]>,
-    /// Status data of this length.
+    /// Chassis commands that are answered with 0xC0 first.
+    pub(super) busy: u8,
+    /// Status data is short.
     pub(super) short_status: bool,
 }
 
@@ -222,6 +224,10 @@ impl Double {
                 login.busy_once = true;
                 login.raised = false;
                 code = 0xd4;
+            }
+            (0, 2) if self.faults.busy > 0 => {
+                self.faults.busy -= 1;
+                code = 0xc0;
             }
             (0, 1) => {
                 let len = if self.faults.short_status { 2 } else { 4 };

@@ -151,6 +151,16 @@ fn a_forgotten_privilege_is_raised_and_the_command_tried_once() {
 }
 
 #[test]
+fn a_busy_bmc_is_asked_again_until_it_has_time() {
+    let mut double = Double::new(&[CipherSuite::Suite17]);
+    double.faults.busy = 6;
+    let config = config(Action::SwitchOff, CipherSuite::Suite17);
+    let off = run(&mut double, config, &mut |bytes| vec![bytes]);
+    assert_eq!((off.result, off.commands), (Ok(Answer::Accepted), 7));
+    assert!(!double.power);
+}
+
+#[test]
 fn a_downgrade_is_refused() {
     for downgrade in [[0, 0, 0], [1, 0, 0], [1, 1, 0], [3, 4, 0], [1, 1, 1]] {
         let faults = Faults { downgrades: Some(downgrade), ..Faults::default() };
@@ -184,6 +194,11 @@ fn a_mute_bmc_is_a_timeout_and_the_session_is_closed_before_the_deadline() {
         assert!(matches!(off.result, Err(Failure::Timeout(_))), "{mute:?}");
         assert_eq!(double.open_sessions(), 0, "{mute:?}");
         assert!(off.sent_at.iter().all(|at| *at < deadline));
+        assert_eq!(
+            off.commands,
+            if mute == (0, 2) { 3 } else { 0 },
+            "a command is not repeated for long"
+        );
     }
     let faults = Faults { mute_close: true, ..Faults::default() };
     let (off, _) = clean(Action::SwitchOff, CipherSuite::Suite17, faults);

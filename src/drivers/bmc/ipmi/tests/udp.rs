@@ -10,13 +10,13 @@ use std::{
     thread,
 };
 
-use base::SystemUuid;
-use fencing::Answer;
+use base::{FenceDevice, FenceDriver, NodeId, SystemUuid};
+use fencing::{Answer, CallId, DeviceAction, DeviceCall, DeviceError};
 
 use super::double::{Double, Event, Faults, GUID};
 use crate::{
     bmc::ipmi::{CipherSuite, IpmiDevice, IpmiTarget, Privilege, Suites},
-    power::{Permit, PowerDevice, PowerError, PowerOrder, PowerState},
+    power::{Permit, PowerDevice, PowerError, PowerOrder, PowerState, carry_out},
     secret::Password,
 };
 
@@ -205,4 +205,50 @@ async fn a_dropped_order_closes_its_session() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(served.with(|double| double.open_sessions()), 0);
     assert_eq!(served.with(|double| double.events.last().copied()), Some(Event::Closed));
+}
+
+/// The whole way from the fencing core's words to the BMC and back.
+#[tokio::test]
+async fn a_call_of_the_fencing_core_is_carried_out() {
+    let served = Served::new(Double::new(&[CipherSuite::Suite17]));
+    let driver = |cipher_suite| FenceDriver::Ipmi {
+        address: [127, 0, 0, 1].into(),
+        port: served.port,
+        cipher_suite,
+    };
+    let password = || Password::new(PASSWORD.to_vec());
+    for unsafe_suite in [0, 1, 2] {
+        let target = IpmiTarget::enrolled(&driver(unsafe_suite), "operator".into(), password());
+        assert!(target.is_err(), "suite {unsafe_suite}");
+    }
+    let target = IpmiTarget::enrolled(&driver(17), "operator".into(), password()).expect("safe");
+    let device = IpmiDevice::new(target);
+    let call = |action, identity| DeviceCall {
+        id: CallId(1),
+        target: NodeId::new(1).expect("not zero"),
+        device: FenceDevice {
+            name: "bmc-1".parse().expect("valid"),
+            driver: driver(17),
+            credentials: "bmc-1".into(),
+            targets: vec![],
+            level: 1,
+            delay: Duration::ZERO,
+            identity,
+        },
+        action,
+        within: SECOND,
+    };
+    let permit = || Permit::new(|| true);
+    let unenrolled = carry_out(&device, &call(DeviceAction::SwitchOff, None), permit()).await;
+    assert!(matches!(unenrolled, Err(DeviceError::NotSent(_))), "{unenrolled:?}");
+    assert!(served.with(|double| double.events.is_empty()));
+    for (action, expected) in [
+        (DeviceAction::Read, PowerState::On),
+        (DeviceAction::SwitchOff, PowerState::Off),
+        (DeviceAction::Read, PowerState::Off),
+        (DeviceAction::SwitchOn, PowerState::On),
+    ] {
+        let answer = carry_out(&device, &call(action, Some(machine())), permit()).await;
+        assert_eq!(answer, Ok(Answer::Power(expected)), "{action:?}");
+    }
 }

@@ -36,6 +36,10 @@ const USER_MAX: usize = 16;
 const PASSWORD_MAX: usize = 20;
 /// Transmissions of one question; the deadline usually comes first.
 const TRIES_MAX: u8 = 16;
+/// Transmissions of a power command to a BMC that says nothing. A kernel that has lost a neighbour keeps datagrams for
+/// up to three seconds and sends them when it is back, after the deadline perhaps (SAFETY.md 1.8, late delivery). It
+/// loses a neighbour that it heard of just now only after five seconds; three tries end before that.
+const COMMAND_TRIES_MAX: u8 = 3;
 /// Kept back at the end for closing: a quarter of the time, at most this. Two round trips of a slow BMC.
 const CLOSING_MAX: Duration = Duration::from_millis(300);
 
@@ -273,7 +277,10 @@ impl<C: Crypto> Session<C> {
         }
         match (step, response.code) {
             // Asked again after the usual silence.
-            (_, BUSY) => self.state = State::Working { link, step, resend },
+            (_, BUSY) => {
+                let resend = Resend { tries: 0, ..resend };
+                self.state = State::Working { link, step, resend };
+            }
             (Step::Raise, 0) => self.ask(now, link, Step::Identify),
             (Step::RaiseAgain, 0) => self.ask(now, link, Step::ActAgain),
             (Step::Identify, 0) => self.identified(now, link, &response.data),
@@ -337,13 +344,17 @@ impl<C: Crypto> Session<C> {
         matches!(self.outputs.back(), Some(Output::Finished(_)))
     }
 
+    /// Whether this step's question is a power command.
+    const fn switches(&self, step: Step) -> bool {
+        matches!(step, Step::Act | Step::ActAgain)
+            && matches!(self.config.action, Action::SwitchOff | Action::SwitchOn)
+    }
+
     /// Encodes the step's question under a fresh sequence number; a repetition under the old one would be dropped.
     fn transmit(&mut self, link: &mut Link, step: Step) {
         let request = self.question(step);
-        let command = matches!(step, Step::Act | Step::ActAgain)
-            && matches!(self.config.action, Action::SwitchOff | Action::SwitchOn);
         match self.seal(link, &request) {
-            Ok(bytes) if command => self.outputs.push_back(Output::SendCommand(bytes)),
+            Ok(bytes) if self.switches(step) => self.outputs.push_back(Output::SendCommand(bytes)),
             Ok(bytes) => self.outputs.push_back(Output::Send(bytes)),
             Err(CryptoFailed) => self.finish(Err(Failure::Crypto)),
         }
@@ -454,6 +465,11 @@ impl<C: Crypto> Session<C> {
                     resend = again;
                 }
                 self.state = State::Proving { handshake, payload, resend: parked(resend, now) };
+            }
+            State::Working { link, step, resend }
+                if self.switches(step) && resend.tries >= COMMAND_TRIES_MAX && now >= resend.at =>
+            {
+                self.close_link(now, link, Err(Failure::Timeout(step_name(step))));
             }
             State::Working { mut link, step, mut resend } => {
                 if let Some(again) = next(resend) {
