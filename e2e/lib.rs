@@ -38,3 +38,4 @@ pub mod records;
 pub mod relay;
 pub mod scenario;
 pub mod suite;
+pub mod watchdog;

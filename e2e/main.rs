@@ -167,6 +167,9 @@ struct With {
     /// Apply neither CRDs nor manifests: for stand-ins that read none.
     #[arg(long)]
     without_objects: bool,
+    /// Give each machine a watchdog.
+    #[arg(long)]
+    watchdog: bool,
 }
 
 impl With {
@@ -183,6 +186,7 @@ impl With {
             boot_delay_ms: self.boot_delay_ms,
             keep: self.keep,
             without_objects: self.without_objects,
+            watchdog: self.watchdog,
         })
     }
 }

@@ -193,6 +193,8 @@ fn on_locked(machine: &Machine, caller: &str) -> Result<PowerEvent> {
 pub fn guard(lab_dir: &Path, name: &str) -> Result<()> {
     use std::os::unix::process::ExitStatusExt;
     let lab = crate::lab::Lab::open(lab_dir)?;
+    let machine = lab.machine(name)?;
+    let kennel = crate::watchdog::Kennel::open(&machine)?;
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--"])
         .arg(lab.program("e2e"))
@@ -201,7 +203,7 @@ pub fn guard(lab_dir: &Path, name: &str) -> Result<()> {
         .arg(name)
         .status()
         .context("cannot run `unshare` (package util-linux)")?;
-    let machine = lab.machine(name)?;
+    kennel.wait();
     if status.signal() == Some(rustix::process::Signal::HUP.as_raw()) {
         let _lock = lock(&machine)?;
         log(&machine, PowerEvent::Rebooted, "machine")?;

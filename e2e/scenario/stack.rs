@@ -22,6 +22,8 @@ pub const CLUSTER: &str = "quickstart";
 const CONTROLLER: &str = "palisade-controller";
 /// From power-on of all machines to service, at most.
 const SETTLE: Duration = Duration::from_secs(120);
+/// Longer than `agentRestartGrace`, 5 s by default (CLUSTER.md section 8).
+const WATCHDOG_S: u16 = 10;
 /// Where the agents answer with their metrics.
 const METRICS_PORT: u16 = 9465;
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub keep: bool,
     /// Apply neither CRDs nor manifests: for stand-ins that read none.
     pub without_objects: bool,
+    /// Give each machine a watchdog.
+    pub watchdog: bool,
 }
 
 /// A cluster that serves.
@@ -95,7 +99,7 @@ impl Stack {
             prepare_api(&lab, &api)?;
         }
         for machine in lab.machines() {
-            prepare_machine(&lab, &api, &machine)?;
+            prepare_machine(&lab, &api, &machine, options.watchdog)?;
         }
         start_controller(&lab, &api)?;
         if !options.without_objects {
@@ -345,10 +349,14 @@ fn secret(lab: &Lab, api: &KubeBox, name: &str, entries: &[(&str, &str)]) -> Res
     made.map(drop)
 }
 
-fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine) -> Result<()> {
-    let config = format!(
+fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, watchdog: bool) -> Result<()> {
+    let mut config = format!(
         "system_uuid_file = \"/etc/palisade/system-uuid\"\nmetrics_listen = \"0.0.0.0:{METRICS_PORT}\"\n"
     );
+    if watchdog {
+        let socket = crate::watchdog::socket(machine);
+        config += &format!("[watchdog]\nsocket = {socket:?}\ntimeout_s = {WATCHDOG_S}\n");
+    }
     fs::write(machine.disk("etc/palisade/agent.toml"), config)?;
     let templates = machine.disk("etc/palisade/processes");
     fs::create_dir_all(&templates)?;

@@ -246,6 +246,31 @@ fn a_machine_that_reboots_itself_comes_back_as_another_boot() {
 
 #[test]
 #[ignore = "needs root: cargo lab test"]
+fn a_watchdog_that_is_not_fed_resets_its_machine_even_frozen() {
+    let fresh = Fresh::up("tdog");
+    let n1 = fresh.machine("n1");
+    let boot = || n1.running().expect("fine").map(|r| r.boot_id);
+    let before = boot();
+    let mut dog =
+        std::os::unix::net::UnixStream::connect(e2e::watchdog::socket(&n1)).expect("it listens");
+    dog.write_all(b"arm 500\n").expect("said");
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(200));
+        dog.write_all(b"feed\n").expect("fed");
+    }
+    assert_eq!(boot(), before, "fed for 1 s");
+    n1.freeze().expect("freeze");
+    soon("it is another boot", || boot().is_some_and(|now| Some(now) != before));
+    std::thread::sleep(Duration::from_millis(700));
+    let second = boot();
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(boot(), second, "a new life begins disarmed");
+    let log = power::read_log(fresh.0.dir()).expect("a log");
+    assert!(log.iter().any(|l| l.caller == "watchdog" && l.event == PowerEvent::Dead));
+}
+
+#[test]
+#[ignore = "needs root: cargo lab test"]
 fn a_process_frozen_alone_outlives_sigkill_and_not_the_power() {
     let fresh = Fresh::up("tstuck");
     let n1 = fresh.machine("n1");
