@@ -2,8 +2,11 @@
 
 mod form;
 mod gather;
+mod join;
+mod operational;
 mod order;
 mod rotation;
+mod shun;
 #[cfg(test)]
 mod tests;
 
@@ -13,20 +16,20 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::{mem, time::Duration};
+use core::time::Duration;
 
 use base::{Guarantee, Incarnation, Instant, Member, NodeId, RingId};
 
 use crate::{
     Admission, Config, ConfigError, Destination, MESSAGE_BYTES_MAX, MulticastError, Output,
     RESERVE_BLOCK, RING_SEQ_MAX, Reason, STANDING_BYTES_MAX, Start, State, StateEvent,
-    packing::SendQueue,
-    wire::{HoldCancel, Mcast, MergeDetect, Message, Token},
+    packing::SendQueue, wire::Message,
 };
 use form::{Commit, Recovery};
-use gather::{Gather, Shun};
+use gather::Gather;
 use order::Order;
-use rotation::{Draft, Load, Rotation};
+use rotation::Rotation;
+use shun::Shun;
 
 /// Lives of one node that were replaced and are remembered.
 const RETIRED_MAX: usize = 8;
@@ -430,34 +433,6 @@ impl Ring {
         }
     }
 
-    fn resend_due(&mut self) {
-        self.counters.tokens_resent += 1;
-        let mut turn = Turn {
-            now: self.now,
-            config: &self.config,
-            out: &mut self.out,
-            loopback: &mut self.loopback,
-        };
-        match &mut self.phase {
-            Phase::Commit(commit) => commit.resend(&mut turn),
-            Phase::Recovery(recovery) => recovery.resend(&mut turn),
-            Phase::Operational(rotation) => rotation.resend(&mut turn),
-            Phase::Gather(_) | Phase::Left => {}
-        }
-    }
-
-    fn with_rotation(&mut self, act: impl FnOnce(&mut Rotation, &mut Turn<'_>)) {
-        let mut turn = Turn {
-            now: self.now,
-            config: &self.config,
-            out: &mut self.out,
-            loopback: &mut self.loopback,
-        };
-        if let Phase::Operational(rotation) = &mut self.phase {
-            act(rotation, &mut turn);
-        }
-    }
-
     /// Works off what a ring of one sends to itself.
     fn settle(&mut self) {
         while let Some(message) = self.loopback.pop_front() {
@@ -491,153 +466,6 @@ impl Ring {
         self.ring_seq = self.ring_seq.max(seq);
         self.reserve();
         true
-    }
-
-    fn want_token(&mut self) {
-        let Some(order) = &self.order else { return };
-        let ring = order.id;
-        let Phase::Operational(rotation) = &mut self.phase else { return };
-        if !rotation.held() {
-            return;
-        }
-        if rotation.representative() {
-            self.with_rotation(Rotation::release);
-        } else if !rotation.cancel_sent {
-            rotation.cancel_sent = true;
-            rotation.unchanged = 0;
-            let message = Message::HoldCancel(HoldCancel { ring });
-            self.out.push_back(Output::Send { to: Destination::Ring, message });
-        }
-    }
-
-    fn handle_hold_cancel(&mut self, from: Member, cancel: &HoldCancel) {
-        let ours = self.order.as_ref().is_some_and(|o| o.id == cancel.ring && o.has(&from));
-        if ours {
-            self.with_rotation(Rotation::release);
-        } else {
-            self.counters.stale += 1;
-        }
-    }
-
-    fn handle_merge_detect(&mut self, from: Member, detect: &MergeDetect) {
-        if !self.saw_ring_seq(detect.ring.seq) {
-            return;
-        }
-        match &self.phase {
-            Phase::Operational(_) => {}
-            Phase::Gather(_) => {
-                if self.is_shunned(from.node) {
-                    self.counters.shunned += 1;
-                } else {
-                    self.learn_of(from);
-                    self.gather_changed();
-                }
-                return;
-            }
-            Phase::Commit(_) | Phase::Left | Phase::Recovery(_) => return,
-        }
-        let Some(order) = &self.order else { return };
-        // a member of this ring says it of an earlier one: said before it came here (TOTEM.md section 19.3)
-        if order.id == detect.ring || order.has(&from) && detect.ring.seq < order.id.seq {
-            self.counters.stale += 1;
-        } else if self.is_shunned(from.node) {
-            self.counters.shunned += 1;
-        } else {
-            self.enter_gather(StateEvent::foreign_ring);
-            self.learn_of(from);
-            self.gather_changed();
-        }
-    }
-
-    /// The representative says to the configured nodes outside that this ring is there.
-    fn tell_outsiders(&mut self) {
-        let Some(order) = &self.order else { return };
-        let Phase::Operational(rotation) = &mut self.phase else { return };
-        rotation.merge_at = None;
-        for node in self.config.nodes.iter().filter(|node| !order.has_node(**node)) {
-            rotation.merge_at = Some(self.now + self.config.merge);
-            let message = Message::MergeDetect(MergeDetect { ring: order.id });
-            self.out.push_back(Output::Send { to: Destination::Node(*node), message });
-        }
-    }
-
-    fn handle_mcast(&mut self, from: Member, mcast: Mcast) {
-        if let Phase::Recovery(recovery) = &mut self.phase
-            && recovery.order.id == mcast.ring
-        {
-            if !recovery.receive(&from, mcast, self.order.as_mut()) {
-                self.counters.stale += 1;
-            }
-            return;
-        }
-        // the old ring's messages are still good in GATHER; from COMMIT on what is held has been declared
-        let open = matches!(self.phase, Phase::Operational(_) | Phase::Gather(_));
-        let ours = |order: &&mut Order| order.id == mcast.ring && order.has(&from);
-        match self.order.as_mut().filter(ours).filter(|_| open) {
-            Some(order) => {
-                if order.receive(mcast) {
-                    order.deliver(&mut self.out);
-                } else {
-                    self.counters.stale += 1;
-                }
-            }
-            None => self.counters.stale += 1,
-        }
-    }
-
-    fn handle_token(&mut self, from: Member, token: Token) {
-        if let Phase::Recovery(_) = self.phase {
-            self.recovery_token(from, token);
-            return;
-        }
-        let (Some(order), Phase::Operational(rotation)) = (&mut self.order, &mut self.phase) else {
-            self.counters.stale += 1;
-            return;
-        };
-        if order.id != token.ring || !order.has(&from) {
-            self.counters.stale += 1;
-            return;
-        }
-        if !rotation.accepts(order, &token) {
-            self.counters.stale += 1;
-            return;
-        }
-        let mut turn = Turn {
-            now: self.now,
-            config: &self.config,
-            out: &mut self.out,
-            loopback: &mut self.loopback,
-        };
-        let ring = order.id;
-        turn.out.push_back(Output::TokenSeen { ring, now: self.now });
-        let failed = rotation.operational(&mut turn, order, &mut self.queue, token);
-        self.counters.resent += mem::take(&mut rotation.resent);
-        if failed {
-            self.give_self_up();
-        }
-    }
-}
-
-impl Rotation {
-    /// A token visit of an installed ring, from arrival to delivery. Whether this member fails to receive.
-    fn operational(
-        &mut self,
-        turn: &mut Turn<'_>,
-        order: &mut Order,
-        queue: &mut SendQueue,
-        mut token: Token,
-    ) -> bool {
-        let size = turn.config.payload_bytes;
-        let load = Load { backlog: queue.backlog(size), ack: None };
-        let me = turn.config.node;
-        let visit = self.visit(turn, order, &mut token, load, || {
-            let (guarantee, payload) = queue.pack(size)?;
-            Some(Draft { origin: me, guarantee, recovered: None, payload })
-        });
-        // deliveries come after the token: others work meanwhile (TOTEM.md section 19.4)
-        self.pass_on(turn, token, queue.is_empty());
-        order.deliver(turn.out);
-        visit.failed_to_receive
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod codec;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;
 
 use alloc::{sync::Arc, vec::Vec};

@@ -75,6 +75,8 @@ pub(super) struct Net {
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
     /// Receives everything but multicasts.
     pub(super) deaf: Option<NodeId>,
+    /// Something was changed.
+    hostile: bool,
     /// Changes one datagram of ten.
     pub(super) mutate: Option<fn(&mut SplitMix64, &mut [u8])>,
     pub(super) configure: fn(&mut Config),
@@ -102,6 +104,7 @@ impl Net {
             cuts: BTreeSet::new(),
             deaf: None,
             mutate: None,
+            hostile: false,
             configure,
             admission: || Box::new(AdmitAll),
             queue: BTreeMap::new(),
@@ -242,6 +245,7 @@ impl Net {
             && self.rng.below(10) == 0
         {
             mutate(&mut self.rng, &mut bytes);
+            self.hostile = true;
         }
         let copies = 1 + u64::from(self.rng.below(1000) < self.faults.duplicate);
         for _ in 0..copies {
@@ -338,7 +342,7 @@ impl Net {
                 let message = match decode(&bytes) {
                     Ok(message) => message,
                     Err(error) => {
-                        assert!(self.mutate.is_some(), "{error}");
+                        assert!(self.hostile, "{error}");
                         return;
                     }
                 };

@@ -1,0 +1,221 @@
+//! Join messages: what they must look like, which of them say nothing here and now, what is learned from the rest.
+
+use alloc::{collections::BTreeMap, sync::Arc};
+
+use base::Member;
+
+use super::{
+    Phase, Ring, all_members,
+    gather::{Entry, Heard},
+    shun::{Cause, LEVEL_CONFLICT},
+};
+use crate::{
+    Destination, Output, StateEvent,
+    wire::{Join, Known, Message},
+};
+
+impl Ring {
+    /// Adds a node that was heard, in the life that was heard.
+    pub(super) fn learn_of(&mut self, member: Member) {
+        let now = self.now;
+        let consensus_at = now + self.config.consensus;
+        let Phase::Gather(gather) = &mut self.phase else { return };
+        let fresh = Entry { member, failed: false, since: now };
+        let entry = gather.known.entry(member.node).or_insert(fresh);
+        if entry.member != member {
+            // a restarted member has left and joined
+            *entry = fresh;
+            gather.heard.remove(&member.node);
+            gather.consensus_at = consensus_at;
+        }
+    }
+
+    /// Joins, in every state (TOTEM.md sections 16.1 to 16.4).
+    pub(super) fn handle_join(&mut self, from: Member, join: Join) {
+        let Some(life) = self.lives.get_mut(&from.node) else { return };
+        if join.number <= life.join {
+            self.counters.stale += 1;
+            return;
+        }
+        life.join = join.number;
+        if !self.saw_ring_seq(join.ring_seq) || !self.plausible(from, &join) {
+            self.counters.impossible += 1;
+            return;
+        }
+        self.end_shuns(from, &join);
+        if self.join_is_out_of_place(from, &join) {
+            return;
+        }
+        if !matches!(self.phase, Phase::Gather(_)) {
+            self.enter_gather(StateEvent::join_received);
+        }
+        self.take_join(from, join);
+        self.gather_changed();
+    }
+
+    /// Everybody listed is configured, the sender among them unless it leaves.
+    pub(super) fn plausible(&self, from: Member, join: &Join) -> bool {
+        let configured = join.known.iter().all(|k| self.config.nodes.contains(&k.member.node));
+        let one_life = join.known.windows(2).all(|w| w[0].member.node < w[1].member.node);
+        let own = join.known.iter().any(|k| k.member == from && k.failed == join.leaving);
+        configured && one_life && own
+    }
+
+    /// Joins that say nothing here and now. Each is counted.
+    pub(super) fn join_is_out_of_place(&mut self, from: Member, join: &Join) -> bool {
+        let gives_me_up = join.known.iter().any(|k| k.member == self.me && k.failed);
+        if self.is_shunned(from.node) && !matches!(self.phase, Phase::Recovery(_)) {
+            let member = match &self.phase {
+                Phase::Operational(_) => self.order.as_ref().is_some_and(|o| o.has(&from)),
+                _ => false,
+            };
+            if !member {
+                self.counters.shunned += 1;
+                return true;
+            }
+        }
+        // a joiner whose disk has not reserved the next number could not commit; a ring would wait for it in vain (at
+        // a cold start there is no ring yet, and all wait for their disks)
+        let outsider = self.order.as_ref().is_some_and(|order| !order.has(&from));
+        let unready = outsider && join.reserved <= self.ring_seq && !join.leaving;
+        let stale = match &self.phase {
+            _ if unready => true,
+            Phase::Gather(_) => false,
+            Phase::Left => true,
+            Phase::Commit(commit) => {
+                !commit.has(&from) || join.ring_seq < commit.ring().seq && !join.leaving
+            }
+            Phase::Recovery(recovery) => {
+                let ring = recovery.order.id.seq;
+                !recovery.order.has(&from) || join.ring_seq < ring && !join.leaving
+            }
+            Phase::Operational(_) => {
+                let Some(order) = &self.order else { return true };
+                if order.has(&from) {
+                    join.ring_seq < order.id.seq && !join.leaving || gives_me_up
+                } else {
+                    gives_me_up || join.leaving || self.refused_at_the_door(from, join)
+                }
+            }
+        };
+        if stale {
+            self.counters.stale += 1;
+        }
+        stale
+    }
+
+    /// A joiner that the admission refuses on the own standing alone does not even break the ring. If the whole of
+    /// the standings lets it in after all, another member starts the gathering.
+    pub(super) fn refused_at_the_door(&self, from: Member, join: &Join) -> bool {
+        let heard = BTreeMap::from([
+            (self.me.node, self.standing.to_vec()),
+            (from.node, join.standing.to_vec()),
+        ]);
+        self.admission.refused(&heard).contains(&from.node)
+    }
+
+    pub(super) fn take_join(&mut self, from: Member, join: Join) {
+        let (me, now, consensus_at) = (self.me, self.now, self.now + self.config.consensus);
+        self.learn_of(from);
+        let Phase::Gather(gather) = &mut self.phase else { return };
+        if !gather.is_live(from.node) {
+            return; // given up in this gathering; it is welcome in the next
+        }
+        if join.leaving {
+            gather.fail(from.node);
+            gather.heard.remove(&from.node);
+            return;
+        }
+        if join.known.iter().any(|k| k.member == me && k.failed) {
+            gather.fail(from.node);
+            gather.consensus_at = consensus_at;
+            // with others at hand the ring of those is not to be broken again and again for it
+            let company = gather.heard.keys().any(|node| gather.is_live(*node));
+            self.shun(from.node, Cause::GivenUpBy, if company { LEVEL_CONFLICT } else { 0 });
+            return;
+        }
+        for theirs in &join.known {
+            let node = theirs.member.node;
+            if node == me.node || node == from.node {
+                continue;
+            }
+            let retired = self
+                .lives
+                .get(&node)
+                .is_some_and(|l| l.retired.contains(&theirs.member.incarnation));
+            if retired {
+                continue;
+            }
+            let kept_out = self.shunned.get(&node).is_some_and(|shun| {
+                now < shun.until && matches!(shun.cause, Cause::Conflict(_) | Cause::Admission)
+            });
+            let entry =
+                Entry { member: theirs.member, failed: theirs.failed || kept_out, since: now };
+            match gather.known.get_mut(&node) {
+                None => {
+                    gather.known.insert(node, entry);
+                    gather.consensus_at = consensus_at;
+                }
+                // it knows another life of somebody who has not spoken here yet
+                Some(ours)
+                    if ours.member != theirs.member
+                        && !gather.heard.contains_key(&node)
+                        && !theirs.failed =>
+                {
+                    *ours = entry;
+                    gather.consensus_at = consensus_at;
+                }
+                Some(_) => {}
+            }
+        }
+        gather.heard.insert(from.node, Heard { at: now, join });
+    }
+
+    /// Sends a join if it would say something new.
+    pub(super) fn announce(&mut self) {
+        let Phase::Gather(gather) = &self.phase else { return };
+        let mut join = Join {
+            number: 0,
+            ring_seq: self.ring_seq,
+            reserved: self.reserved,
+            leaving: false,
+            view: self.view(gather),
+            known: gather
+                .known
+                .values()
+                .map(|entry| Known { member: entry.member, failed: entry.failed })
+                .collect(),
+            standing: Arc::clone(&self.standing),
+        };
+        if gather.sent.as_ref() == Some(&join) {
+            return;
+        }
+        let said = join.clone();
+        self.joins += 1;
+        join.number = self.joins;
+        self.out.push_back(Output::Send { to: Destination::All, message: Message::Join(join) });
+        if let Phase::Gather(gather) = &mut self.phase {
+            gather.sent = Some(said);
+        }
+    }
+
+    /// The last join of this life.
+    pub(super) fn leave_join(&mut self) -> Join {
+        let members = self.order.as_ref().map_or(&[][..], |order| &order.members);
+        let others = members.iter().copied().filter(|m| m.node != self.me.node);
+        let known = all_members(others.chain([self.me]))
+            .into_iter()
+            .map(|member| Known { member, failed: member == self.me })
+            .collect();
+        self.joins += 1;
+        Join {
+            number: self.joins,
+            ring_seq: self.ring_seq,
+            reserved: self.reserved,
+            leaving: true,
+            view: 0,
+            known,
+            standing: Arc::clone(&self.standing),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Who is kept out, or left alone, for a while (TOTEM.md section 19.3): each time longer than the last, so that a
+//! cut between two members or a member that is refused does not break the ring of the others again and again.
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use base::{Instant, Member, NodeId};
+
+use super::Ring;
+use crate::wire::Join;
+
+/// First back-off is `backoff_min / 8`; each step doubles it.
+pub(super) const LEVEL_ADMISSION: u8 = 3;
+/// Who lost a conflict stays out for `8 x backoff_min` (16 s) at first: if the cut is mended, the member that could
+/// not reach it hears it and says so, which ends the time at once.
+pub(super) const LEVEL_CONFLICT: u8 = 6;
+/// Keeps shifts in range.
+const LEVEL_MAX: u8 = 16;
+
+/// Why a node is kept out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The admission refused it.
+    Admission,
+    /// These members cannot reach it.
+    Conflict(BTreeSet<NodeId>),
+    /// It has given this member up.
+    GivenUpBy,
+}
+
+/// A node that is kept out, or left alone, for a while.
+#[derive(Clone, Debug)]
+pub(super) struct Shun {
+    pub(super) until: Instant,
+    level: u8,
+    pub(super) cause: Cause,
+}
+
+impl Shun {
+    pub(super) fn by_admission(&self) -> bool {
+        self.cause == Cause::Admission
+    }
+}
+
+impl Ring {
+    pub(super) fn is_shunned(&self, node: NodeId) -> bool {
+        self.shunned.get(&node).is_some_and(|shun| self.now < shun.until)
+    }
+
+    pub(super) fn shun(&mut self, node: NodeId, cause: Cause, least: u8) {
+        let before = self.shunned.get(&node);
+        let forgotten = before.is_none_or(|b| self.now.since(b.until) > self.config.backoff_max);
+        let level = before.filter(|_| !forgotten).map_or(0, |before| before.level + 1);
+        let level = level.clamp(least, LEVEL_MAX);
+        let time = (self.config.backoff_min / 8) * (1_u32 << level);
+        let time: Duration = time.min(self.config.backoff_max);
+        tracing::info!(%node, ?cause, ?time, "kept out of the ring for a while");
+        self.shunned.insert(node, Shun { until: self.now + time, level, cause });
+    }
+
+    /// Ends the time of those whose cause is gone.
+    pub(super) fn end_shuns(&mut self, from: Member, join: &Join) {
+        let now = self.now;
+        // whoever had given this member up wants it again
+        let wants_me = join.known.iter().any(|k| k.member == self.me && !k.failed);
+        for (node, shun) in &mut self.shunned {
+            let over = match &shun.cause {
+                Cause::GivenUpBy => *node == from.node && wants_me,
+                // a member that could not reach it hears it by now
+                Cause::Conflict(against) => {
+                    against.contains(&from.node)
+                        && join.known.iter().any(|k| k.member.node == *node && !k.failed)
+                }
+                Cause::Admission => false,
+            };
+            if over {
+                shun.until = now;
+            }
+        }
+    }
+}
