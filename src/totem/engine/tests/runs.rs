@@ -52,8 +52,8 @@ fn run(seed: u64) -> Result<u64, String> {
     while !net.together(&all) {
         net.run_ms(50);
         waited += 50;
-        if waited > 60_000 {
-            return Err(format!("liveness: not together after 60 s of quiet {}", net.describe()));
+        if waited > 100_000 {
+            return Err(format!("liveness: not together after 100 s of quiet {}", net.describe()));
         }
     }
     for id in net.ids() {
