@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi        watchdog::Watchdog ◀── device | socket
-//!   executor ─▶ resource::ResourceDriver ◀── process (shim) , vip (netlink, ARP/NDP)
+//!   executor ─▶ resource::ResourceDriver ◀── process (shim), vip (netlink, ARP/NDP);  tcp (cuts dead connections)
 //!   ring ─────▶ probe (is the silent machine dead or only its agent?)
 //! ```
 //!
@@ -25,5 +25,6 @@ pub mod probe;
 pub mod process;
 pub mod resource;
 pub mod secret;
+pub mod tcp;
 pub mod vip;
 pub mod watchdog;
