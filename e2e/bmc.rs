@@ -20,6 +20,10 @@ pub struct BmcFaults {
     /// Each command takes this long; the BMC answers after it.
     #[serde(default)]
     pub delay_ms: u64,
+    /// `set power 0` and `set reset` are answered at once and happen this much later; `get power`
+    /// tells the truth meanwhile.
+    #[serde(default)]
+    pub late_ms: u64,
     /// `set power` fails.
     #[serde(default)]
     pub refuse: bool,
@@ -118,6 +122,33 @@ pub fn set_reachable(machine: &Machine, reachable: bool) -> Result<()> {
     run_with_input("nsenter", &[&net, "nft", "-f", "-"], &rules).map(drop)
 }
 
+/// Presses the button after a while, from a process that outlives this one.
+fn later(machine: &Machine, late_ms: u64, action: &str) -> Result<()> {
+    let program = machine.lab().program("e2e").display().to_string();
+    let (dir, late) = (machine.lab().dir().display().to_string(), late_ms.to_string());
+    let status = std::process::Command::new("setsid")
+        .args(["--fork", &program, "press-later", &dir, machine.name(), action, &late])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .context("cannot run `setsid`")?;
+    if !status.success() {
+        bail!("starting a late power command: {status}");
+    }
+    Ok(())
+}
+
+/// The other half of a late power command.
+pub fn press_later(machine: &Machine, action: &str, late_ms: u64) -> Result<()> {
+    std::thread::sleep(Duration::from_millis(late_ms));
+    match action {
+        "off" => power::off(machine, "bmc").map(drop),
+        "reset" => power::reset(machine, "bmc").map(drop),
+        other => bail!("no late power command {other}"),
+    }
+}
+
 /// The hook that `ipmi_sim` calls: `get power`, `set power 0|1`, `set reset 1`, and some that ask
 /// for nothing. Synchronous: off is true when the BMC's answer leaves. Gives what to print.
 pub fn chassis(machine: &Machine, words: &[String]) -> Result<String> {
@@ -134,6 +165,12 @@ pub fn chassis(machine: &Machine, words: &[String]) -> Result<String> {
             power::log(machine, PowerEvent::Lied, "bmc")?;
             return Ok(String::new());
         }
+    }
+    if let ["set", "power", "0"] | ["set", "reset", ..] = words.as_slice()
+        && faults.late_ms > 0
+    {
+        let action = if words[1] == "reset" { "reset" } else { "off" };
+        return later(machine, faults.late_ms, action).map(|()| String::new());
     }
     match words.as_slice() {
         ["get", "power"] => {

@@ -7,7 +7,7 @@ use e2e::lab::{Lab, LabSpec};
 use e2e::network::Network;
 use e2e::scenario::stack::Options;
 use e2e::{bmc, init, install, network, node_id, power, relay};
-use e2e::{powercuts, product, quickstart, scenario, suite};
+use e2e::{idle, powercuts, product, quickstart, sabotage, scenario, suite};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,6 +54,19 @@ enum Verb {
     /// Run a scenario (or all of them) in a fresh lab; its verdict goes to OUT/NAME/verdict.json.
     Scenario {
         scenario: String,
+        #[command(flatten)]
+        with: With,
+    },
+    /// Build the product with one rule broken, and see the scenario that must notice; or all of them.
+    Sabotage {
+        which: String,
+        #[command(flatten)]
+        with: With,
+    },
+    /// Measure what the agents use while nothing happens.
+    Idle {
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
         #[command(flatten)]
         with: With,
     },
@@ -109,6 +122,9 @@ enum Verb {
         /// Each command takes this much longer.
         #[arg(long, default_value_t = 0)]
         delay_ms: u64,
+        /// Power-off is answered at once and happens this much later.
+        #[arg(long, default_value_t = 0)]
+        late_ms: u64,
         /// Power commands fail.
         #[arg(long)]
         refuse: bool,
@@ -121,6 +137,9 @@ enum Verb {
         #[arg(long, default_value_t = 80)]
         port: u16,
     },
+    /// A BMC's late effect.
+    #[command(hide = true)]
+    PressLater { dir: PathBuf, machine: String, action: String, late_ms: u64 },
     /// A BMC's hook.
     #[command(hide = true)]
     Chassis {
@@ -256,6 +275,10 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Scenario { scenario: which, with } => {
             or_failed(scenario::run(&which, &with.options(&cli.name)?, &with.out)?)
         }
+        Verb::Sabotage { which, with } => {
+            or_failed(sabotage::run(&which, &with.options(&cli.name)?, &with.out)?)
+        }
+        Verb::Idle { seconds, with } => idle::run(seconds, &with.options(&cli.name)?, &with.out),
         Verb::Powercuts { count, api_down_interleaved, with } => {
             let options = with.options(&cli.name)?;
             or_failed(powercuts::run(count, api_down_interleaved, &options, &with.out)?)
@@ -300,12 +323,15 @@ fn run(cli: Cli) -> Result<()> {
             }
             Ok(())
         }
-        Verb::Bmc { machine: name, unreachable, delay_ms, refuse, lie } => {
+        Verb::Bmc { machine: name, unreachable, delay_ms, late_ms, refuse, lie } => {
             let machine = machine(&name)?;
             bmc::set_reachable(&machine, !unreachable)?;
-            bmc::set_faults(&machine, &bmc::BmcFaults { delay_ms, refuse, lie })
+            bmc::set_faults(&machine, &bmc::BmcFaults { delay_ms, late_ms, refuse, lie })
         }
         Verb::ServeNodeId { port } => node_id::serve(port),
+        Verb::PressLater { dir, machine, action, late_ms } => {
+            bmc::press_later(&Lab::open(&dir)?.machine(&machine)?, &action, late_ms)
+        }
         Verb::Chassis { dir, machine, words } => {
             let said = bmc::chassis(&Lab::open(&dir)?.machine(&machine)?, &words)?;
             println!("{said}");

@@ -26,6 +26,7 @@ use anyhow::{Context, Result};
 use events::{Log, What};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -89,8 +90,16 @@ pub fn run(watch: &Watch) -> Result<()> {
     guard("processes", &log, Box::new(move || processes::watch(&on, &labels, &own)));
     log.write(What::Watching);
     let mut known: BTreeMap<String, Running> = BTreeMap::new();
+    let mut seen = BTreeMap::new();
+    let machines = lab.machines();
     loop {
-        for machine in lab.machines() {
+        for machine in &machines {
+            // Read only when it is another file: this loop must cost nothing.
+            let stamp = std::fs::metadata(machine.dir().join("running.json"));
+            let stamp = stamp.ok().map(|m| (m.ino(), m.mtime_nsec()));
+            if seen.insert(machine.name(), stamp) == Some(stamp) {
+                continue;
+            }
             let running = machine.running().context("the record of a machine")?;
             let Some(running) = running else { continue };
             if known.get(machine.name()) == Some(&running) {

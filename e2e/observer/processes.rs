@@ -30,10 +30,15 @@ pub fn watch(lab: &Lab, labels: &[(String, String)], log: &Log) -> Result<()> {
         return Ok(());
     }
     let mut known: BTreeMap<i32, Known> = BTreeMap::new();
+    let machines: Vec<_> = lab
+        .machines()
+        .into_iter()
+        .map(|m| m.groups().map(|groups| (m, groups)))
+        .collect::<Result<_>>()?;
     loop {
         let mut present = BTreeMap::new();
-        for machine in lab.machines() {
-            for pid in machine.groups()?.processes() {
+        for (machine, groups) in &machines {
+            for pid in groups.processes() {
                 present.insert(pid, machine.name().to_owned());
             }
         }

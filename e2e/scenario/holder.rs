@@ -2,7 +2,7 @@
 
 use super::report::Checks;
 use super::stack::{SOCKET, Stack};
-use crate::bmc;
+use crate::bmc::{self, BmcFaults};
 use crate::clock::monotonic_ns;
 use crate::machine::Machine;
 use crate::network::Network;
@@ -44,6 +44,18 @@ pub(super) fn frozen(stack: &Stack, checks: &mut Checks) -> Result<()> {
     recovered_elsewhere(stack, checks, &holder, begun)?;
     std::thread::sleep(Duration::from_secs(3));
     shot_before_recovery(stack, checks, &holder, begun)?;
+    back_and_quiet(stack, checks, begun)
+}
+
+pub(super) fn bmc_late(stack: &Stack, checks: &mut Checks) -> Result<()> {
+    let holder = stack.holder()?;
+    bmc::set_faults(&holder, &BmcFaults { late_ms: 4000, ..BmcFaults::default() })?;
+    let begun = monotonic_ns();
+    holder.freeze()?;
+    let who = stack.wait_served_by_other(begun, &holder, BACK)?;
+    checks.check("another machine serves", who.is_some(), format!("{who:?}"));
+    shot_before_recovery(stack, checks, &holder, begun)?;
+    bmc::set_faults(&holder, &BmcFaults::default())?;
     back_and_quiet(stack, checks, begun)
 }
 

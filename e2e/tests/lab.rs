@@ -202,7 +202,13 @@ fn a_bmc_switches_its_machine_and_can_misbehave() {
     bmc::set_faults(&n1, &BmcFaults { refuse: true, ..Default::default() }).expect("refuse");
     ipmi(&n1, &["power", "off"]).expect_err("refused");
     is("on");
+    bmc::set_faults(&n1, &BmcFaults { late_ms: 700, ..Default::default() }).expect("late");
+    ipmi(&n1, &["power", "off"]).expect("answered at once");
+    is("on");
+    soon("it happens", || !n1.is_on());
+    is("off");
     bmc::set_faults(&n1, &BmcFaults::default()).expect("behave");
+    ipmi(&n1, &["power", "on"]).expect("on");
     bmc::set_reachable(&n1, false).expect("vanish");
     ipmi(&n1, &["power", "status"]).expect_err("nobody answers");
     bmc::set_reachable(&n1, true).expect("return");
