@@ -69,7 +69,7 @@ impl ProcessDriver {
     /// The record of what lives, wholly or in part.
     fn record(&self, resource: &ResourceId) -> Option<Record> {
         let record: Record = self.folder(resource).read("record.json")?;
-        (record.resource == *resource && !stop::living(&record).is_empty()).then_some(record)
+        (record.resource == *resource && stop::any_lives(&record)).then_some(record)
     }
 
     async fn up(&self, resource: &ResourceId, name: &Label) -> Outcome {

@@ -28,12 +28,17 @@ pub(super) fn living(record: &Record) -> Vec<ProcessId> {
     living
 }
 
-/// Whether the supervised part lives, the shim aside.
-pub(super) fn runs(record: &Record) -> bool {
-    living(record).iter().any(|process| *process != record.shim)
+/// Whether anything of a start lives. All of `/proc` is read only when the two that are known by name are gone.
+pub(super) fn any_lives(record: &Record) -> bool {
+    record.process.alive() || record.shim.alive() || !living(record).is_empty()
 }
 
-/// `Err` says what could not be ended. `patient` is false when the template is lost: then there is only SIGKILL.
+/// Whether the supervised part lives, the shim aside.
+pub(super) fn runs(record: &Record) -> bool {
+    record.process.alive() || living(record).iter().any(|process| *process != record.shim)
+}
+
+/// `Err` says what could not be ended. Without a template, which was lost since the start, there is only SIGKILL.
 pub(super) async fn stop(record: &Record, template: Option<&Template>) -> Result<(), String> {
     if let Some(template) = template {
         // Between this look and the signal the pid could only be another's after a wrap of all pids.

@@ -193,6 +193,29 @@ async fn the_shim_has_a_session_of_its_own_and_inherits_nothing() {
     assert_eq!(bench.run(Operation::Stop).await, Outcome::Ok);
 }
 
+#[tokio::test]
+async fn a_process_runs_as_the_user_of_its_template_and_in_no_other_group() {
+    if !rustix::process::geteuid().is_root() {
+        println!("NOT RUN: becoming another user needs root");
+        return;
+    }
+    let bench = Bench::new("argv = [\"/bin/sleep\", \"1000\"]\nuser = \"nobody\"");
+    let user = nix::unistd::User::from_name("nobody").expect("passwd").expect("on every machine");
+    assert_eq!(bench.run(Operation::Start).await, Outcome::Ok);
+    let status = fs::read_to_string(format!("/proc/{}/status", bench.record().process.pid));
+    let status = status.expect("it runs");
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a field");
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    let four = |id: u32| [id; 4].map(|id| id.to_string()).join(" ");
+    assert_eq!(field("Uid:"), four(user.uid.as_raw()));
+    assert_eq!(field("Gid:"), four(user.gid.as_raw()));
+    assert_eq!(field("Groups:"), "");
+    assert_eq!(field("SigBlk:"), "0000000000000000", "and no signal of the agent's is blocked");
+    assert_eq!(bench.run(Operation::Stop).await, Outcome::Ok);
+}
+
 //= SAFETY.md#S11
 //= type=test
 #[tokio::test]

@@ -107,6 +107,8 @@ impl IpmiDevice {
             let left = left(errand.deadline);
             let result = match timeout(left, slot.lock()).await {
                 Err(_) => Err(PowerError::Timeout("waiting for its only session")),
+                // Given up while it waited: then not even a session is opened.
+                Ok(_) if tell.is_closed() => Err(PowerError::Superseded),
                 Ok(mut suite) => with_suites(&target, &mut suite, &errand, &mut tell).await,
             };
             // Nobody listens any more: then nobody needs it.

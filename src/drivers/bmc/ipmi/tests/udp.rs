@@ -252,3 +252,21 @@ async fn a_call_of_the_fencing_core_is_carried_out() {
         assert_eq!(answer, Ok(Answer::Power(expected)), "{action:?}");
     }
 }
+
+#[tokio::test]
+async fn an_order_given_up_while_it_waits_opens_no_session() {
+    let mut double = Double::new(&[CipherSuite::Suite17]);
+    double.faults = Faults { mute: Some((6, 0x37)), ..Faults::default() };
+    let served = Served::new(double);
+    let device = Arc::new(device(served.port, Suites::Best, PASSWORD));
+    let first = Arc::clone(&device);
+    let first = tokio::spawn(async move { first.status(machine(), SECOND).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let waiting = tokio::time::timeout(Duration::from_millis(100), device.off(order(30 * SECOND)));
+    assert!(waiting.await.is_err());
+    assert!(matches!(first.await.expect("no panic"), Err(PowerError::Timeout(_))));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let opened =
+        served.with(|double| double.events.iter().filter(|e| **e == Event::Opened).count());
+    assert_eq!(opened, 1, "only the first");
+}
