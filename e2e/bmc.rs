@@ -9,6 +9,7 @@ use crate::records::{read_json, remove, write_json};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 /// The user of all BMCs of a lab.
@@ -65,6 +66,8 @@ fn service_name(machine: &Machine) -> String {
 pub fn start(lab: &Lab, machine: &Machine) -> Result<()> {
     let dir = machine.dir().join("bmc");
     fs::create_dir_all(dir.join("state"))?;
+    // Its password lies here.
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
     set_faults(machine, &BmcFaults::default())?;
     let lan = format!(
         "name \"{name}\"\nset_working_mc 0x20\n  startlan 1\n    addr {address} 623\n    \

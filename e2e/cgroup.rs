@@ -266,4 +266,33 @@ mod tests {
         let some = |s: &str| Some(s.to_owned());
         assert_eq!(names, [some("freezer"), some("cpu,cpuacct"), some("name=systemd"), None]);
     }
+
+    /// Runs in the host's v2 hierarchy, which hybrid hosts mount beside the v1 ones.
+    #[test]
+    #[ignore = "needs root: cargo lab test lab"]
+    fn a_v2_freezer_stops_and_lets_go() {
+        let mut groups = MachineGroups::of("tv2", "m").expect("hierarchies");
+        groups.hierarchies.retain(|h| h.v1.is_none());
+        groups.create().expect("a group");
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("cat runs");
+        let (group, _) = groups.freezer().expect("a v2 group");
+        fs::write(group.join("cgroup.procs"), child.id().to_string()).expect("moved");
+        assert_eq!(groups.processes(), [child.id() as i32]);
+        groups.freeze().expect("frozen");
+        use std::io::{Read, Write};
+        child.stdin.as_mut().expect("a pipe").write_all(b"x").expect("written");
+        let mut out = child.stdout.take().expect("a pipe");
+        let reader = std::thread::spawn(move || out.read_exact(&mut [0]));
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!reader.is_finished(), "a frozen process echoes nothing");
+        groups.thaw().expect("thawed");
+        reader.join().expect("no panic").expect("echoed");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        groups.remove().expect("removed");
+    }
 }

@@ -8,6 +8,7 @@ use crate::lab::Lab;
 use crate::network::{API_SERVER_HOST, Network, namespace_file};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -126,6 +127,8 @@ impl KubeBox {
         let given = std::env::var_os("KUBECONFIG").filter(|k| !k.is_empty());
         let this = Self { lab: lab.clone(), parts, given: given.is_some() };
         fs::create_dir_all(this.dir())?;
+        // Keys and kubeconfigs lie here.
+        fs::set_permissions(this.dir(), fs::Permissions::from_mode(0o700))?;
         if given.is_some() {
             this.connect_given()?;
             return Ok(this);

@@ -56,7 +56,7 @@ const STEPS: [Step; 6] = [
 /// Tests of this crate that need root, by their file.
 fn ignored(file: &str) -> Result<()> {
     // Labs side by side on two cores would measure each other.
-    let arguments = ["test", "--quiet", "--locked", "--package", "e2e", "--test", file];
+    let arguments = ["test", "--quiet", "--locked", "--package", "e2e", "--lib", "--test", file];
     cargo(&[&arguments[..], &["--", "--ignored", "--test-threads=2"]].concat())
 }
 

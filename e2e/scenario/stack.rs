@@ -311,7 +311,10 @@ fn fresh_disk(machine: &Machine) -> Result<()> {
 }
 
 fn prepare_api(lab: &Lab, api: &KubeBox) -> Result<()> {
-    api.kubectl(&["create", "namespace", NAMESPACE])?;
+    let namespace = serde_json::json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
+    });
+    apply(lab, api, "namespace", &namespace)?;
     api.kubectl(&["apply", "--server-side", "-f", &tree("crds")])?;
     let names = ["haclusters", "fencedevices", "virtualips", "resourceplacements"];
     let crds: Vec<String> = names.iter().map(|n| format!("crd/{n}.palisade.dev")).collect();
@@ -342,9 +345,14 @@ fn secret(lab: &Lab, api: &KubeBox, name: &str, entries: &[(&str, &str)]) -> Res
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
         "stringData": data,
     });
-    let file = lab.dir().join("kube").join(format!("secret-{name}.json"));
-    crate::records::write_json(&file, &object)?;
-    let made = api.kubectl(&["create", "-f", &file.display().to_string()]);
+    apply(lab, api, &format!("secret-{name}"), &object)
+}
+
+/// On the server's side: a given cluster may have it already, and no annotation keeps a copy.
+fn apply(lab: &Lab, api: &KubeBox, name: &str, object: &serde_json::Value) -> Result<()> {
+    let file = lab.dir().join("kube").join(format!("{name}.json"));
+    crate::records::write_json(&file, object)?;
+    let made = api.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()]);
     crate::records::remove(&file)?;
     made.map(drop)
 }
