@@ -326,6 +326,7 @@ impl Ring {
         self.out.push_back(regular);
         self.counters.rings += 1;
         self.suspects.clear();
+        self.admitted(&order.members);
         self.queue.restart();
         let outsiders = self.config.nodes.len() > order.members.len();
         rotation.merge_at = outsiders.then_some(self.now);

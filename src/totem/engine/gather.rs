@@ -9,6 +9,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     vec::Vec,
 };
 use base::{Instant, Member, NodeId, RingId};
@@ -302,7 +303,13 @@ impl Ring {
         }
         gather.consensus_at = self.now + self.config.consensus;
         for node in dropped {
-            self.shun(node, Cause::Admission, LEVEL_ADMISSION);
+            if refused.contains(&me) {
+                // who is refused knocks again at an even pace: that disturbs nobody, the others judge it at the door
+                self.shunned.remove(&node);
+                self.shun(node, Cause::GivenUpBy, LEVEL_ADMISSION);
+                continue;
+            }
+            self.shun(node, Cause::Admission(Arc::clone(&self.standing)), LEVEL_ADMISSION);
         }
         true
     }

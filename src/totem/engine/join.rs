@@ -64,7 +64,10 @@ impl Ring {
     /// Joins that say nothing here and now. Each is counted.
     pub(super) fn join_is_out_of_place(&mut self, from: Member, join: &Join) -> bool {
         let gives_me_up = join.known.iter().any(|k| k.member == self.me && k.failed);
-        if self.is_shunned(from.node) && !matches!(self.phase, Phase::Recovery(_)) {
+        if self.is_shunned(from.node)
+            && !self.may_knock(from.node)
+            && !matches!(self.phase, Phase::Recovery(_))
+        {
             let member = match &self.phase {
                 Phase::Operational(_) => self.order.as_ref().is_some_and(|o| o.has(&from)),
                 _ => false,
@@ -147,7 +150,7 @@ impl Ring {
                 continue;
             }
             let kept_out = self.shunned.get(&node).is_some_and(|shun| {
-                now < shun.until && matches!(shun.cause, Cause::Conflict(_) | Cause::Admission)
+                now < shun.until && matches!(shun.cause, Cause::Conflict(_) | Cause::Admission(_))
             });
             let entry =
                 Entry { member: theirs.member, failed: theirs.failed || kept_out, since: now };

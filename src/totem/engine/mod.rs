@@ -260,8 +260,6 @@ impl Ring {
         }
         if *self.standing != *standing {
             self.standing = Arc::from(standing);
-            // whoever was kept out for its standing may fit by now
-            self.shunned.retain(|_, shun| !shun.by_admission());
             self.gather_changed();
             self.settle();
         }

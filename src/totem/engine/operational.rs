@@ -77,7 +77,7 @@ impl Ring {
         match &self.phase {
             Phase::Operational(_) => {}
             Phase::Gather(_) => {
-                if self.is_shunned(from.node) {
+                if self.is_shunned(from.node) || self.must_knock(from.node) {
                     self.counters.shunned += 1;
                 } else {
                     self.learn_of(from);
@@ -91,7 +91,7 @@ impl Ring {
         // a member of this ring says it of an earlier one: said before it came here (TOTEM.md section 19.3)
         if order.id == detect.ring || order.has(&from) && detect.ring.seq < order.id.seq {
             self.counters.stale += 1;
-        } else if self.is_shunned(from.node) {
+        } else if self.is_shunned(from.node) || self.must_knock(from.node) {
             self.counters.shunned += 1;
         } else {
             self.enter_gather(StateEvent::foreign_ring);

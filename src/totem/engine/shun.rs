@@ -1,7 +1,7 @@
 //! Who is kept out, or left alone, for a while (TOTEM.md section 19.3): each time longer than the last, so that a
 //! cut between two members or a member that is refused does not break the ring of the others again and again.
 
-use alloc::collections::BTreeSet;
+use alloc::{collections::BTreeSet, sync::Arc};
 use core::time::Duration;
 
 use base::{Instant, Member, NodeId};
@@ -14,14 +14,16 @@ pub(super) const LEVEL_ADMISSION: u8 = 3;
 /// Who lost a conflict stays out for `8 x backoff_min` (16 s) at first: if the cut is mended, the member that could
 /// not reach it hears it and says so, which ends the time at once.
 pub(super) const LEVEL_CONFLICT: u8 = 6;
+/// Greatest for a member that is left alone: `4 x backoff_min` (8 s).
+const LEVEL_ALONE: u8 = 5;
 /// Keeps shifts in range.
 const LEVEL_MAX: u8 = 16;
 
 /// Why a node is kept out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The admission refused it.
-    Admission,
+    /// The admission refused it while the own standing was this.
+    Admission(Arc<[u8]>),
     /// These members cannot reach it.
     Conflict(BTreeSet<NodeId>),
     /// It has given this member up.
@@ -36,22 +38,39 @@ pub(super) struct Shun {
     pub(super) cause: Cause,
 }
 
-impl Shun {
-    pub(super) fn by_admission(&self) -> bool {
-        self.cause == Cause::Admission
-    }
-}
-
 impl Ring {
     pub(super) fn is_shunned(&self, node: NodeId) -> bool {
         self.shunned.get(&node).is_some_and(|shun| self.now < shun.until)
+    }
+
+    /// Whether it is kept out for a standing of this node that has changed since: its next join is judged anew. Merge
+    /// detects, which carry no standing, are not: standings may change with every message of the application.
+    pub(super) fn may_knock(&self, node: NodeId) -> bool {
+        self.shunned.get(&node).is_some_and(|shun| match &shun.cause {
+            Cause::Admission(standing) => **standing != *self.standing,
+            _ => false,
+        })
+    }
+
+    /// Whether it was refused by the admission last: only a join, which carries its standing, opens again.
+    pub(super) fn must_knock(&self, node: NodeId) -> bool {
+        self.shunned.get(&node).is_some_and(|shun| matches!(shun.cause, Cause::Admission(_)))
+    }
+
+    /// Who is in the ring was admitted.
+    pub(super) fn admitted(&mut self, members: &[Member]) {
+        self.shunned.retain(|node, shun| {
+            !matches!(shun.cause, Cause::Admission(_)) || !members.iter().any(|m| m.node == *node)
+        });
     }
 
     pub(super) fn shun(&mut self, node: NodeId, cause: Cause, least: u8) {
         let before = self.shunned.get(&node);
         let forgotten = before.is_none_or(|b| self.now.since(b.until) > self.config.backoff_max);
         let level = before.filter(|_| !forgotten).map_or(0, |before| before.level + 1);
-        let level = level.clamp(least, LEVEL_MAX);
+        // trying again costs only this member where it is alone: it goes on at an even pace
+        let alone = cause == Cause::GivenUpBy && least < LEVEL_CONFLICT;
+        let level = level.clamp(least, if alone { LEVEL_ALONE } else { LEVEL_MAX });
         let time = (self.config.backoff_min / 8) * (1_u32 << level);
         let time: Duration = time.min(self.config.backoff_max);
         tracing::info!(%node, ?cause, ?time, "kept out of the ring for a while");
@@ -71,7 +90,7 @@ impl Ring {
                     against.contains(&from.node)
                         && join.known.iter().any(|k| k.member.node == *node && !k.failed)
                 }
-                Cause::Admission => false,
+                Cause::Admission(_) => false,
             };
             if over {
                 shun.until = now;
