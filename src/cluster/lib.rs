@@ -63,6 +63,8 @@ mod safety;
 mod silence;
 mod state;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod view;
 mod wire;

@@ -245,6 +245,14 @@ impl Member {
             && self.installed.as_ref().is_some_and(|i| !i.transitional && i.is_open())
     }
 
+    /// Place, hash and content of the state, for tests that compare replicas.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self) -> Option<((RingId, u64), u128, u128)> {
+        let state = self.state.as_ref()?;
+        let content = crate::state::fnv(1, &wire::encode(state));
+        Some((state.position.place(), state.position.hash, content))
+    }
+
     fn after(&mut self, now: Instant) {
         self.flush_holds();
         self.leave_when_empty();

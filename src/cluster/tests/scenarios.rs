@@ -1,0 +1,565 @@
+//! The cases that CLUSTER.md section 3 names, each by its name, and the ways of sections 4 to 7.
+
+use core::time::Duration;
+use std::{vec, vec::Vec};
+
+use super::world::{World, id, web};
+use crate::RequestKind;
+
+const S: Duration = Duration::from_secs(1);
+
+/// Three members, one era, the resource runs on the first.
+fn three() -> World {
+    let mut world = World::new(3);
+    world.join_all(S * 3);
+    assert_eq!(world.holders(), [1]);
+    world
+}
+
+#[test]
+fn three_members_open_an_era_and_it_runs_once() {
+    let world = three();
+    let status = world.member(1).status();
+    assert!(status.quorate && status.era.is_some());
+    assert!(status.nodes.iter().all(|n| n.reported), "{status:#?}");
+    assert_eq!(status.conditions, []);
+}
+
+#[test]
+fn the_first_start_needs_all_voters() {
+    let mut world = World::new(3);
+    world.change(&[0, 0, 1], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders(), Vec::<usize>::new());
+    let conditions = world.member(0).status().conditions;
+    assert!(conditions.iter().any(|c| c.kind == "WaitingForAll"), "{conditions:?}");
+    world.join_all(S * 3);
+    assert_eq!(world.holders(), [1]);
+}
+
+#[test]
+fn a_dead_holder_is_fenced_and_it_starts_elsewhere() {
+    let mut world = three();
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 5);
+    assert_eq!(world.holders(), [2]);
+    let status = world.member(1).status();
+    let operation = status.operations.iter().find(|o| o.incident.node == id(0));
+    assert_eq!(operation.and_then(|o| o.evidence.as_deref()), Some("VerifiedOff"), "{status:#?}");
+}
+
+#[test]
+fn an_isolated_holder_is_powered_off_before_it_starts_elsewhere() {
+    let mut world = three();
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 5);
+    assert!(!world.nodes[0].on, "it was shot");
+    assert_eq!(world.holders(), [2]);
+    assert_eq!(world.shots, 1);
+}
+
+#[test]
+fn stale_joiner_wins_nothing() {
+    let mut world = three();
+    // 3 is away while the others live through several eras; then it comes back with 2 only.
+    world.change(&[0, 0, 1], true);
+    world.settle(S * 20);
+    world.power_off(0);
+    if !world.nodes[2].on {
+        world.power_on(2);
+    }
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 20);
+    let era = |w: &World, i: usize| w.member(i).status().era;
+    assert!(era(&world, 1).is_some() && era(&world, 1) == era(&world, 2));
+    assert_eq!(
+        world.member(1).status().coordinator,
+        Some(id(1)),
+        "the one with the newer state leads"
+    );
+    assert_eq!(world.holders().len(), 1);
+}
+
+#[test]
+fn minority_ahead_by_agreed_messages() {
+    let mut world = three();
+    // 1 receives, and delivers, agreed messages that nobody else ever sees.
+    let resource = web();
+    world.request(0, RequestKind::Move { resource, to: id(1) });
+    for _ in 0..40 {
+        if world.deliverable(0) {
+            world.deliver(0);
+        }
+        for i in 0..3 {
+            for k in world.receivable(i) {
+                world.receive(i, k);
+            }
+        }
+    }
+    world.change(&[0, 1, 1], false);
+    world.settle(S * 20);
+    assert_eq!(world.holders(), [2], "the majority goes on without what only 1 knew");
+    if !world.nodes[0].on {
+        world.power_on(0);
+    }
+    world.join_all(S * 20);
+    assert_eq!(world.holders(), [2]);
+    let era = world.member(1).status().era;
+    assert!((0..3).all(|i| world.member(i).status().era == era), "it took the others' history");
+}
+
+#[test]
+fn wiped_disk() {
+    let mut world = three();
+    world.wipe(2);
+    world.start_process(2);
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 30);
+    let conditions = world.member(1).status().conditions;
+    assert!(conditions.iter().any(|c| c.kind == "StateLost"), "{conditions:?}");
+    assert_eq!(world.holders(), Vec::<usize>::new(), "one sound promise of three opens nothing");
+    world.power_on(0);
+    world.join_all(S * 5);
+    assert_eq!(world.holders().len(), 1);
+    // It holds a durable snapshot now: its promise counts again.
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 20);
+    assert!(world.member(1).status().era.is_some());
+    assert_eq!(world.holders(), [2]);
+}
+
+#[test]
+fn restored_disk() {
+    let mut world = three();
+    let old = world.nodes[2].disk.clone();
+    for _ in 0..2 {
+        world.join_all(S * 3);
+    }
+    world.kill_process(2);
+    world.nodes[2].disk = old;
+    world.start_process(2);
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 30);
+    let status = world.member(1).status();
+    assert!(status.conditions.iter().any(|c| c.kind == "StateLost"), "{status:#?}");
+    assert!(status.nodes.iter().any(|n| n.node == id(2) && n.wiped));
+    assert_eq!(world.holders(), Vec::<usize>::new());
+}
+
+#[test]
+fn a_restored_disk_stays_wiped_after_its_next_promise() {
+    let mut world = three();
+    let old = world.nodes[2].disk.clone();
+    for _ in 0..2 {
+        world.join_all(S * 3);
+    }
+    world.kill_process(2);
+    world.nodes[2].disk = old;
+    world.start_process(2);
+    world.power_off(0);
+    for _ in 0..3 {
+        world.change(&[0, 1, 1], true);
+        world.settle(S * 3);
+        assert!(world.member(1).status().era.is_none(), "its own newer promise proves nothing");
+    }
+}
+
+#[test]
+fn two_of_three_replaced_in_turn() {
+    let mut world = three();
+    for i in [1, 2] {
+        world.wipe(i);
+        world.start_process(i);
+        world.join_all(S * 5);
+        assert_eq!(world.holders().len(), 1);
+    }
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 20);
+    assert_eq!(world.holders().len(), 1, "both hold durable snapshots");
+}
+
+#[test]
+fn two_of_three_replaced_at_once() {
+    let mut world = three();
+    world.wipe(1);
+    world.wipe(2);
+    world.start_process(1);
+    world.start_process(2);
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders(), Vec::<usize>::new());
+    let request = world.request(1, RequestKind::AcceptStateLoss { who: "anna".into() });
+    world.settle(S * 60);
+    assert_eq!(world.nodes[1].answers.get(&request), Some(&Ok(())));
+    assert_eq!(world.holders().len(), 1, "one override, and 1 was read as off");
+}
+
+#[test]
+fn promise_given_and_all_but_one_die() {
+    let mut world = three();
+    world.change(&[0, 0, 0], true);
+    // All promises become durable, nobody delivers them.
+    for _ in 0..50 {
+        for i in 0..3 {
+            for k in world.receivable(i) {
+                world.receive(i, k);
+            }
+            world.sync(i);
+            let promises = world.nodes[i].disk.promise.is_some();
+            if world.deliverable(i) && (!promises || world.nodes[i].writes.is_empty()) {
+                world.deliver(i);
+            }
+        }
+        if (0..3).any(|i| world.member(i).status().era.is_some()) {
+            break;
+        }
+    }
+    world.power_off(0);
+    world.power_off(1);
+    world.change(&[0, 1, 2], true);
+    world.settle(S * 30);
+    assert_eq!(world.holders(), Vec::<usize>::new(), "alone it has no quorum");
+    world.power_on(1);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders().len(), 1);
+    let owed = world.member(1).status();
+    assert!(owed.operations.iter().any(|o| o.incident.node == id(0)), "what it promised is owed");
+}
+
+#[test]
+fn coordinator_dies_between_each_pair_of_steps() {
+    // The holder dies; the coordinator of what is left dies after k deliveries, for every k until it is done.
+    for cut in 0..60 {
+        let mut world = World::new(5);
+        world.join_all(S * 3);
+        assert_eq!(world.holders(), [1]);
+        world.power_off(0);
+        world.change(&[0, 1, 1, 1, 1], true);
+        for _ in 0..cut {
+            let before = world.now;
+            step_once(&mut world);
+            assert!(world.now >= before);
+        }
+        let coordinator = world.member(1).status().coordinator.unwrap_or_else(|| id(1));
+        let gone = usize::from(coordinator.as_u16()) - 1;
+        if world.nodes[gone].on {
+            world.power_off(gone);
+        }
+        let component: Vec<usize> = (0..5).map(|i| usize::from(i == gone)).collect();
+        world.change(&component, cut % 2 == 0);
+        world.settle(S * 30);
+        assert_eq!(world.holders().len(), 1, "cut after {cut}");
+        assert!(world.violation.is_none(), "{:?}", world.violation);
+    }
+}
+
+/// One thing that can happen, in a fixed order.
+fn step_once(world: &mut World) {
+    for i in 0..world.n() {
+        if world.acts(i) {
+            for k in world.receivable(i) {
+                world.receive(i, k);
+            }
+        }
+    }
+    for i in 0..world.n() {
+        if world.acts(i) && world.deliverable(i) {
+            return world.deliver(i);
+        }
+        if world.acts(i) && !world.nodes[i].writes.is_empty() {
+            return world.sync(i);
+        }
+        if world.acts(i) && !world.nodes[i].probes.is_empty() {
+            return world.answer_probe(i);
+        }
+        if world.report_due(i) {
+            return world.report(i);
+        }
+        if world.can_begin(i) {
+            return world.begin(i);
+        }
+        if world.effect_due(i) {
+            return world.effect(i);
+        }
+        if world.command_due(i) {
+            return world.fence_step(i);
+        }
+    }
+    world.tick(S);
+}
+
+#[test]
+fn a_start_carried_out_by_the_vanished_member_known_only_from_the_transitional_configuration() {
+    let mut world = three();
+    // A move of the resource to 3: its stop ends, its start is delivered at 3 only.
+    world.request(0, RequestKind::Move { resource: web(), to: id(2) });
+    for _ in 0..400 {
+        if world.nodes[2].exec.queue.iter().any(|(_, o)| !o.operation.is_release()) {
+            break;
+        }
+        step_once(&mut world);
+    }
+    assert!(world.can_begin(2), "the start reached its executor");
+    world.begin(2);
+    assert_eq!(world.holders(), [3]);
+    // It vanishes; to the others the order is delivered in the transitional configuration, if at all.
+    world.change(&[0, 0, 1], false);
+    world.settle(S * 3);
+    assert!(world.holders().len() <= 1);
+    world.settle(S * 30);
+    assert!(!world.nodes[2].on, "it was shot before anything started");
+    assert_eq!(world.holders().len(), 1);
+}
+
+#[test]
+fn evidence_read_and_its_reader_dies() {
+    let mut world = World::new(5);
+    world.join_all(S * 3);
+    world.power_off(0);
+    world.change(&[0, 1, 1, 1, 1], true);
+    // Until the reader has read and said it.
+    let mut reader = None;
+    for _ in 0..2000 {
+        let due = (0..5).find(|i| world.command_due(*i));
+        if let Some(i) = due {
+            world.fence_step(i);
+            reader = Some(i);
+            break;
+        }
+        step_once(&mut world);
+    }
+    let reader = reader.expect("somebody reads");
+    world.power_off(reader);
+    let component: Vec<usize> = (0..5).map(|i| usize::from(i == reader || i == 0)).collect();
+    world.change(&component, false);
+    world.settle(S * 30);
+    assert_eq!(world.holders().len(), 1);
+    assert!(world.nodes[0].effects.len() <= 1, "one effect per incident");
+}
+
+#[test]
+fn a_member_back_in_the_middle_of_its_own_fencing() {
+    let mut world = three();
+    world.change(&[0, 1, 1], true);
+    // The power-off is on its way when the network heals.
+    for _ in 0..2000 {
+        if world.effect_due(0) {
+            break;
+        }
+        step_once(&mut world);
+    }
+    assert!(world.effect_due(0));
+    world.change(&[0, 0, 0], true);
+    let ring = |i: usize| world.nodes[i].cfg;
+    assert_ne!(ring(0), ring(1), "refused until its operation is closed");
+    world.effect(0);
+    world.settle(S * 60);
+    assert_eq!(world.holders(), [2]);
+    world.power_on(0);
+    world.join_all(S * 20);
+    assert_eq!(ring_of(&world, 0), ring_of(&world, 1), "closed: it is back as a new incarnation");
+    assert_eq!(world.holders(), [2]);
+}
+
+fn ring_of(world: &World, i: usize) -> Option<usize> {
+    world.nodes[i].cfg
+}
+
+#[test]
+fn an_agent_restart_within_its_grace_costs_nothing() {
+    let mut world = three();
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 2);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0), "port closed: it is waited for");
+    world.start_process(0);
+    world.join_all(S * 10);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0), "adopted as it runs");
+}
+
+#[test]
+fn an_agent_that_stays_away_is_fenced_after_its_grace() {
+    let mut world = three();
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 12);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
+#[test]
+fn a_detached_agent_is_waited_for_longer() {
+    let mut world = three();
+    world.request(0, RequestKind::Detach(S * 30));
+    world.settle(S);
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 25);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0));
+    world.settle(S * 10);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1), "at most as long as it said");
+}
+
+#[test]
+fn a_clean_leave_needs_no_power_off() {
+    let mut world = three();
+    let request = world.request(0, RequestKind::Leave);
+    world.settle(S * 5);
+    let _ = request;
+    assert!(world.nodes[0].left.as_deref().is_some_and(|r| r.starts_with("left")));
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 20);
+    assert_eq!((world.holders().len(), world.shots), (1, 0));
+    assert!(world.holders() != [1]);
+}
+
+#[test]
+fn an_unreachable_bmc_blocks_until_a_person_confirms_once() {
+    let mut world = three();
+    world.unreachable_bmc.insert(0);
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders(), Vec::<usize>::new());
+    let blocked = world.member(1).status().conditions;
+    assert!(blocked.iter().any(|c| c.text.contains("confirm-off")), "{blocked:?}");
+    let kind = || RequestKind::ConfirmOff { node: id(0), incident: None, who: "anna".into() };
+    let first = world.request(1, kind());
+    world.settle(S * 10);
+    assert_eq!(world.nodes[1].answers.get(&first), Some(&Ok(())));
+    assert_eq!(world.holders(), [2]);
+    let second = world.request(1, kind());
+    world.settle(S * 2);
+    assert!(world.nodes[1].answers[&second].is_err(), "one-shot");
+}
+
+#[test]
+fn a_confirmation_is_refused_while_the_node_is_heard() {
+    let mut world = three();
+    let kind = RequestKind::ConfirmOff { node: id(2), incident: None, who: "anna".into() };
+    let request = world.request(1, kind);
+    world.settle(S);
+    assert!(world.nodes[1].answers[&request].as_ref().is_err_and(|e| e.0.contains("still heard")));
+}
+
+#[test]
+fn a_member_whose_stop_fails_is_evicted_then_shot_then_it_starts_elsewhere() {
+    let mut world = three();
+    world.nodes[0].exec.stop_fails = true;
+    world.request(1, RequestKind::Move { resource: web(), to: id(1) });
+    world.settle(S * 30);
+    // Evicted it has no quorum, so it fences itself before the power-off comes; that is read as off.
+    assert!(!world.nodes[0].on);
+    assert_eq!(world.holders(), [2]);
+    let operations = world.member(1).status().operations;
+    assert!(operations.iter().any(|o| o.incident.node == id(0) && o.closed), "{operations:?}");
+}
+
+#[test]
+fn a_person_may_have_a_present_member_fenced() {
+    let mut world = three();
+    let request = world.request(1, RequestKind::Fence { node: id(0), who: "anna".into() });
+    world.settle(S * 30);
+    assert_eq!(world.nodes[1].answers.get(&request), Some(&Ok(())));
+    assert!(!world.nodes[0].on);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
+#[test]
+fn the_last_majority_is_never_fenced() {
+    let mut world = three();
+    world.power_off(2);
+    world.change(&[0, 0, 1], true);
+    world.settle(S * 10);
+    let request = world.request(1, RequestKind::Fence { node: id(0), who: "anna".into() });
+    world.settle(S * 20);
+    assert!(world.nodes[1].answers[&request].as_ref().is_err_and(|e| e.0.contains("quorate")));
+    assert!(world.nodes[0].on);
+}
+
+#[test]
+fn who_does_not_report_is_evicted() {
+    let mut world = three();
+    world.nodes[2].exec.mute = true;
+    world.change(&[0, 0, 0], true);
+    world.settle(S * 30);
+    assert!(!world.nodes[2].on, "no report within five seconds");
+    assert_eq!(world.holders(), [1]);
+}
+
+#[test]
+fn two_of_three_dead_start_nothing_and_one_back_serves() {
+    let mut world = three();
+    world.power_off(0);
+    world.power_off(1);
+    world.change(&[0, 1, 2], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders(), Vec::<usize>::new());
+    assert_eq!(world.shots, 0, "no quorum, no power-off (S5)");
+    world.power_on(1);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders().len(), 1);
+}
+
+#[test]
+fn after_total_power_loss_two_of_three_read_the_third_and_serve() {
+    let mut world = three();
+    for i in 0..3 {
+        world.power_off(i);
+    }
+    world.power_on(1);
+    world.power_on(2);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 15);
+    assert_eq!(world.holders(), Vec::<usize>::new(), "startupWait first");
+    world.settle(S * 15);
+    assert_eq!(world.holders().len(), 1, "off is evidence");
+    assert_eq!(world.shots, 0);
+}
+
+#[test]
+fn a_frozen_coordinator_does_nothing_when_it_thaws() {
+    let mut world = three();
+    world.freeze(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 8);
+    assert_eq!(world.shots, 1);
+    assert_eq!(world.holders(), [2]);
+}
+
+#[test]
+fn suspend_neither_fences_nor_recovers_and_ends_with_all_back() {
+    let mut world = three();
+    world.request(1, RequestKind::Suspend);
+    world.settle(S * 5);
+    assert!((0..3).all(|i| world.nodes[i].member.is_none()), "the rings have stopped");
+    assert_eq!(world.holders(), [1], "and what runs goes on");
+    world.start_process(1);
+    world.start_process(2);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0));
+    world.start_process(0);
+    world.join_all(S * 10);
+    assert!(!world.member(0).status().suspended);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0));
+}
+
+#[test]
+fn a_settled_cluster_is_silent() {
+    let mut world = three();
+    world.settle(S * 10);
+    let said = world.cfgs.iter().map(|c| c.log.len()).sum::<usize>();
+    let starts = world.starts;
+    world.settle(S * 600);
+    assert_eq!(world.cfgs.iter().map(|c| c.log.len()).sum::<usize>(), said, "no message");
+    assert_eq!((world.starts, world.shots), (starts, 0));
+    assert_eq!(world.member(0).poll_timeout(), None, "and no timer");
+}

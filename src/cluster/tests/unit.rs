@@ -1,0 +1,224 @@
+//! Small laws: bytes, transfers, guarantees, silence.
+
+use core::time::Duration;
+use std::{vec, vec::Vec};
+
+use base::{Guarantee, Instant, RingId, SplitMix64};
+use policy::revision as rev;
+
+use super::world::{World, id, revision, web};
+use crate::{
+    Input, Reason, Verdict,
+    apply::Effect,
+    silence::Silence,
+    state::{Debt, State},
+    transfer::{Assembly, split},
+    wire::{self, Message},
+};
+
+fn ring(seq: u64) -> RingId {
+    RingId { seq, rep: id(0) }
+}
+
+fn state() -> State {
+    let mut state = State::empty(ring(4), id(0), &[id(0), id(1), id(2)]);
+    state.revision = Some(revision(3));
+    state
+}
+
+#[test]
+fn messages_survive_the_wire_and_rubbish_does_not_panic() {
+    let messages = [
+        Message::Propose,
+        Message::Leave { incarnation: base::Incarnation { counter: 1, random: 9 } },
+        Message::Close { node: id(2) },
+    ];
+    for message in &messages {
+        let bytes = wire::encode_message(ring(4), message);
+        assert_eq!(wire::decode_message(&bytes), Some((ring(4), Some(message.clone()))));
+    }
+    let mut rng = SplitMix64::new(1);
+    let good = wire::encode_message(ring(4), &messages[1]);
+    for _ in 0..20_000 {
+        let mut bytes: Vec<u8> = if rng.below(2) == 0 {
+            good.clone()
+        } else {
+            (0..rng.below(80)).map(|_| u8::try_from(rng.below(256)).expect("a byte")).collect()
+        };
+        for _ in 0..rng.below(4) {
+            let at = usize::try_from(rng.below(bytes.len().max(1) as u64)).expect("fits");
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = u8::try_from(rng.below(256)).expect("a byte");
+            }
+        }
+        let _ = wire::decode_message(&bytes);
+        let _ = wire::decode_standing(&bytes);
+        let _ = wire::decode::<State>(&bytes, 1 << 20);
+    }
+}
+
+#[test]
+fn a_kind_that_this_version_does_not_know_still_names_its_ring() {
+    let mut bytes = wire::encode(&ring(4));
+    bytes.push(0x7f);
+    assert_eq!(wire::decode_message(&bytes), Some((ring(4), None)));
+}
+
+#[test]
+fn a_state_comes_back_from_its_bytes() {
+    let state = state();
+    assert_eq!(wire::decode::<State>(&wire::encode(&state), 1 << 20), Some(state));
+}
+
+#[test]
+fn chunks_come_together_in_turn_and_not_otherwise() {
+    let bytes: Vec<u8> = (0..100_000_u32).map(|i| u8::try_from(i % 251).expect("a byte")).collect();
+    let chunks = split(1, &bytes);
+    assert_eq!(chunks.len(), 4);
+    let mut assembly = Assembly::default();
+    let whole: Vec<_> = chunks.iter().filter_map(|c| assembly.take(id(0), c, 1 << 20)).collect();
+    assert_eq!(whole, vec![bytes.clone()]);
+    let mut assembly = Assembly::default();
+    assert_eq!(assembly.take(id(0), &chunks[0], 1 << 20), None);
+    assert_eq!(assembly.take(id(0), &chunks[2], 1 << 20), None, "out of turn");
+    assert_eq!(assembly.take(id(0), &chunks[3], 1 << 20), None);
+    let mut assembly = Assembly::default();
+    let small: Vec<_> = chunks.iter().filter_map(|c| assembly.take(id(0), c, 50_000)).collect();
+    assert!(small.is_empty(), "above the limit");
+}
+
+#[test]
+fn silence_waits_as_the_table_says() {
+    let timings = revision(3).timings;
+    let now = Instant::from_millis(1000);
+    let at = |verdict| {
+        let mut silence = Silence::default();
+        silence.lost(now, id(1));
+        silence.probed(id(1), verdict);
+        silence.fence_at(id(1), None, &timings)
+    };
+    assert_eq!(at(Verdict::Silent), Some(now));
+    assert_eq!(at(Verdict::PortClosed), Some(now + Duration::from_secs(5)));
+    assert_eq!(at(Verdict::PortOpen), Some(now + Duration::from_secs(1)));
+    let mut silence = Silence::default();
+    silence.lost(now, id(1));
+    let detached = Some(Duration::from_secs(30));
+    assert_eq!(silence.fence_at(id(1), detached, &timings), Some(now + Duration::from_secs(30)));
+    assert_eq!(silence.fence_at(id(2), None, &timings), None, "silence: nothing is known of it");
+}
+
+#[test]
+fn two_voters_and_larger_changes_are_refused_with_the_reason() {
+    let mut state = state();
+    let mut out = Vec::new();
+    let mut two = revision(2);
+    two.objects[0].generation = 2;
+    state.accept(&two, &mut out);
+    assert!(state.held.as_deref().is_some_and(|h| h.contains("two members")), "{:?}", state.held);
+    let mut five = revision(5);
+    five.objects[0].generation = 2;
+    state.accept(&five, &mut out);
+    assert!(state.held.as_deref().is_some_and(|h| h.contains("one at a time")));
+    assert_eq!(state.accepted, 0);
+}
+
+#[test]
+fn one_voter_more_counts_when_majorities_of_both_sets_hold_it() {
+    let mut state = state();
+    let mut out = Vec::new();
+    let mut four = revision(4);
+    four.objects[0].generation = 2;
+    state.accept(&four, &mut out);
+    assert!(out.contains(&Effect::HoldVoters { accepted: 1 }));
+    state.voters_held(id(0), 1, &mut out);
+    state.voters_held(id(0), 1, &mut out);
+    state.voters_held(id(1), 1, &mut out);
+    assert_eq!(state.voters.len(), 3, "two of four are no majority of the new set");
+    state.voters_held(id(2), 1, &mut out);
+    assert_eq!(state.voters.len(), 4);
+    let new = &state.voters[&id(3)];
+    assert!(
+        matches!(new.debt, Debt::Owed { incarnation: None, .. }),
+        "absent and unknown: it owes"
+    );
+}
+
+#[test]
+fn an_older_generation_is_held_and_what_lost_its_object_stays() {
+    let mut state = state();
+    let mut out = Vec::new();
+    let mut older = revision(3);
+    older.objects[0].generation = 0;
+    state.accept(&older, &mut out);
+    assert!(state.held.as_deref().is_some_and(|h| h.starts_with("SpecRegressed")));
+    let mut gone = revision(3);
+    gone.objects.clear();
+    gone.placements.clear();
+    state.accept(&gone, &mut out);
+    let kept = state.revision.as_ref().map(|r| r.placements.clone()).unwrap_or_default();
+    assert!(kept.len() == 1 && kept[0].retained, "a pruned folder takes nothing down");
+    assert_eq!(state.request(id(0), &crate::RequestKind::Remove(web()), &mut out), Ok(()));
+    assert!(state.revision.as_ref().is_some_and(|r| r.placements.is_empty()));
+}
+
+#[test]
+fn deletion_policy_stop_takes_it_out() {
+    let mut state = state();
+    let mut out = Vec::new();
+    if let Some(r) = &mut state.revision {
+        r.placements[0].deletion = rev::DeletionPolicy::Stop;
+    }
+    let mut gone = revision(3);
+    gone.objects.clear();
+    gone.placements.clear();
+    state.accept(&gone, &mut out);
+    assert!(state.revision.as_ref().is_some_and(|r| r.placements.is_empty()));
+}
+
+#[test]
+fn a_member_alone_with_nothing_says_nothing() {
+    let mut world = World::new(3);
+    let sent = world.nodes[0].writes.len();
+    world.give(0, Input::Token { ring: ring(9) });
+    world.give(0, Input::Persisted(crate::PersistId(77)));
+    assert_eq!(world.nodes[0].writes.len(), sent);
+    assert_eq!(world.member(0).poll_timeout(), None::<(Instant, Reason)>);
+    assert_eq!(world.cfgs.len(), 0);
+}
+
+#[test]
+fn starts_are_safe_and_stops_are_agreed() {
+    let message = |operation| {
+        Message::Decision(wire::Decision {
+            input: 1,
+            epoch: base::Epoch {
+                ring: ring(4),
+                coordinator: base::Incarnation { counter: 1, random: 1 },
+            },
+            wall: 0,
+            orders: vec![wire::Directive {
+                node: id(0),
+                order: lifecycle::Order {
+                    id: lifecycle::OrderId(1),
+                    epoch: base::Epoch {
+                        ring: ring(4),
+                        coordinator: base::Incarnation { counter: 1, random: 1 },
+                    },
+                    resource: web(),
+                    kind: super::world::process(),
+                    exclusive: true,
+                    operation,
+                    interval: None,
+                    timeout: Duration::from_secs(1),
+                    deadline: Duration::from_secs(1),
+                },
+            }],
+            forgotten: Vec::new(),
+        })
+    };
+    let of = |operation| message(operation).guarantee();
+    assert_eq!(of(lifecycle::Operation::Start), Guarantee::Safe);
+    assert_eq!(of(lifecycle::Operation::Promote), Guarantee::Safe);
+    assert_eq!(of(lifecycle::Operation::Stop), Guarantee::Agreed);
+    assert_eq!(of(lifecycle::Operation::Demote), Guarantee::Agreed);
+}

@@ -1,0 +1,380 @@
+//! A seeded random walk: everything that can happen next is listed, one is taken, ground truth is checked.
+//!
+//! `PALISADE_WALKS=100000 PALISADE_SEED=7 cargo test -p cluster --release walk` runs longer and from another seed; a failing
+//! walk prints the command that replays it with its trace.
+
+use core::time::Duration;
+use std::{collections::BTreeSet, env, format, println, string::String, time::Instant, vec::Vec};
+
+use base::SplitMix64;
+
+use super::world::{World, id};
+use crate::RequestKind;
+
+/// What can happen next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Receive(usize, usize),
+    Deliver(usize),
+    Sync(usize),
+    Probe(usize),
+    Token(usize),
+    Report(usize),
+    Begin(usize),
+    Command(usize),
+    Effect(usize),
+    StopByItself(usize),
+    Release(usize),
+    Tick,
+}
+
+/// Chances of faults, drawn for each walk.
+struct Swarm {
+    change: u64,
+    fault: u64,
+    recover: u64,
+    crash: bool,
+    power: bool,
+    freeze: bool,
+    wipe: bool,
+    leave: bool,
+    stop_fails: bool,
+    fence: bool,
+    move_it: bool,
+    total: bool,
+    gaps: bool,
+    slow: Option<usize>,
+}
+
+fn swarm(rng: &mut SplitMix64, n: usize) -> Swarm {
+    let mut on = |of: u64| rng.below(4) < of;
+    let (crash, power, freeze) = (on(2), on(2), on(2));
+    let (wipe, leave, stop_fails, fence) = (on(1), on(2), on(1), on(1));
+    let (move_it, total, gaps) = (on(2), on(1), on(2));
+    Swarm {
+        change: 1 + rng.below(6),
+        fault: 1 + rng.below(8),
+        recover: 2 + rng.below(12),
+        crash,
+        power,
+        freeze,
+        wipe,
+        leave,
+        stop_fails,
+        fence,
+        move_it,
+        total,
+        gaps,
+        slow: (rng.below(2) == 0).then(|| usize::try_from(rng.below(n as u64)).expect("few")),
+    }
+}
+
+fn pick<T: Copy>(rng: &mut SplitMix64, all: &[T]) -> Option<T> {
+    let at = usize::try_from(rng.below(all.len() as u64)).expect("fits");
+    all.get(at).copied()
+}
+
+fn steps(world: &World, gaps: bool) -> Vec<Step> {
+    let mut out = Vec::new();
+    for i in 0..world.n() {
+        if world.acts(i) {
+            let receivable = world.receivable(i);
+            let some =
+                if gaps { receivable.as_slice() } else { receivable.get(..1).unwrap_or(&[]) };
+            out.extend(some.iter().map(|k| Step::Receive(i, *k)));
+            if world.deliverable(i) {
+                out.push(Step::Deliver(i));
+            }
+            if !world.nodes[i].writes.is_empty() {
+                out.push(Step::Sync(i));
+            }
+            if !world.nodes[i].probes.is_empty() {
+                out.push(Step::Probe(i));
+            }
+            if world.report_due(i) {
+                out.push(Step::Report(i));
+            }
+            if world.command_due(i) {
+                out.push(Step::Command(i));
+            }
+            if world.release_due(i) {
+                out.push(Step::Release(i));
+            }
+            if world.nodes[i].cfg.is_some() && !world.stale(i) {
+                out.push(Step::Token(i));
+            }
+        }
+        if world.can_begin(i) {
+            out.push(Step::Begin(i));
+        }
+        if world.effect_due(i) {
+            out.push(Step::Effect(i));
+        }
+        if world.must_stop(i) {
+            out.push(Step::StopByItself(i));
+        }
+    }
+    out.push(Step::Tick);
+    out
+}
+
+fn of(step: Step) -> Option<usize> {
+    match step {
+        Step::Deliver(i) | Step::Report(i) | Step::Begin(i) | Step::Sync(i) => Some(i),
+        _ => None,
+    }
+}
+
+fn take(world: &mut World, step: Step, rng: &mut SplitMix64) {
+    match step {
+        Step::Receive(i, k) => world.receive(i, k),
+        Step::Deliver(i) => world.deliver(i),
+        Step::Sync(i) => world.sync(i),
+        Step::Probe(i) => world.answer_probe(i),
+        Step::Token(i) => world.token(i),
+        Step::Report(i) => world.report(i),
+        Step::Begin(i) => world.begin(i),
+        Step::Command(i) => world.fence_step(i),
+        Step::Effect(i) => world.effect(i),
+        Step::StopByItself(i) => world.stop_by_itself(i),
+        Step::Release(i) => world.release(i),
+        Step::Tick => world.tick(Duration::from_millis(50 + rng.below(2000))),
+    }
+}
+
+/// Any partition of those that act; often all together.
+fn change(world: &mut World, rng: &mut SplitMix64) {
+    let groups = [1, 1, 2, 2, 3][usize::try_from(rng.below(5)).expect("fits")];
+    let component: Vec<usize> =
+        (0..world.n()).map(|_| usize::try_from(rng.below(groups)).expect("fits")).collect();
+    let late = rng.below(2) == 0;
+    world.change(&component, late);
+}
+
+fn fault(world: &mut World, rng: &mut SplitMix64, swarm: &Swarm) {
+    let Some(i) = pick(rng, &(0..world.n()).collect::<Vec<_>>()) else { return };
+    let runs = world.nodes[i].member.is_some();
+    let what = rng.below(10);
+    world.note(|| format!("fault {what} at {}", i + 1));
+    match what {
+        0 if swarm.crash && runs => world.kill_process(i),
+        1 if swarm.power && world.nodes[i].on => world.power_off(i),
+        2 if swarm.freeze && world.acts(i) => world.freeze(i),
+        3 if swarm.wipe && rng.below(4) == 0 => world.wipe(i),
+        4 if swarm.leave && world.acts(i) => {
+            world.request(i, RequestKind::Leave);
+        }
+        5 if swarm.stop_fails && !world.nodes[i].exec.running.is_empty() => {
+            world.nodes[i].exec.stop_fails = true;
+        }
+        6 if swarm.fence && world.acts(i) => {
+            let whom = usize::try_from(rng.below(world.n() as u64)).expect("few");
+            world.request(i, RequestKind::Fence { node: id(whom), who: "walk".into() });
+        }
+        7 | 8 if swarm.move_it && world.acts(i) => {
+            let to = usize::try_from(rng.below(world.n() as u64)).expect("few");
+            let resource = super::world::web();
+            world.request(i, RequestKind::Move { resource, to: id(to) });
+        }
+        9 if swarm.total && rng.below(6) == 0 => {
+            for j in 0..world.n() {
+                if world.nodes[j].on {
+                    world.power_off(j);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn recover(world: &mut World, rng: &mut SplitMix64) {
+    let down: Vec<usize> = (0..world.n())
+        .filter(|&i| {
+            let node = &world.nodes[i];
+            !node.on || node.member.is_none() || node.frozen.is_some()
+        })
+        .collect();
+    let Some(i) = pick(rng, &down) else { return };
+    world.note(|| format!("recover {}", i + 1));
+    if !world.nodes[i].on {
+        world.power_on(i);
+    } else if world.nodes[i].member.is_none() {
+        world.start_process(i);
+    } else {
+        world.thaw(i);
+    }
+}
+
+/// One walk from a seed.
+pub(crate) fn walk(seed: u64, n: usize, length: usize, trace: bool) -> World {
+    let mut rng = SplitMix64::new(seed);
+    let swarm = swarm(&mut rng, n);
+    let mut world = World::new(n);
+    if trace {
+        world.trace = Some(Vec::new());
+    }
+    world.change(&std::vec![0; n], true);
+    let patience = rng.below(3);
+    for _ in 0..length {
+        let x = rng.below(1000);
+        let faults = swarm.change + swarm.fault + swarm.recover;
+        if x < swarm.change {
+            change(&mut world, &mut rng);
+        } else if x < swarm.change + swarm.fault {
+            fault(&mut world, &mut rng, &swarm);
+        } else if x < faults {
+            recover(&mut world, &mut rng);
+        } else {
+            let mut all = steps(&world, swarm.gaps);
+            if rng.below(100) > 2 {
+                all.retain(|s| *s != Step::Tick && !matches!(s, Step::Token(_)));
+                if let Some(slow) = swarm.slow.filter(|_| patience > 0) {
+                    all.retain(|s| of(*s) != Some(slow) || matches!(s, Step::Sync(_)));
+                }
+            }
+            if all.is_empty() {
+                all = steps(&world, swarm.gaps);
+            }
+            if let Some(step) = pick(&mut rng, &all) {
+                world.note(|| format!("{step:?}"));
+                take(&mut world, step, &mut rng);
+            }
+        }
+        if (0..n).any(|i| world.acts(i) && world.nodes[i].wants_reform) && rng.below(8) == 0 {
+            world.reform();
+        }
+        world.check();
+        if world.violation.is_some() {
+            break;
+        }
+    }
+    world
+}
+
+/// Faults end, everybody comes back, everybody hears everybody: one holder, or a condition that says why not.
+fn liveness(world: &mut World) {
+    for i in 0..world.n() {
+        world.nodes[i].exec.stop_fails = false;
+        if world.nodes[i].frozen.is_some() {
+            world.thaw(i);
+        }
+        if !world.nodes[i].on {
+            world.power_on(i);
+        } else if world.nodes[i].member.is_none() {
+            world.start_process(i);
+        }
+    }
+    for _ in 0..6 {
+        world.change(&std::vec![0; world.n()], true);
+        world.settle(Duration::from_secs(60));
+        for i in 0..world.n() {
+            if !world.nodes[i].on {
+                world.power_on(i);
+            } else if world.nodes[i].member.is_none() {
+                world.start_process(i);
+            }
+        }
+    }
+    world.change(&std::vec![0; world.n()], true);
+    world.settle(Duration::from_secs(90));
+}
+
+fn from_env(name: &str, default: u64) -> u64 {
+    env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
+fn run(n: usize, walks: u64, length: usize) {
+    let from = from_env("PALISADE_SEED", 1);
+    let begun = Instant::now();
+    let (mut starts, mut shots) = (0, 0);
+    for seed in from..from + walks {
+        let world = walk(seed, n, length, walks == 1);
+        starts += world.starts;
+        shots += world.shots;
+        if let Some(violation) = &world.violation {
+            if let Some(trace) = &world.trace {
+                println!("{}", trace.join("\n"));
+            }
+            panic!(
+                "seed {seed} after {:?}: {violation}\nreplay: PALISADE_WALKS=1 PALISADE_SEED={seed} cargo test -p \
+                 cluster {}walk::nothing_bad_happens_to_{n} -- --nocapture",
+                begun.elapsed(),
+                features()
+            );
+        }
+    }
+    println!(
+        "{walks} walks of {n} members: {starts} starts, {shots} power-offs, {:?}",
+        begun.elapsed()
+    );
+    assert!(walks < 100 || (starts > 0 && shots > 0), "the walks did nothing");
+}
+
+fn features() -> String {
+    let on = [
+        ("sabotage-clean-stop-evidence", cfg!(feature = "sabotage-clean-stop-evidence")),
+        (
+            "sabotage-debt-previous-configuration",
+            cfg!(feature = "sabotage-debt-previous-configuration"),
+        ),
+        ("sabotage-wiped-votes", cfg!(feature = "sabotage-wiped-votes")),
+        ("sabotage-no-reports", cfg!(feature = "sabotage-no-reports")),
+        ("sabotage-epoch-by-age", cfg!(feature = "sabotage-epoch-by-age")),
+        (
+            "sabotage-era-only-when-becoming-quorate",
+            cfg!(feature = "sabotage-era-only-when-becoming-quorate"),
+        ),
+        ("sabotage-evidence-not-durable", cfg!(feature = "sabotage-evidence-not-durable")),
+        ("sabotage-quorum-half", cfg!(feature = "sabotage-quorum-half")),
+        ("sabotage-no-fencing", cfg!(feature = "sabotage-no-fencing")),
+    ];
+    let on: BTreeSet<&str> = on.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+    on.into_iter().map(|f| format!("--features {f} ")).collect()
+}
+
+#[test]
+fn nothing_bad_happens_to_3() {
+    run(3, from_env("PALISADE_WALKS", 300), 600);
+}
+
+#[test]
+fn nothing_bad_happens_to_5() {
+    run(5, from_env("PALISADE_WALKS", 60), 900);
+}
+
+#[test]
+fn the_same_seed_walks_the_same_way() {
+    let trace = |seed| walk(seed, 3, 500, true).trace.expect("asked for");
+    for seed in 1..6 {
+        assert_eq!(trace(seed), trace(seed));
+    }
+}
+
+#[cfg(not(any(
+    feature = "sabotage-wiped-votes",
+    feature = "sabotage-no-reports",
+    feature = "sabotage-epoch-by-age",
+    feature = "sabotage-quorum-half",
+    feature = "sabotage-no-fencing",
+)))]
+#[test]
+fn in_the_end_it_runs_once() {
+    let from = from_env("PALISADE_SEED", 1);
+    for seed in from..from + from_env("PALISADE_WALKS", 60) {
+        let mut world = walk(seed, 3, 400, false);
+        if world.violation.is_some() {
+            continue;
+        }
+        world.trace = Some(Vec::new());
+        liveness(&mut world);
+        if world.holders().len() == 1 {
+            continue;
+        }
+        let says: Vec<_> = (0..3)
+            .filter(|i| world.acts(*i))
+            .map(|i| world.member(i).status().conditions)
+            .collect();
+        let tail = world.trace.as_ref().map(|t| t[t.len().saturating_sub(60)..].join("\n"));
+        panic!("seed {seed}: {:?} {says:#?}\n{}", world.holders(), tail.unwrap_or_default());
+    }
+}
