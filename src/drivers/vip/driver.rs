@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 use base::{Label, ResourceId, ResourceKind};
 use lifecycle::Outcome;
 use tokio::time::sleep;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     frames::Mac,
@@ -239,6 +239,7 @@ impl VipDriver {
             kind: instance.kind.clone(),
         };
         record::write(&self.config.records, &record).map_err(kernel("writing the record"))?;
+        keep_secondaries(&link, wanted.address);
         let put =
             self.netlink.put(link.index, wanted.address, wanted.prefix, instance.lifetime.into());
         put.await.map_err(kernel("adding"))?;
@@ -269,6 +270,18 @@ impl VipDriver {
         self.remove(wanted.address, |_| true).await?;
         info!(resource = %instance.resource, address = %wanted.address, "address gone");
         Ok(Outcome::Ok)
+    }
+}
+
+/// Of several IPv4 addresses of one prefix the first is the primary, and by default the others go with it: two virtual
+/// addresses on an interface without an address of its own. Where this may not be set, the monitor sees the loss.
+fn keep_secondaries(link: &Link, address: IpAddr) {
+    let file = format!("/proc/sys/net/ipv4/conf/{}/promote_secondaries", link.name);
+    if address.is_ipv4()
+        && !std::fs::read_to_string(&file).is_ok_and(|value| value.trim() == "1")
+        && let Err(error) = std::fs::write(&file, "1")
+    {
+        warn!(file, %error, "an address may take others of its prefix with it: set it to 1");
     }
 }
 

@@ -300,3 +300,22 @@ fn a_peer_learns_the_new_station_from_an_announcement() {
         });
     }
 }
+
+/// The interface has no address of its own in the prefix: the first virtual address is the kernel's primary.
+#[test]
+fn an_address_that_goes_takes_no_other_with_it() {
+    let Some((left, right)) = Namespace::pair() else { return };
+    left.ip("addr flush dev left");
+    let promote = "/proc/sys/net/ipv4/conf/left/promote_secondaries";
+    left.run(move || std::fs::write(promote, "0").expect("written"));
+    let folder = folder();
+    left.block_on(move || async move {
+        let first = Bench::new("left", "10.9.0.7", seconds(60), &folder);
+        let second = Bench::new("left", "10.9.0.8", seconds(60), &folder);
+        assert_eq!(first.driver.start(first.instance()).await, Outcome::Ok);
+        assert_eq!(second.driver.start(second.instance()).await, Outcome::Ok);
+        assert_eq!(first.driver.stop(first.instance()).await, Outcome::Ok);
+        assert_eq!(second.driver.monitor(second.instance()).await, Outcome::Ok);
+    });
+    drop(right);
+}
