@@ -127,7 +127,7 @@ fn runs(default: u64) -> (u64, u64) {
 
 #[test]
 fn random_runs_keep_the_seven_properties() {
-    let (from, to) = runs(600);
+    let (from, to) = runs(400);
     let mut longest = 0;
     for seed in from..to {
         match std::panic::catch_unwind(|| run(seed)) {
