@@ -37,49 +37,48 @@ pub const LINKS_MAX: usize = 8;
     printcolumn(name = "Era", type_ = "integer", json_path = ".status.observedEra", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = rules::era_grows(),
-    validation = rules::rule("self.metadata.name.size() <= 63", "'metadata.name has ' + string(self.metadata.name.size()) + ' characters, at most 63'"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = rules::rule(
         "self.members.size() != 2",
-        "'spec.members: 2 voters cannot survive a failure, and quorum.twoNode is not built yet: use 3 members'",
+        "spec.members: 2 voters cannot survive a failure, and quorum.twoNode is not built yet: use 3 members",
     ),
     validation = rules::rule(
         "self.members.all(m, self.members.exists_one(n, n.name == m.name))",
-        "'spec.members: name \"' + self.members.filter(m, !self.members.exists_one(n, n.name == m.name))[0].name + '\" is used by items ' + string(self.members.map(m, m.name).indexOf(self.members.filter(m, !self.members.exists_one(n, n.name == m.name))[0].name)) + ' and ' + string(self.members.map(m, m.name).lastIndexOf(self.members.filter(m, !self.members.exists_one(n, n.name == m.name))[0].name)) + ': give every member a name of its own'",
+        "spec.members: name \"{self.members.filter(m, !self.members.exists_one(n, n.name == m.name))[0].name}\" is used twice: give every member a name of its own",
     ),
     validation = rules::rule(
         "self.members.all(m, self.members.exists_one(n, n.nodeId == m.nodeId))",
-        "'spec.members: nodeId ' + string(self.members.filter(m, !self.members.exists_one(n, n.nodeId == m.nodeId))[0].nodeId) + ' is used twice: a node id belongs to one machine for ever'",
+        "spec.members: nodeId {self.members.filter(m, !self.members.exists_one(n, n.nodeId == m.nodeId))[0].nodeId} is used twice: a node id belongs to one machine for ever",
     ),
     validation = rules::rule(
         "self.members.all(m, oldSelf.members.all(o, o.name != m.name || o.nodeId == m.nodeId))",
-        "'spec.members: nodeId of \"' + self.members.filter(m, !oldSelf.members.all(o, o.name != m.name || o.nodeId == m.nodeId))[0].name + '\" cannot change: restore it; a replaced machine gets a new name and a new nodeId'",
+        "spec.members: nodeId of \"{self.members.filter(m, !oldSelf.members.all(o, o.name != m.name || o.nodeId == m.nodeId))[0].name}\" cannot change: restore it; a replaced machine gets a new name and a new nodeId",
     ),
     validation = rules::rule(
         "self.members.all(m, oldSelf.members.all(o, o.nodeId != m.nodeId || o.name == m.name))",
-        "'spec.members: nodeId ' + string(self.members.filter(m, !oldSelf.members.all(o, o.nodeId != m.nodeId || o.name == m.name))[0].nodeId) + ' belonged to another member: choose one that was never used'",
+        "spec.members: nodeId {self.members.filter(m, !oldSelf.members.all(o, o.nodeId != m.nodeId || o.name == m.name))[0].nodeId} belonged to another member: choose one that was never used",
     ),
     validation = rules::rule(
         "self.members.all(m, m.links.size() == self.members[0].links.size())",
-        "'spec.members: every member needs the same number of links (' + self.members.filter(m, m.links.size() != self.members[0].links.size())[0].name + ' has ' + string(self.members.filter(m, m.links.size() != self.members[0].links.size())[0].links.size()) + ', ' + self.members[0].name + ' has ' + string(self.members[0].links.size()) + ')'",
+        "spec.members: every member needs the same number of links ({self.members.filter(m, m.links.size() != self.members[0].links.size())[0].name} has {self.members.filter(m, m.links.size() != self.members[0].links.size())[0].links.size()}, {self.members[0].name} has {self.members[0].links.size()})",
     ),
     validation = rules::rule(
         "self.members.all(m, m.links.size() != self.members[0].links.size() || m.links[0].contains(':') == self.members[0].links[0].contains(':'))",
-        "'spec.members: link 0 mixes IPv4 and IPv6 (' + self.members[0].links[0] + ' and ' + self.members.filter(m, m.links[0].contains(':') != self.members[0].links[0].contains(':'))[0].links[0] + '): use one family'",
+        "spec.members: link 0 mixes IPv4 and IPv6 ({self.members[0].links[0]} and {self.members.filter(m, m.links[0].contains(':') != self.members[0].links[0].contains(':'))[0].links[0]}): use one family",
     ),
     validation = rules::rule(
         "self.members.all(m, self.members.filter(n, n.links.exists(l, l in m.links)).size() == 1)",
-        "'spec.members: \"' + self.members.filter(m, self.members.filter(n, n.links.exists(l, l in m.links)).size() != 1)[0].name + '\" shares a link address with another member: every machine has addresses of its own'",
+        "spec.members: \"{self.members.filter(m, self.members.filter(n, n.links.exists(l, l in m.links)).size() != 1)[0].name}\" shares a link address with another member: every machine has addresses of its own",
     ),
     validation = rules::rule(
         "!has(self.networks) || self.networks.all(n, self.networks.exists_one(o, o.name == n.name))",
-        "'spec.networks: name \"' + self.networks.filter(n, !self.networks.exists_one(o, o.name == n.name))[0].name + '\" is used twice'",
+        "spec.networks: name \"{self.networks.filter(n, !self.networks.exists_one(o, o.name == n.name))[0].name}\" is used twice",
     ),
     validation = rules::rule(
         "!has(self.networks) || self.networks.all(n, !has(n.overrides) || n.overrides.all(o, self.members.exists(m, m.name == o.member)))",
-        "'spec.networks: an override of network \"' + self.networks.filter(n, has(n.overrides) && !n.overrides.all(o, self.members.exists(m, m.name == o.member)))[0].name + '\" names a machine that is no member: correct its member field'",
+        "spec.networks: an override of network \"{self.networks.filter(n, has(n.overrides) && !n.overrides.all(o, self.members.exists(m, m.name == o.member)))[0].name}\" names a machine that is no member: correct its member field",
     ),
 )]
 pub struct HAClusterSpec {
@@ -158,7 +157,7 @@ pub struct InterfaceOverride {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::rule(
     "!has(self.consensus) || !self.consensus.matches('^[0-9]{1,9}(ms|s|m|h)$') || !self.token.matches('^[0-9]{1,9}(ms|s|m|h)$') || duration(self.consensus).getMilliseconds() * 10 >= duration(self.token).getMilliseconds() * 12",
-    "'totem.consensus ' + self.consensus + ' must be at least 1.2 times token (' + string(duration(self.token).getMilliseconds() * 12 / 10) + 'ms): raise it, or leave it out'",
+    "totem.consensus {self.consensus} must be at least 1.2 times token ({duration(self.token).getMilliseconds() * 12 / 10}ms): raise it, or leave it out",
 ))]
 pub struct Totem {
     /// A token that is not seen for this long is lost, and with it its holder. 100ms to 60s.
@@ -181,7 +180,7 @@ pub struct Totem {
     #[schemars(range(min = 1024, max = 65535))]
     #[x_kube(validation = rules::rule(
         "!(self in [3306, 4369, 4444, 4567, 4568, 5000, 5671, 5672, 8774, 8776, 9292, 9696, 11211, 15672, 25672])",
-        "string(self) + ' belongs to a service of the control plane (Galera, RabbitMQ, memcached or an OpenStack API): choose another, for example 5405'",
+        "{self} belongs to a service of the control plane (Galera, RabbitMQ, memcached or an OpenStack API): choose another, for example 5405",
     ))]
     #[serde(default = "defaults::port")]
     pub port: u32,
@@ -234,7 +233,7 @@ fn default_key_entry() -> EntryName {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::rule(
     "!(has(self.twoNode) && self.twoNode && has(self.waitForAll) && !self.waitForAll)",
-    "'quorum.waitForAll=false with twoNode allows a start-up split brain; refused'",
+    "quorum.waitForAll=false with twoNode allows a start-up split brain; refused",
 ))]
 pub struct Quorum {
     /// Two members, of which one goes on alone after it has fenced the other.

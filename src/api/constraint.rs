@@ -38,7 +38,7 @@ use crate::{
     validation = rules::same_cluster(),
     validation = rules::rule(
         "[has(self.location), has(self.colocation), has(self.order)].filter(x, x).size() == 1",
-        "'spec: exactly one of location, colocation and order is required, found ' + string([has(self.location), has(self.colocation), has(self.order)].filter(x, x).size()) + ': split it into several objects'",
+        "spec: exactly one of location, colocation and order is required, found {[has(self.location), has(self.colocation), has(self.order)].filter(x, x).size()}: split it into several objects",
     ),
 )]
 pub struct PlacementConstraintSpec {
@@ -64,11 +64,11 @@ pub struct PlacementConstraintSpec {
 #[x_kube(
     validation = rules::rule(
         "(has(self.nodes) && self.nodes.size() > 0) || (has(self.rules) && self.rules.size() > 0)",
-        "'location: nodes or rules is required: say which members'",
+        "location: nodes or rules is required: say which members",
     ),
     validation = rules::rule(
         "!has(self.nodes) || self.nodes.all(n, self.nodes.exists_one(o, o.name == n.name))",
-        "'location.nodes: \"' + self.nodes.filter(n, !self.nodes.exists_one(o, o.name == n.name))[0].name + '\" is named twice: keep one score'",
+        "location.nodes: \"{self.nodes.filter(n, !self.nodes.exists_one(o, o.name == n.name))[0].name}\" is named twice: keep one score",
     ),
 )]
 pub struct Location {
@@ -120,15 +120,15 @@ pub struct LocationRule {
 #[x_kube(
     validation = rules::rule(
         "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || self.values.size() == 0",
-        "'expression: ' + self.operator + ' looks at the presence of \"' + self.attribute + '\" only: remove values'",
+        "expression: {self.operator} looks at the presence of \"{self.attribute}\" only: remove values",
     ),
     validation = rules::rule(
         "!(self.operator in ['In', 'NotIn']) || (has(self.values) && self.values.size() > 0)",
-        "'expression: ' + self.operator + ' of \"' + self.attribute + '\" needs values'",
+        "expression: {self.operator} of \"{self.attribute}\" needs values",
     ),
     validation = rules::rule(
         "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && self.values.size() == 1 && self.values[0].matches('^-?[0-9]{1,9}$'))",
-        "'expression: ' + self.operator + ' of \"' + self.attribute + '\" needs one whole number in values'",
+        "expression: {self.operator} of \"{self.attribute}\" needs one whole number in values",
     ),
 )]
 pub struct Expression {
@@ -177,11 +177,11 @@ pub enum Discovery {
 #[x_kube(
     validation = rules::rule(
         "has(self.sets) ? !has(self.resource) && !has(self.with) : has(self.resource) && has(self.with)",
-        "'colocation: write resource and with, or sets alone'",
+        "colocation: write resource and with, or sets alone",
     ),
     validation = rules::rule(
         "!has(self.resource) || !has(self.with) || self.resource != self.with",
-        "'colocation: \"' + self.resource + '\" cannot follow itself'",
+        "colocation: \"{self.resource}\" cannot follow itself",
     ),
 )]
 pub struct Colocation {
@@ -217,11 +217,11 @@ fn must() -> i32 {
 #[x_kube(
     validation = rules::rule(
         "has(self.sets) ? !has(self.first) && !has(self.then) : has(self.first) && has(self.then)",
-        "'order: write first and then, or sets alone'",
+        "order: write first and then, or sets alone",
     ),
     validation = rules::rule(
         "!has(self.first) || !has(self.then) || self.first != self.then",
-        "'order: \"' + self.first + '\" cannot come before itself'",
+        "order: \"{self.first}\" cannot come before itself",
     ),
 )]
 pub struct Order {
@@ -280,7 +280,7 @@ pub enum OrderKind {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::rule(
     "self.resources.all(r, self.resources.exists_one(s, s == r))",
-    "'sets: \"' + self.resources.filter(r, !self.resources.exists_one(s, s == r))[0] + '\" stands twice in one set'",
+    "sets: \"{self.resources.filter(r, !self.resources.exists_one(s, s == r))[0]}\" stands twice in one set",
 ))]
 pub struct ResourceSet {
     /// Their ids.

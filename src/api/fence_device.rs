@@ -35,7 +35,7 @@ use crate::{
     validation = rules::era_grows(),
     validation = rules::rule(
         "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')",
-        "'metadata.name \"' + self.metadata.name + '\" must be at most 63 letters, digits and -'",
+        "metadata.name \"{self.metadata.name}\" must be at most 63 letters, digits and -",
     ),
 )]
 #[serde(rename_all = "camelCase")]
@@ -43,19 +43,19 @@ use crate::{
     validation = rules::same_cluster(),
     validation = rules::rule(
         "self.driver != 'Ipmi' || has(self.ipmi)",
-        "'spec.ipmi: address is required for driver Ipmi'",
+        "spec.ipmi: address is required for driver Ipmi",
     ),
     validation = rules::rule(
         "self.driver != 'Ipmi' || self.targets.size() == 1",
-        "'spec.targets: a BMC switches its own machine only, but ' + string(self.targets.size()) + ' are named: make one FenceDevice for each BMC'",
+        "spec.targets: a BMC switches its own machine only, but {self.targets.size()} are named: make one FenceDevice for each BMC",
     ),
     validation = rules::rule(
         "self.targets.all(t, self.targets.exists_one(u, u == t))",
-        "'spec.targets: \"' + self.targets.filter(t, !self.targets.exists_one(u, u == t))[0] + '\" is named twice'",
+        "spec.targets: \"{self.targets.filter(t, !self.targets.exists_one(u, u == t))[0]}\" is named twice",
     ),
     validation = rules::rule(
         "!self.timeout.matches('^[0-9]{1,9}(ms|s|m|h)$') || !self.delay.matches('^[0-9]{1,9}(ms|s|m|h)$') || duration(self.timeout) > duration(self.delay)",
-        "'spec.timeout ' + self.timeout + ' must be longer than delay ' + self.delay + ': the delay counts as part of it'",
+        "spec.timeout {self.timeout} must be longer than delay {self.delay}: the delay counts as part of it",
     ),
 )]
 pub struct FenceDeviceSpec {
@@ -125,7 +125,7 @@ pub struct Ipmi {
     #[schemars(range(min = 0, max = 255))]
     #[x_kube(validation = rules::rule(
         "self in [3, 17]",
-        "'cipher suite ' + string(self) + ' is refused: use 17, or 3 where the BMC knows nothing better'",
+        "cipher suite {self} is refused: use 17, or 3 where the BMC knows nothing better",
     ))]
     pub cipher_suite: u32,
 }

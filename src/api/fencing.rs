@@ -79,7 +79,7 @@ pub struct FencingRequestSpec {
     validation = rules::immutable("FencingConfirmation"),
     validation = rules::rule(
         "self.iHaveSeenThatItIsOff",
-        "'spec.iHaveSeenThatItIsOff must be true: look at the machine first; if it still runs, two machines will write to one disk'",
+        "spec.iHaveSeenThatItIsOff must be true: look at the machine first; if it still runs, two machines will write to one disk",
     ),
 )]
 pub struct FencingConfirmationSpec {
@@ -200,8 +200,8 @@ pub struct FencingOperationStatus {
 }
 
 /// One command to one level of devices.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Attempt {
     /// Member that carried it out.
     pub executor: Label,

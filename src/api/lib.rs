@@ -2,7 +2,8 @@
 //!
 //! Promises: every kind has a structural schema with a limit on each list, map and string, CEL rules whose messages
 //! name the value and the remedy, and one module ([`names`]) with every word that people and machines match on.
-//! What [`check`] says of a file is what a server with these CRDs says of it. Never: I/O; meaning that depends on a
+//! What [`check`] says of a file is what a server with these CRDs says of it. Never: I/O (but behind the feature
+//! `client`); meaning that depends on a
 //! second object (that is `compile`'s); commands, paths, images or environment in an object (SAFETY.md 4.2).
 //!
 //! ```text
@@ -16,6 +17,8 @@
 )]
 
 pub mod check;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod cluster;
 pub mod condition;
 pub mod constraint;

@@ -33,7 +33,7 @@ use crate::{
     validation = rules::era_grows(),
     validation = rules::rule(
         "self.metadata.name == self.spec.member",
-        "'spec.member \"' + self.spec.member + '\" must be the name of the object (' + self.metadata.name + '): the controller makes one for each member'",
+        "spec.member \"{self.spec.member}\" must be the name of the object ({self.metadata.name}): the controller makes one for each member",
     ),
 )]
 #[serde(rename_all = "camelCase")]
@@ -41,11 +41,11 @@ use crate::{
     validation = rules::same_cluster(),
     validation = rules::rule(
         "self.member == oldSelf.member",
-        "'spec.member cannot change from \"' + oldSelf.member + '\": the controller makes one HANode for each member'",
+        "spec.member cannot change from \"{oldSelf.member}\": the controller makes one HANode for each member",
     ),
     validation = rules::rule(
         "!has(self.attributes) || self.attributes.all(a, self.attributes.exists_one(b, b.name == a.name))",
-        "'spec.attributes: \"' + self.attributes.filter(a, !self.attributes.exists_one(b, b.name == a.name))[0].name + '\" is set twice'",
+        "spec.attributes: \"{self.attributes.filter(a, !self.attributes.exists_one(b, b.name == a.name))[0].name}\" is set twice",
     ),
 )]
 pub struct HANodeSpec {
@@ -72,7 +72,7 @@ pub struct Attribute {
     /// Name. Example: `rack`.
     #[x_kube(validation = rules::rule(
         "!self.startsWith('#')",
-        "'\"' + self + '\" is built in and cannot be set: leave the # out'",
+        "\"{self}\" is built in and cannot be set: leave the # out",
     ))]
     pub name: AttributeName,
     /// Value. Example: `r12`.

@@ -34,30 +34,29 @@ use crate::{
     selectable = ".spec.clusterRef.name",
     selectable = ".spec.resource.type",
     validation = rules::era_grows(),
-    validation = rules::rule("self.metadata.name.size() <= 128", "'metadata.name has ' + string(self.metadata.name.size()) + ' characters, at most 128'"),
     validation = rules::rule(
         "!has(self.spec.group) || self.spec.group.members.all(m, m.name != self.metadata.name)",
-        "'spec.group.members: \"' + self.metadata.name + '\" is also the name of the group: give the member another one'",
+        "spec.group.members: \"{self.metadata.name}\" is also the name of the group: give the member another one",
     ),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = rules::same_cluster(),
-    validation = rules::rule(
+    validation = rules::told_by(
         "has(self.resource) != has(self.group)",
         "has(self.resource) ? 'spec: resource and group exclude each other: keep one' : 'spec: resource or group is required'",
     ),
     validation = rules::rule(
         "!has(self.clone) || !has(self.resource) || self.resource.type != 'Address'",
-        "'spec.clone: an Address cannot be cloned, it would be on two machines: remove clone'",
+        "spec.clone: an Address cannot be cloned, it would be on two machines: remove clone",
     ),
     validation = rules::rule(
         "!has(self.clone) || !has(self.group) || self.group.members.all(m, m.resource.type != 'Address')",
-        "'spec.clone: group member \"' + self.group.members.filter(m, m.resource.type == 'Address')[0].name + '\" is an Address, which cannot be cloned: remove clone, or take the member out'",
+        "spec.clone: group member \"{self.group.members.filter(m, m.resource.type == 'Address')[0].name}\" is an Address, which cannot be cloned: remove clone, or take the member out",
     ),
     validation = rules::rule(
         "!has(self.clone) || !has(self.clone.promoted) || (has(self.resource) ? self.resource.type != 'Process' : self.group.members.all(m, m.resource.type != 'Process'))",
-        "'spec.clone.promoted: a Process has no promoted role: remove promoted'",
+        "spec.clone.promoted: a Process has no promoted role: remove promoted",
     ),
 )]
 pub struct ResourcePlacementSpec {
@@ -85,7 +84,7 @@ pub struct ResourcePlacementSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::rule(
     "self.members.all(m, self.members.exists_one(n, n.name == m.name))",
-    "'group.members: resource id \"' + self.members.filter(m, !self.members.exists_one(n, n.name == m.name))[0].name + '\" is used twice'",
+    "group.members: resource id \"{self.members.filter(m, !self.members.exists_one(n, n.name == m.name))[0].name}\" is used twice",
 ))]
 pub struct Group {
     /// In the order in which they start.
@@ -107,17 +106,17 @@ pub struct GroupMember {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = rules::rule(
+    validation = rules::told_by(
         "has(self.address) == (self.type == 'Address')",
         "self.type == 'Address' ? 'resource.address is required for type Address' : 'resource.address does not belong to type ' + self.type + ': remove it'",
     ),
-    validation = rules::rule(
+    validation = rules::told_by(
         "has(self.process) == (self.type == 'Process')",
         "self.type == 'Process' ? 'resource.process is required for type Process' : 'resource.process does not belong to type ' + self.type + ': remove it'",
     ),
     validation = rules::rule(
         "!has(self.monitors) || self.monitors.all(m, self.monitors.exists_one(n, n.interval == m.interval && has(n.role) == has(m.role) && (!has(n.role) || n.role == m.role)))",
-        "'resource.monitors: two monitors have the interval ' + self.monitors.filter(m, self.monitors.filter(n, n.interval == m.interval).size() > 1)[0].interval + ': give each its own'",
+        "resource.monitors: two monitors have the interval {self.monitors.filter(m, self.monitors.filter(n, n.interval == m.interval).size() > 1)[0].interval}: give each its own",
     ),
 )]
 pub struct Resource {
@@ -156,7 +155,7 @@ pub enum ResourceType {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::rule(
     "self.prefix >= 1 && self.prefix <= (self.address.contains(':') ? 128 : 32)",
-    "'address.prefix ' + string(self.prefix) + ' is out of range: 1 to ' + (self.address.contains(':') ? '128' : '32')",
+    "address.prefix {self.prefix} is out of range: 1 to {(self.address.contains(':') ? '128' : '32')}",
 ))]
 pub struct AddressParameters {
     /// The address. Example: `10.0.0.100`.
@@ -213,7 +212,7 @@ impl Timeouts {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::rule(
     "!has(self.timeout) || !self.interval.matches('^[0-9]{1,9}(ms|s|m|h)$') || !self.timeout.matches('^[0-9]{1,9}(ms|s|m|h)$') || duration(self.interval) > duration(self.timeout)",
-    "'monitor.interval ' + self.interval + ' must be > timeout ' + self.timeout + ': raise interval or lower timeout'",
+    "monitor.interval {self.interval} must be > timeout {self.timeout}: raise interval or lower timeout",
 ))]
 pub struct Monitor {
     /// Between two checks. 1s to 1h.
@@ -270,11 +269,11 @@ pub enum OnFail {
 #[x_kube(
     validation = rules::rule(
         "!has(self.promoted) || !has(self.max) || self.promoted.max <= self.max",
-        "'clone.promoted.max ' + string(self.promoted.max) + ' is more than clone.max ' + string(self.max) + ': lower it'",
+        "clone.promoted.max {self.promoted.max} is more than clone.max {self.max}: lower it",
     ),
     validation = rules::rule(
         "!has(self.max) || self.min <= self.max",
-        "'clone.min ' + string(self.min) + ' is more than clone.max ' + string(self.max) + ': lower it'",
+        "clone.min {self.min} is more than clone.max {self.max}: lower it",
     ),
 )]
 pub struct Clones {

@@ -2,16 +2,37 @@
 
 use kube::core::{Message, Reason, Rule};
 
-/// A rule with a message that is itself an expression.
+/// A rule with a message in which `{EXPRESSION}` stands for a value.
+///
+/// The server estimates what a message costs before it takes a definition. The size of `string(1)`, or of what a
+/// filter finds, is unknown to it and counts as endless, so values go through `format`, which costs what its text does.
 pub(crate) fn rule(rule: &str, message: &str) -> Rule {
-    Rule::new(rule).message(Message::Expression(message.into()))
+    let (mut text, mut values) = (String::new(), Vec::new());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (value, tail) = after.split_once('}').unwrap_or((after, ""));
+        text.push_str(before);
+        text.push_str("%s");
+        values.push(value);
+        rest = tail;
+    }
+    text.push_str(rest);
+    if values.is_empty() {
+        return Rule::new(rule).message(text.as_str());
+    }
+    told_by(rule, &format!("'{text}'.format([{}])", values.join(", ")))
+}
+
+/// A rule whose message is an expression.
+pub(crate) fn told_by(rule: &str, expression: &str) -> Rule {
+    Rule::new(rule).message(Message::Expression(expression.into()))
 }
 
 /// `clusterRef` stays as it was made.
 pub(crate) fn same_cluster() -> Rule {
     rule(
         "self.clusterRef.name == oldSelf.clusterRef.name",
-        "'clusterRef.name cannot change from \"' + oldSelf.clusterRef.name + '\" to \"' + self.clusterRef.name + '\": delete this object and make one for the other cluster'",
+        "clusterRef.name cannot change from \"{oldSelf.clusterRef.name}\" to \"{self.clusterRef.name}\": delete this object and make one for the other cluster",
     )
     .reason(Reason::FieldValueForbidden)
 }
@@ -27,7 +48,7 @@ pub(crate) fn immutable(kind: &str) -> Rule {
 pub(crate) fn era_grows() -> Rule {
     rule(
         "!has(oldSelf.status) || !has(oldSelf.status.observedEra) || (has(self.status) && has(self.status.observedEra) && self.status.observedEra >= oldSelf.status.observedEra)",
-        "'status.observedEra cannot go back from ' + string(oldSelf.status.observedEra) + ': the writer is not of the newest era; it must stop mirroring'",
+        "status.observedEra cannot go back from {oldSelf.status.observedEra}: the writer is not of the newest era; it must stop mirroring",
     )
     .reason(Reason::FieldValueForbidden)
 }
@@ -38,7 +59,7 @@ pub(crate) fn between(min: &str, max: &str) -> Rule {
         &format!(
             "!self.matches('^[0-9]{{1,9}}(ms|s|m|h)$') || (duration(self) >= duration('{min}') && duration(self) <= duration('{max}'))"
         ),
-        &format!("'\"' + self + '\" is out of range: allowed {min} to {max}'"),
+        &format!("\"{{self}}\" is out of range: allowed {min} to {max}"),
     )
 }
 

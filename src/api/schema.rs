@@ -6,12 +6,22 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value};
 
+/// Longest name of an object by kind: names become parts of other names, and rules that look at them need a limit.
+const NAME_MAX: [(&str, u16); 4] =
+    [("FenceDevice", 63), ("HACluster", 63), ("ResourcePlacement", 128), ("VirtualIP", 100)];
+
 pub(crate) fn finish(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let kind = crd.spec.names.kind.as_str();
+    let name_max = NAME_MAX.iter().find(|(k, _)| *k == kind).map_or(253, |(_, max)| *max);
     let mut value = serde_json::to_value(crd).expect("a definition is plain data");
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
         for version in versions {
             if let Some(root) = version.pointer_mut("/schema/openAPIV3Schema") {
                 walk(root);
+                root["properties"]["metadata"] = serde_json::json!({
+                    "type": "object",
+                    "properties": {"name": {"type": "string", "maxLength": name_max}},
+                });
             }
         }
     }

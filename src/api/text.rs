@@ -55,7 +55,7 @@ macro_rules! text {
                     "maxLength": $max,
                     "x-kubernetes-validations": [{
                         "rule": $rule,
-                        "messageExpression": concat!("'\"' + self + '\" ", $must, "'"),
+                        "messageExpression": concat!("'\"%s\" ", $must, "'.format([self])"),
                     }],
                 })
             }

@@ -33,10 +33,9 @@ use crate::{
     selectable = ".spec.clusterRef.name",
     selectable = ".spec.address",
     validation = rules::era_grows(),
-    validation = rules::rule("self.metadata.name.size() <= 100", "'metadata.name has ' + string(self.metadata.name.size()) + ' characters, at most 100'"),
     validation = rules::rule(
         "!has(self.spec.with) || self.spec.with.all(w, w.resource != self.metadata.name)",
-        "'spec.with: \"' + self.metadata.name + '\" is the address itself: name the resource that it goes with'",
+        "spec.with: \"{self.metadata.name}\" is the address itself: name the resource that it goes with",
     ),
 )]
 #[serde(rename_all = "camelCase")]
@@ -44,15 +43,15 @@ use crate::{
     validation = rules::same_cluster(),
     validation = rules::rule(
         "self.prefix >= 1 && self.prefix <= (self.address.contains(':') ? 128 : 32)",
-        "'spec.prefix ' + string(self.prefix) + ' is out of range for ' + self.address + ': 1 to ' + (self.address.contains(':') ? '128' : '32')",
+        "spec.prefix {self.prefix} is out of range for {self.address}: 1 to {(self.address.contains(':') ? '128' : '32')}",
     ),
     validation = rules::rule(
         "self.provider != 'Keepalived'",
-        "'spec.provider: Keepalived is not built yet: use Native'",
+        "spec.provider: Keepalived is not built yet: use Native",
     ),
     validation = rules::rule(
         "!has(self.with) || self.with.all(w, self.with.exists_one(v, v.resource == w.resource))",
-        "'spec.with: \"' + self.with.filter(w, !self.with.exists_one(v, v.resource == w.resource))[0].resource + '\" is named twice'",
+        "spec.with: \"{self.with.filter(w, !self.with.exists_one(v, v.resource == w.resource))[0].resource}\" is named twice",
     ),
 )]
 pub struct VirtualIPSpec {

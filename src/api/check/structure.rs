@@ -35,7 +35,15 @@ pub(super) fn faults(object: &Value, schema: &Value) -> Vec<Fault> {
     let Some(fields) = object.as_object() else { return out };
     for (name, value) in fields {
         match name.as_str() {
-            "apiVersion" | "kind" | "metadata" => {}
+            "apiVersion" | "kind" => {}
+            "metadata" => {
+                if let (Some(name), Some(inner)) = (
+                    value.get("name").filter(|n| n.is_string()),
+                    schema.pointer("/properties/metadata/properties/name"),
+                ) {
+                    walk(name, inner, "metadata.name", &mut out);
+                }
+            }
             _ => match schema.pointer(&format!("/properties/{name}")) {
                 Some(inner) => walk(value, inner, name, &mut out),
                 None => out.push(unknown(name, name, schema)),
