@@ -146,3 +146,18 @@ fn house() -> BTreeMap<String, Package> {
         })
         .collect()
 }
+
+#[test]
+fn the_drawings_name_files_that_exist() {
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut wrong = Vec::new();
+    for page in ["docs/ARCHITECTURE.md", "docs/failure.md"] {
+        let text = fs::read_to_string(root.join(page)).expect(page);
+        let named = text.split(|c: char| !c.is_ascii_alphanumeric() && !"/._-".contains(c));
+        let mut files =
+            named.filter(|word| word.starts_with("src/") && word.ends_with(".rs")).peekable();
+        assert!(files.peek().is_some(), "{page} names no file: the test looks for the wrong words");
+        wrong.extend(files.filter(|f| !root.join(f).exists()).map(|f| format!("{page}: {f}")));
+    }
+    assert!(wrong.is_empty(), "moved or gone, correct the page:\n{}", wrong.join("\n"));
+}
