@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// The parts of a failover, in their order (DESIGN.md section 3).
 const PHASES: [&str; 7] = ["detect", "agree", "plan", "fence", "verify", "recover", "announce"];
+/// Then a fresh lab: at default settings one machine is fenced 3 times in 10 minutes at most, and
+/// the holder is another after each cut.
+const CUTS_PER_LAB: usize = 6;
 /// A cut whose service is not back by then has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -36,18 +39,27 @@ pub struct Cut {
 /// without) and writes `powercuts.json` below `out`.
 pub fn run(count: usize, interleaved: bool, options: &Options, out: &Path) -> Result<bool> {
     std::fs::create_dir_all(out)?;
-    let stack = Stack::up(options)?;
+    let kinds = if interleaved { vec![false, true] } else { vec![false] };
+    let plan: Vec<bool> = (0..count).flat_map(|_| kinds.iter().copied()).collect();
     let mut cuts = Vec::new();
-    for number in 0..count {
-        for without_api in if interleaved { vec![false, true] } else { vec![false] } {
-            let cut = one(&stack, without_api)
-                .with_context(|| format!("cut {} of {count}", number + 1))?;
-            eprintln!("cut {:>3}: {}", number + 1, line(&cut));
+    for (round, part) in plan.chunks(CUTS_PER_LAB).enumerate() {
+        let stack = Stack::up(options)?;
+        for without_api in part {
+            let number = cuts.len() + 1;
+            let done = one(&stack, *without_api);
+            let cut = match done {
+                Ok(cut) => cut,
+                Err(error) => {
+                    stack.end(&out.join(format!("lab-{round}")), false, options)?;
+                    return Err(error).with_context(|| format!("cut {number} of {}", plan.len()));
+                }
+            };
+            eprintln!("cut {number:>3}: {}", line(&cut));
             cuts.push(cut);
             write_json(&out.join("powercuts.json"), &cuts)?;
         }
+        stack.end(out, true, options)?;
     }
-    stack.end(out, true, options)?;
     summary(&cuts, false);
     if interleaved {
         summary(&cuts, true);
