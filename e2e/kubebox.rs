@@ -85,7 +85,10 @@ pub fn build() -> Result<PathBuf> {
         "-s -w -X {base}.gitVersion={VERSION} -X {base}.gitMajor=1 -X {base}.gitMinor={minor} \
          -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
     );
+    // sudo may have taken Go's usual folder out of PATH.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/go/bin";
     let status = Command::new("go")
+        .env("PATH", path)
         .args(["build", "-trimpath", "-mod=readonly", "-ldflags", &flags, "-o"])
         .arg(&next)
         .arg(".")
