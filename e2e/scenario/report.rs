@@ -125,7 +125,7 @@ impl Report {
 /// Adds the checks that every scenario has, and sums up.
 #[must_use]
 pub fn judge(scenario: &str, stack: &Stack, mut checks: Checks, ran: Result<()>) -> Report {
-    let observed = stack.observation().verdict();
+    let observed = stack.verdict();
     let mut why = checks.impossible.take();
     if let Err(error) = &ran {
         checks.check("the scenario runs to its end", false, format!("{error:#}"));

@@ -8,6 +8,7 @@ use crate::machine::{BootEntry, Machine};
 use crate::observation::Observation;
 use crate::observer::audit::{Cursor, Requests};
 use crate::observer::events::What;
+use crate::observer::verdict::Verdict;
 use crate::power;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -56,6 +57,8 @@ pub struct Stack {
     api: KubeBox,
     observation: Observation,
     audit: Option<Cursor>,
+    /// When the set-up was reached: gaps before it are no gaps.
+    ready_ns: u64,
 }
 
 impl Stack {
@@ -68,7 +71,7 @@ impl Stack {
         {
             lab.down()?;
         }
-        let this = started?;
+        let mut this = started?;
         progress("waiting until all machines are members and the address answers");
         if let Err(error) = this.wait_whole(SETTLE) {
             let kept = options.dir.with_extension("failed");
@@ -78,6 +81,7 @@ impl Stack {
             }
             return Err(error).with_context(|| format!("the set-up; logs in {}", kept.display()));
         }
+        this.ready_ns = monotonic_ns();
         Ok(this)
     }
 
@@ -112,7 +116,7 @@ impl Stack {
         }
         let out = lab.dir().join("events.jsonl");
         let observation = Observation::start(&lab, &options.observer, &out)?;
-        Ok(Self { lab, api, observation, audit })
+        Ok(Self { lab, api, observation, audit, ready_ns: 0 })
     }
 
     /// Ends it; keeps the logs of one that did not pass.
@@ -163,6 +167,15 @@ impl Stack {
     #[must_use]
     pub const fn observation(&self) -> &Observation {
         &self.observation
+    }
+
+    /// What was observed: overlaps from the very beginning, gaps since the set-up was reached.
+    pub fn verdict(&self) -> Result<Verdict> {
+        let mut whole = self.observation.verdict()?;
+        let since = self.observation.verdict_since(self.ready_ns)?;
+        whole.longest_gap = since.longest_gap;
+        whole.longest_gap_ms = since.longest_gap_ms;
+        Ok(whole)
     }
 
     /// Writes to our objects since the set-up.
