@@ -3,6 +3,9 @@
 //! Exit codes (DESIGN.md section 7): 0 done, 1 refused or failed with the reason on stderr, 2 wrong usage.
 #![forbid(unsafe_code)]
 
+mod controller;
+mod crds;
+mod log;
 mod plan;
 mod simulate;
 
@@ -20,6 +23,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Compile objects into placements, for a whole namespace.
+    Controller(controller::Args),
+    /// Print the definitions of our kinds.
+    Crds,
     /// Plan one transition of a cluster and print it.
     Simulate(simulate::Args),
 }
@@ -31,6 +38,8 @@ fn main() -> ExitCode {
         return drivers::process::shim::main(words);
     }
     let result = match Cli::parse().verb {
+        Verb::Controller(args) => controller::run(args),
+        Verb::Crds => crds::run(),
         Verb::Simulate(args) => simulate::run(&args),
     };
     match result {
