@@ -44,6 +44,8 @@ pub fn read(text: &str) -> Result<Cib, Error> {
     let root = doc.root;
     doc.check_version(root)?;
     model.quorate = document::boolean(root.attribute("have-quorum")).unwrap_or(false);
+    model.coordinator = root.attribute("dc-uuid").map(str::to_owned);
+    model.have_watchdog = document::boolean(root.attribute("have-watchdog")).unwrap_or(false);
     let execution_date = match root.attribute("execution-date") {
         None => None,
         Some(text) => Some(

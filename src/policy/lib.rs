@@ -21,10 +21,18 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod act;
 pub mod check;
 pub mod model;
+mod order;
+mod place;
 pub mod plan;
 pub mod revision;
+mod score;
+mod supported;
+mod trim;
+mod unpack;
+mod world;
 
 pub use model::Model;
 pub use plan::Plan;
@@ -50,5 +58,17 @@ pub enum Error {
 /// [`Error::Invalid`] when the model contradicts itself, [`Error::Unsupported`] when it needs what is not built.
 pub fn schedule(model: &Model) -> Result<Plan, Error> {
     model.validate()?;
-    Err(Error::Unsupported(alloc::vec![String::from("everything")]))
+    let unsupported = supported::missing(model);
+    if !unsupported.is_empty() {
+        return Err(Error::Unsupported(unsupported));
+    }
+    let mut world = unpack::run(model)?;
+    unpack::constrain(&mut world);
+    score::run(&mut world);
+    order::imply(&mut world);
+    act::review_history(&mut world);
+    place::run(&mut world);
+    act::run(&mut world);
+    order::run(&mut world);
+    Ok(trim::run(&world))
 }

@@ -48,6 +48,8 @@ pub struct Model {
     pub now: i64,
     /// Whether this partition has quorum.
     pub quorate: bool,
+    /// The node that decides, by identity or name; it is fenced or shut down last.
+    pub coordinator: Option<String>,
     /// Whether the watchdog is watched by a daemon on every node (`have-watchdog`).
     pub have_watchdog: bool,
     /// Cluster properties (`no-quorum-policy`, `fencing-enabled`, ...), in the names that "Pacemaker Explained" uses.

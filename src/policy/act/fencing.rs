@@ -1,0 +1,159 @@
+//! Fencing, unfencing and shutdown of nodes, and what they imply for what runs there.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    plan::FenceAction,
+    unpack::can_fence,
+    world::{ActFlags, ActIx, Needs, NodeIx, OrderFlags, Requires, ResIx, Verb, World},
+};
+
+use super::create::actions_of;
+
+/// The fencing of a node, made if there is none yet.
+pub(crate) fn fence_action(
+    world: &mut World<'_>,
+    node: NodeIx,
+    verb: Verb,
+    optional: bool,
+) -> ActIx {
+    let found = (0..world.acts.len())
+        .map(ActIx::at)
+        .find(|at| world[*at].verb == verb && world[*at].node == Some(node));
+    let at = match found {
+        Some(at) => at,
+        None => {
+            let at = world.push_act(verb, None, Some(node), String::new());
+            world[at].set(ActFlags::OPTIONAL);
+            world[at].fence = match verb {
+                Verb::Unfence => FenceAction::On,
+                _ if world.opts.fence_off => FenceAction::Off,
+                _ => FenceAction::Reboot,
+            };
+            at
+        }
+    };
+    if !optional {
+        world[at].clear(ActFlags::OPTIONAL);
+    }
+    at
+}
+
+pub(super) fn run(world: &mut World<'_>) {
+    let mut fencings: Vec<ActIx> = Vec::new();
+    let mut shutdowns: Vec<ActIx> = Vec::new();
+    let mut last = None;
+    for node in world.node_ids() {
+        let coordinator = world[node].attr("#is_dc") == Some("true");
+        if world[node].ping {
+            continue;
+        }
+        if world[node].unclean && can_fence(world, node) {
+            let fence = fence_action(world, node, Verb::Fence, false);
+            for at in 0..world.top.len() {
+                let r = world.top[at];
+                order_around(world, r, node, fence);
+            }
+            if coordinator {
+                last = Some(fence);
+                continue;
+            }
+            if !world.opts.concurrent_fencing
+                && let Some(previous) = fencings.last().copied()
+            {
+                world.order(previous, fence, OrderFlags::ORDERED);
+            }
+            fencings.push(fence);
+        } else if world[node].online && world[node].shutdown && !world[node].unclean {
+            let shutdown = world.push_act(Verb::Shutdown, None, Some(node), String::new());
+            order_before_shutdown(world, node, shutdown);
+            if coordinator {
+                last = Some(shutdown);
+            } else {
+                shutdowns.push(shutdown);
+            }
+        }
+    }
+    // who decides goes last
+    if let Some(last) = last {
+        if world[last].verb == Verb::Shutdown {
+            for shutdown in shutdowns {
+                world.order(shutdown, last, OrderFlags::ORDERED);
+            }
+        }
+        if world.opts.concurrent_fencing {
+            for fence in fencings {
+                world.order(fence, last, OrderFlags::ORDERED);
+            }
+        } else if let Some(fence) = fencings.last().copied() {
+            world.order(fence, last, OrderFlags::ORDERED);
+        }
+    }
+}
+
+fn order_before_shutdown(world: &mut World<'_>, node: NodeIx, shutdown: ActIx) {
+    for at in 0..world.acts.len() {
+        let at = ActIx::at(at);
+        let act = &world[at];
+        if act.node != Some(node) || act.verb != Verb::Stop {
+            continue;
+        }
+        let Some(r) = act.res else { continue };
+        let res = &world[r];
+        if res.maintenance || world[node].maintenance || !res.managed || res.blocked {
+            continue;
+        }
+        world[at].clear(ActFlags::OPTIONAL);
+        world.order(at, shutdown, OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS);
+    }
+}
+
+/// Orders a resource's actions around the fencing of a node.
+fn order_around(world: &mut World<'_>, r: ResIx, node: NodeIx, fence: ActIx) {
+    if world.child_count(r) > 0 {
+        for at in 0..world.child_count(r) {
+            let child = world.child(r, at);
+            order_around(world, child, node, fence);
+        }
+        return;
+    }
+    for at in 0..world[r].acts.len() {
+        let act = world[r].acts[at];
+        match world[act].needs {
+            Needs::Nothing => {}
+            Needs::Fencing => {
+                world.order(fence, act, OrderFlags::ORDERED);
+            }
+            Needs::Quorum => {
+                // where its state is unknown on the node, fencing is what tells
+                let candidate = world[r].allowed[node.ix()].present;
+                if world[act].verb == Verb::Start && candidate && !world[r].known_on.contains(&node)
+                {
+                    let flags = OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS;
+                    world.order(fence, act, flags);
+                }
+            }
+        }
+    }
+    let implied = world[r].requires >= Requires::Fencing;
+    let top = world.top_of(r);
+    for stop in actions_of(world, r, Verb::Stop, Some(node)) {
+        world[stop].set(ActFlags::PSEUDO | ActFlags::RUNNABLE);
+        if implied {
+            world.order(fence, stop, OrderFlags::ORDERED);
+            if top != r
+                && let Some(parent_stop) = super::first_action(world, top, Verb::Stop, None)
+            {
+                world.order(fence, parent_stop, OrderFlags::ORDERED);
+            }
+        }
+    }
+    for demote in actions_of(world, r, Verb::Demote, Some(node)) {
+        if !world[node].online || world[node].unclean || world[r].failed {
+            world[demote].set(ActFlags::PSEUDO | ActFlags::RUNNABLE);
+            if implied {
+                world.order(fence, demote, OrderFlags::ORDERED);
+            }
+        }
+    }
+}

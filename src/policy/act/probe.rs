@@ -1,0 +1,97 @@
+//! Finding out: every resource is looked for once on every node where its state is unknown.
+
+use crate::{
+    model::parse_bool,
+    world::{Discovery, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
+};
+
+pub(super) fn run(world: &mut World<'_>) {
+    for node in world.node_ids() {
+        let state = &world[node];
+        if !state.online || state.unclean || state.ping || state.pending {
+            continue;
+        }
+        // an old note that nothing was looked for yet stops everything else there
+        if state.attr("probe_complete").and_then(parse_bool) == Some(false) {
+            continue;
+        }
+        for at in 0..world.top.len() {
+            let r = world.top[at];
+            probe(world, r, node);
+        }
+    }
+}
+
+fn probe(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
+    if world[r].is_anonymous_clone() {
+        return probe_anonymous(world, r, node);
+    }
+    if world.child_count(r) > 0 {
+        let mut any = false;
+        for at in 0..world.child_count(r) {
+            let child = world.child(r, at);
+            any |= probe(world, child, node);
+        }
+        return any;
+    }
+    probe_one(world, r, node)
+}
+
+/// Of an anonymous clone one instance is looked for per node.
+fn probe_anonymous(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
+    if world[r].exclusive_discovery && world[r].allowed[node.ix()].discovery != Discovery::Exclusive
+    {
+        return false;
+    }
+    let instances = &world[r].children;
+    let there =
+        instances.iter().copied().find(|i| crate::place::location(world, *i, false) == Some(node));
+    match there.or(instances.first().copied()) {
+        Some(instance) => probe(world, instance, node),
+        None => false,
+    }
+}
+
+fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
+    let top = world.top_of(r);
+    if world[r].removed || world[r].primitive.is_none() || world[r].known_on.contains(&node) {
+        return false;
+    }
+    if world[top].is_anonymous_clone() && siblings_know(world, top, world[r].base, node) {
+        return false;
+    }
+    let cell = world[r].allowed[node.ix()];
+    if (world[r].exclusive_discovery || world[top].exclusive_discovery)
+        && cell.discovery != Discovery::Exclusive
+    {
+        return false;
+    }
+    if cell.discovery == Discovery::Never {
+        return false;
+    }
+    let act = world.act(r, Verb::Probe, Some(node), false);
+    let managed_elsewhere = !world[r].managed;
+    if managed_elsewhere {
+        // looking changes nothing, so it is done for what is not managed as well
+        world[act].clear(crate::world::ActFlags::OPTIONAL);
+    }
+    world.order_rules.push(OrderRule {
+        first: OrderEnd::Act(act),
+        then: OrderEnd::Of(r, Verb::Start),
+        flags: OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS,
+    });
+    world.order_rules.push(OrderRule {
+        first: OrderEnd::Act(act),
+        then: OrderEnd::Of(top, Verb::Reload),
+        flags: OrderFlags::ORDERED,
+    });
+    true
+}
+
+/// Whether any instance's state on the node is known.
+fn siblings_know(world: &World<'_>, clone: ResIx, base: &str, node: NodeIx) -> bool {
+    world[clone].children.iter().any(|instance| {
+        let mut parts = core::iter::once(instance).chain(&world[*instance].children);
+        parts.any(|part| world[*part].base == base && world[*part].known_on.contains(&node))
+    })
+}

@@ -1,0 +1,89 @@
+//! What is true of an action of a group or clone follows from the actions inside.
+
+use crate::{
+    act::first_action,
+    world::{ActFlags, ActIx, NodeIx, ResIx, Variant, Verb, World},
+};
+
+/// The state of an action as an order sees it; of a group or clone on a node if one is given.
+pub(super) fn for_order(world: &mut World<'_>, act: ActIx, node: Option<NodeIx>) -> ActFlags {
+    let Some(r) = world[act].res else { return world[act].flags };
+    let flags = of(world, r, act, None);
+    if node.is_none() || world[r].variant != Variant::Clone {
+        return flags;
+    }
+    let runnable = flags.has(ActFlags::RUNNABLE);
+    let here = of(world, r, act, node);
+    // whether it can run anywhere is what others wait for
+    if runnable { here | ActFlags::RUNNABLE } else { here }
+}
+
+/// The state of an action of `r`, told by what is inside; what is learned stays with the action.
+pub(super) fn of(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -> ActFlags {
+    match world[r].variant {
+        Variant::Primitive => world[act].flags,
+        Variant::Group => of_group(world, r, act, node),
+        Variant::Clone => of_clone(world, r, act, node),
+    }
+}
+
+fn applies(verb: Verb) -> bool {
+    !matches!(verb, Verb::Notify | Verb::Notified)
+}
+
+fn of_group(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -> ActFlags {
+    let verb = world[act].verb;
+    let mut flags = ActFlags::OPTIONAL | ActFlags::RUNNABLE | ActFlags::PSEUDO;
+    if !applies(verb) {
+        return world[act].flags;
+    }
+    let begun = verb.begun();
+    for at in 0..world.child_count(r) {
+        let member = world.child(r, at);
+        let Some(inner) = first_action(world, member, begun, node) else {
+            // what not every member does cannot be completed by the group
+            if begun != Verb::Stop && begun != Verb::Demote {
+                flags = flags.without(ActFlags::RUNNABLE);
+            }
+            continue;
+        };
+        let inner = world[inner].flags;
+        if flags.has(ActFlags::OPTIONAL) && !inner.has(ActFlags::OPTIONAL) {
+            flags = flags.without(ActFlags::OPTIONAL);
+            world[act].clear(ActFlags::OPTIONAL);
+        }
+        if begun != verb && flags.has(ActFlags::RUNNABLE) && !inner.has(ActFlags::RUNNABLE) {
+            flags = flags.without(ActFlags::RUNNABLE);
+            world[act].clear(ActFlags::RUNNABLE);
+        }
+    }
+    flags
+}
+
+fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -> ActFlags {
+    let verb = world[act].verb;
+    if !applies(verb) {
+        return world[act].flags;
+    }
+    let begun = verb.begun();
+    let mut flags = ActFlags::OPTIONAL | ActFlags::RUNNABLE | ActFlags::PSEUDO;
+    let mut any_runnable = false;
+    for at in 0..world.child_count(r) {
+        let instance = world.child(r, at);
+        let place = node.filter(|_| world[instance].is_primitive());
+        let Some(inner) = first_action(world, instance, begun, place) else { continue };
+        let inner = of(world, instance, inner, node);
+        if flags.has(ActFlags::OPTIONAL) && !inner.has(ActFlags::OPTIONAL) {
+            flags = flags.without(ActFlags::OPTIONAL);
+            world[act].clear(ActFlags::OPTIONAL);
+        }
+        any_runnable |= inner.has(ActFlags::RUNNABLE);
+    }
+    if !any_runnable {
+        flags = flags.without(ActFlags::RUNNABLE);
+        if node.is_none() {
+            world[act].clear(ActFlags::RUNNABLE);
+        }
+    }
+    flags
+}

@@ -1,0 +1,89 @@
+//! Orders between interleaved clones bind instances on the same node only.
+
+use alloc::vec::Vec;
+
+use crate::{
+    act::first_action,
+    place::compatible_instance,
+    world::{ActFlags, ActIx, NodeIx, OrderFlags, ResIx, Verb, World},
+};
+
+use super::settle::{Changed, update};
+
+/// Whether an order between two actions is between interleaved clones.
+pub(super) fn applies(world: &World<'_>, first: ActIx, then: ActIx) -> bool {
+    let (Some(a), Some(b)) = (world[first].res, world[then].res) else { return false };
+    if a == b || !world[a].is_clone() || !world[b].is_clone() {
+        return false;
+    }
+    // going down it is the first one that depends
+    let dependent = match world[first].verb {
+        Verb::Stop | Verb::Stopped | Verb::Demote | Verb::Demoted => a,
+        _ => b,
+    };
+    world[dependent].interleave
+}
+
+pub(super) fn update_instances(
+    world: &mut World<'_>,
+    first: ActIx,
+    then: ActIx,
+    node: Option<NodeIx>,
+    filter: ActFlags,
+    kind: OrderFlags,
+) -> Changed {
+    let mut changed = Changed::default();
+    let (Some(a), Some(b)) = (world[first].res, world[then].res) else { return changed };
+    let current = matches!(world[first].verb, Verb::Stopped | Verb::Demoted);
+    let (first_verb, then_verb) = (world[first].verb.begun(), world[then].verb);
+    for at in 0..world.child_count(b) {
+        let then_instance = world.child(b, at);
+        let Some(first_instance) = compatible_instance(world, then_instance, a, None, current)
+        else {
+            let binds = OrderFlags::UNRUNNABLE_FIRST_BLOCKS | OrderFlags::FIRST_IMPLIES_THEN;
+            // going down needs no companion
+            if !current
+                && kind.any(binds)
+                && crate::place::location(world, then_instance, false).is_some()
+            {
+                changed.then |= inhibit(world, then_instance, &mut changed);
+            }
+            continue;
+        };
+        let Some(first_action) = action_of(world, first_instance, first_verb, node) else {
+            continue;
+        };
+        let Some(then_action) = action_of(world, then_instance, then_verb, node) else { continue };
+        if world.order(first_action, then_action, kind) {
+            changed.touched.push(then_action);
+            changed.touched.push(first_action);
+        }
+        let flags = super::flags::of(world, first_instance, first_action, node);
+        let part = update(world, first_action, then_action, node, flags, filter, kind);
+        changed.merge(part);
+    }
+    changed
+}
+
+/// The completing action of a group instance, else the action itself.
+fn action_of(
+    world: &World<'_>,
+    instance: ResIx,
+    verb: Verb,
+    node: Option<NodeIx>,
+) -> Option<ActIx> {
+    let node = node.filter(|_| world[instance].is_primitive());
+    first_action(world, instance, verb, node)
+}
+
+fn inhibit(world: &mut World<'_>, instance: ResIx, changed: &mut Changed) -> bool {
+    let did = crate::place::inhibit(world, instance);
+    if did {
+        let mut parts: Vec<ResIx> = alloc::vec![instance];
+        parts.extend(world[instance].children.iter());
+        for part in parts {
+            changed.touched.extend(world[part].acts.iter());
+        }
+    }
+    did
+}

@@ -1,0 +1,296 @@
+//! A clone spreads its instances: those that run stay where they can, the rest take the best nodes left.
+
+use core::cmp::Ordering;
+
+use alloc::vec::Vec;
+
+use crate::{
+    model::{INFINITY, Role},
+    plan::Stage,
+    world::{NodeIx, Nodes as _, ResIx, Source, World},
+};
+
+use super::{
+    assign_node,
+    colocate::{
+        Select, add_colocated, factor, has_influence, hear_dependent, this_with, with_this,
+    },
+    location, note_scores, place as place_any,
+    primitive::unassign,
+    promotable, role_of,
+};
+
+pub(super) fn place(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, stop_if_fail: bool) {
+    if !world[r].unplaced || world[r].placing {
+        return;
+    }
+    if world[r].promotable {
+        promotable::add_scores_to_nodes(world, r);
+    }
+    world[r].placing = true;
+    for at in this_with(world, r) {
+        let primary = world[at].primary;
+        place_any(world, primary, prefer, stop_if_fail);
+    }
+    for at in with_this(world, r) {
+        hear_dependent(world, r, at);
+    }
+    note_scores(world, r, Stage::Clone);
+    let mut children = world[r].children.clone();
+    children.sort_by(|a, b| compare_instances(world, *a, *b));
+    world[r].children.clone_from(&children);
+    assign_instances(world, r, &children);
+    if world[r].promotable {
+        promotable::set_roles(world, r);
+    }
+    world[r].unplaced = false;
+    world[r].placing = false;
+}
+
+fn assign_instances(world: &mut World<'_>, r: ResIx, children: &[ResIx]) {
+    let max_total = world[r].instances_max as usize;
+    let max_per_node = world[r].instances_per_node;
+    let mut available = 0_usize;
+    for node in world.node_ids() {
+        let usable = world[r].allowed[node.ix()].present && world.available(node);
+        world[r].allowed[node.ix()].count = 0;
+        available += usize::from(usable);
+    }
+    let optimal = if available == 0 { 1 } else { (max_total / available).max(1) };
+    let mut assigned = 0;
+    for instance in children {
+        if assigned >= max_total {
+            break;
+        }
+        if let Some(current) = keep_at(world, *instance, r, optimal)
+            && assign_early(world, *instance, r, current, max_per_node, available)
+        {
+            assigned += 1;
+        }
+    }
+    for instance in children {
+        if !world[*instance].unplaced {
+            continue;
+        }
+        if assigned >= max_total {
+            world.add_location(*instance, None, -INFINITY, Source::InstanceLimit);
+            place_any(world, *instance, None, true);
+        } else if assign(world, *instance, r, None, max_per_node).is_some() {
+            assigned += 1;
+        }
+    }
+}
+
+/// The node at which a healthy active instance should be kept.
+fn keep_at(world: &World<'_>, instance: ResIx, clone: ResIx, optimal: usize) -> Option<NodeIx> {
+    if !world[instance].unplaced || world[instance].running_on.is_empty() || failed(world, instance)
+    {
+        return None;
+    }
+    let node = location(world, instance, true).or(world[instance].current_node())?;
+    if !world.available(node) {
+        return None;
+    }
+    let cell = world[clone].allowed[node.ix()];
+    if cell.present && cell.count as usize >= optimal {
+        return None;
+    }
+    Some(node)
+}
+
+fn failed(world: &World<'_>, r: ResIx) -> bool {
+    world[r].failed || world[r].children.iter().any(|child| failed(world, *child))
+}
+
+fn assign(
+    world: &mut World<'_>,
+    instance: ResIx,
+    clone: ResIx,
+    prefer: Option<NodeIx>,
+    max_per_node: u32,
+) -> Option<NodeIx> {
+    ban_full(world, instance, clone, max_per_node);
+    place_any(world, instance, prefer, prefer.is_none());
+    let chosen = location(world, instance, false);
+    if let Some(node) = chosen {
+        world[clone].allowed[node.ix()].count += 1;
+    }
+    chosen
+}
+
+fn ban_full(world: &mut World<'_>, instance: ResIx, clone: ResIx, max_per_node: u32) {
+    for node in world.node_ids() {
+        let cell = world[clone].allowed[node.ix()];
+        let usable = world.available(node) && cell.present && cell.count < max_per_node;
+        if !usable && world[instance].allowed[node.ix()].present {
+            ban(world, instance, node);
+        }
+    }
+}
+
+fn ban(world: &mut World<'_>, instance: ResIx, node: NodeIx) {
+    world[instance].allowed[node.ix()].score = -INFINITY;
+    // of a group the first member decides
+    if let Some(first) = world[instance].children.first().copied() {
+        world[first].allowed[node.ix()].score = -INFINITY;
+    }
+}
+
+/// Tries to keep an instance where it runs. If another node is better, one instance is set aside for that node in
+/// thought and the question is asked again.
+fn assign_early(
+    world: &mut World<'_>,
+    instance: ResIx,
+    clone: ResIx,
+    current: NodeIx,
+    max_per_node: u32,
+    available: usize,
+) -> bool {
+    let saved = save(world, instance);
+    let saved_clone = world[clone].allowed.clone();
+    let mut kept = false;
+    for _ in 0..available {
+        let counts = world[clone].allowed.clone();
+        let chosen = assign(world, instance, clone, Some(current), max_per_node);
+        if chosen == Some(current) {
+            kept = true;
+            break;
+        }
+        restore(world, &saved);
+        unassign(world, instance);
+        world[clone].allowed = counts;
+        let Some(better) = chosen else { break };
+        world[clone].allowed[better.ix()].count += 1;
+    }
+    world[clone].allowed = saved_clone;
+    if kept {
+        world[clone].allowed[current.ix()].count += 1;
+    }
+    kept
+}
+
+type Saved = Vec<(ResIx, Vec<crate::world::Cell>, Role)>;
+
+fn save(world: &World<'_>, r: ResIx) -> Saved {
+    let mut saved = alloc::vec![(r, world[r].allowed.clone(), world[r].next_role)];
+    for child in &world[r].children {
+        saved.extend(save(world, *child));
+    }
+    saved
+}
+
+fn restore(world: &mut World<'_>, saved: &Saved) {
+    for (r, cells, role) in saved {
+        world[*r].allowed.clone_from(cells);
+        world[*r].next_role = *role;
+    }
+}
+
+/// Order in which instances choose: those that run where they may stay, the healthier, the more important, the lower
+/// number.
+pub(crate) fn compare_instances(world: &World<'_>, a: ResIx, b: ResIx) -> Ordering {
+    let places = |r: ResIx| active_nodes(world, r);
+    let (na, nb) = (places(a), places(b));
+    if !na.is_empty() && !nb.is_empty() && na.len() != nb.len() {
+        return na.len().cmp(&nb.len());
+    }
+    let allowed = |r: ResIx, nodes: &[NodeIx]| {
+        let node = nodes.first().copied()?;
+        let clone = world[r].parent?;
+        let cell = world[clone].allowed[node.ix()];
+        (cell.present && cell.score >= 0).then_some(node)
+    };
+    let (pa, pb) = (allowed(a, &na), allowed(b, &nb));
+    let stuck = |nodes: &[NodeIx], place: Option<NodeIx>| !nodes.is_empty() && place.is_none();
+    stuck(&na, pa)
+        .cmp(&stuck(&nb, pb))
+        .then(world[b].priority.cmp(&world[a].priority))
+        .then(pb.is_some().cmp(&pa.is_some()))
+        .then_with(|| {
+            let usable = |place: Option<NodeIx>| place.is_some_and(|node| world.available(node));
+            usable(pb).cmp(&usable(pa))
+        })
+        .then_with(|| failed(world, a).cmp(&failed(world, b)))
+        .then_with(|| match (pa, pb) {
+            (Some(pa), Some(pb)) => by_current_scores(world, a, b, pa, pb),
+            _ => Ordering::Equal,
+        })
+        .then(world[a].number.cmp(&world[b].number))
+}
+
+fn active_nodes(world: &World<'_>, r: ResIx) -> Vec<NodeIx> {
+    world[r].running_on.clone()
+}
+
+/// Which instance's current node is worth more, with what is tied to the clone.
+fn by_current_scores(world: &World<'_>, a: ResIx, b: ResIx, na: NodeIx, nb: NodeIx) -> Ordering {
+    let worth = |r: ResIx, node: NodeIx| {
+        let cell = world[r].allowed[node.ix()];
+        let clone = world[r].parent.map_or(0, |clone| world[clone].allowed[node.ix()].score);
+        if cell.present { crate::world::add_scores(cell.score, clone) } else { -INFINITY }
+    };
+    worth(b, nb).cmp(&worth(a, na))
+}
+
+/// The instance of `other` that belongs beside `r`: on the same node, in the wanted role.
+pub(crate) fn compatible_instance(
+    world: &World<'_>,
+    r: ResIx,
+    other: ResIx,
+    role: Option<Role>,
+    current: bool,
+) -> Option<ResIx> {
+    let on = |node: NodeIx| {
+        world[other].children.iter().copied().find(|instance| {
+            role.is_none_or(|role| role_of(world, *instance, current) == role)
+                && location(world, *instance, current) == Some(node)
+        })
+    };
+    if let Some(node) = location(world, r, current) {
+        return on(node);
+    }
+    let mut nodes: Vec<NodeIx> =
+        world.node_ids().filter(|node| world[r].allowed[node.ix()].present).collect();
+    let worth = |node: NodeIx| {
+        if world.available(node) { world[r].allowed[node.ix()].score } else { -INFINITY }
+    };
+    nodes.sort_by(|a, b| {
+        worth(*b)
+            .cmp(&worth(*a))
+            .then(world[*a].placed.cmp(&world[*b].placed))
+            .then_with(|| world[*a].name().cmp(world[*b].name()))
+    });
+    nodes.into_iter().find_map(on)
+}
+
+/// Adds what tied resources think to the nodes of a clone whose promotions are being ranked.
+pub(super) fn hear_by_role(world: &mut World<'_>, clone: ResIx) {
+    for at in this_with(world, clone) {
+        let colocation = &world[at];
+        if colocation.dependent_role != Some(Role::Promoted) {
+            continue;
+        }
+        let (primary, strength) = (colocation.primary, colocation.score);
+        let select = Select { active: strength < INFINITY, ..Select::default() };
+        let table = core::mem::take(&mut world[clone].allowed);
+        let table = add_colocated(world, primary, clone, table, Some(at), factor(strength), select);
+        world[clone].allowed = table;
+    }
+    for at in with_this(world, clone) {
+        let colocation = &world[at];
+        if colocation.primary_role != Some(Role::Promoted) || !has_influence(world, at, None) {
+            continue;
+        }
+        let (dependent, strength) = (colocation.dependent, colocation.score);
+        let select = Select { active: true, nonnegative: true, ..Select::default() };
+        let table = core::mem::take(&mut world[clone].allowed);
+        let table =
+            add_colocated(world, dependent, clone, table, Some(at), factor(strength), select);
+        world[clone].allowed = table;
+    }
+}
+
+/// Keeps an instance from running at all.
+pub(crate) fn inhibit(world: &mut World<'_>, instance: ResIx) -> bool {
+    assign_node(world, instance, None, true, true)
+}

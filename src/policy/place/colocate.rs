@@ -1,0 +1,564 @@
+//! Colocations: how the place of one resource speaks for and against nodes of another.
+//!
+//! Two directions. A dependent takes the place of its primary once that is known. A primary that is still to be
+//! placed listens to what its dependents would like, scaled by how strong the tie is.
+
+use alloc::vec::Vec;
+
+use crate::{
+    model::{INFINITY, Role},
+    score::any_available,
+    world::{Cell, ColocIx, NodeIx, Nodes as _, Reason, ResIx, Source, Variant, World, add_scores},
+};
+
+use super::place;
+
+/// Which colocations a walk over scores follows, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Select {
+    /// Follow primaries in place of dependents.
+    pub(crate) this_with: bool,
+    /// Give up a contribution that would leave no node.
+    pub(crate) active: bool,
+    /// Take only what speaks for a node.
+    pub(crate) nonnegative: bool,
+}
+
+/// Marks a node whose score may not become negative, while a walk goes on.
+const FILTERED: i32 = -100 * INFINITY;
+
+/// Colocations in which `r` is the dependent, by itself or through what contains it.
+pub(crate) fn this_with(world: &World<'_>, r: ResIx) -> Vec<ColocIx> {
+    let mut list = Vec::new();
+    collect_this_with(world, r, r, &mut list);
+    list.sort_by(|a, b| compare(world, *a, *b, |world, at| world[at].primary));
+    list
+}
+
+/// Colocations in which `r` is the primary, by itself or through what contains it.
+pub(crate) fn with_this(world: &World<'_>, r: ResIx) -> Vec<ColocIx> {
+    let mut list = Vec::new();
+    collect_with_this(world, r, r, &mut list);
+    list.sort_by(|a, b| compare(world, *a, *b, |world, at| world[at].dependent));
+    list
+}
+
+fn compare(
+    world: &World<'_>,
+    a: ColocIx,
+    b: ColocIx,
+    other: fn(&World<'_>, ColocIx) -> ResIx,
+) -> core::cmp::Ordering {
+    let (ra, rb) = (&world[other(world, a)], &world[other(world, b)]);
+    rb.priority
+        .cmp(&ra.priority)
+        .then(rb.variant.cmp(&ra.variant))
+        .then(rb.promotable.cmp(&ra.promotable))
+        .then_with(|| ra.id.cmp(&rb.id))
+        .then(b.cmp(&a))
+}
+
+fn collect_this_with(world: &World<'_>, r: ResIx, origin: ResIx, list: &mut Vec<ColocIx>) {
+    let res = &world[r];
+    match res.variant {
+        Variant::Primitive if r != origin => {
+            list.extend(res.this_with.iter().filter(|at| world[**at].explicit));
+        }
+        Variant::Primitive | Variant::Clone => {
+            list.extend(&res.this_with);
+            if let Some(parent) = res.parent {
+                collect_this_with(world, parent, origin, list);
+            }
+        }
+        Variant::Group => {
+            // the first member carries what binds the group; others follow it
+            let carrier = res.children.iter().position(|child| world[*child].managed).unwrap_or(0);
+            let carries =
+                res.children.first() == Some(&origin) || res.children.get(carrier) == Some(&origin);
+            if r == origin || carries {
+                list.extend(&res.this_with);
+                if let Some(parent) = res.parent {
+                    collect_this_with(world, parent, origin, list);
+                }
+                for child in res.children.iter().filter(|child| **child != origin) {
+                    collect_this_with(world, *child, origin, list);
+                }
+            }
+        }
+    }
+}
+
+fn collect_with_this(world: &World<'_>, r: ResIx, origin: ResIx, list: &mut Vec<ColocIx>) {
+    let res = &world[r];
+    match res.variant {
+        Variant::Primitive if r != origin => {
+            list.extend(res.with_this.iter().filter(|at| world[**at].explicit));
+        }
+        Variant::Primitive | Variant::Clone => {
+            list.extend(&res.with_this);
+            if let Some(parent) = res.parent {
+                collect_with_this(world, parent, origin, list);
+            }
+        }
+        Variant::Group => {
+            if r == origin || res.children.last() == Some(&origin) {
+                list.extend(&res.with_this);
+                if let Some(parent) = res.parent {
+                    collect_with_this(world, parent, origin, list);
+                }
+                for child in res.children.iter().filter(|child| **child != origin) {
+                    collect_with_this(world, *child, origin, list);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the dependent has a say in where the primary goes.
+pub(crate) fn has_influence(world: &World<'_>, at: ColocIx, primary: Option<ResIx>) -> bool {
+    let colocation = &world[at];
+    let primary = primary.unwrap_or(colocation.primary);
+    colocation.influence || world[primary].running_on.is_empty()
+}
+
+/// Lets `r` follow a primary, which is placed first if need be.
+pub(crate) fn follow_primary(world: &mut World<'_>, r: ResIx, at: ColocIx) {
+    let colocation = &world[at];
+    let (primary, score) = (colocation.primary, colocation.score);
+    let by_promotion = colocation.dependent_role.is_some_and(|role| role >= Role::Promoted);
+    let optional_ban = score < 0 && score > -INFINITY;
+    let saved = (by_promotion || optional_ban).then(|| world[r].allowed.clone());
+    if world[primary].unplaced {
+        place(world, primary, None, true);
+    }
+    apply(world, r, primary, at, true);
+    if let Some(saved) = saved
+        && !any_available(world, r)
+    {
+        world[r].allowed = saved;
+    }
+}
+
+/// Lets a resource that is being placed hear what a dependent would like.
+pub(crate) fn hear_dependent(world: &mut World<'_>, r: ResIx, at: ColocIx) {
+    if !has_influence(world, at, None) {
+        return;
+    }
+    let colocation = &world[at];
+    let (dependent, factor) = (colocation.dependent, factor(colocation.score));
+    let work = core::mem::take(&mut world[r].allowed);
+    let select = Select { active: true, ..Select::default() };
+    let work = add_colocated(world, dependent, r, work, Some(at), factor, select);
+    world[r].allowed = work;
+}
+
+pub(crate) fn factor(score: i32) -> f64 {
+    f64::from(score) / f64::from(INFINITY)
+}
+
+/// Adds what `source` thinks of nodes, and those tied to it, to a table of scores.
+pub(crate) fn add_colocated(
+    world: &mut World<'_>,
+    source: ResIx,
+    target: ResIx,
+    table: Vec<Cell>,
+    at: Option<ColocIx>,
+    factor: f64,
+    select: Select,
+) -> Vec<Cell> {
+    if world[source].merging {
+        return table;
+    }
+    world[source].merging = true;
+    let table = if world[source].variant == Variant::Group {
+        // a group stands where its first member stands; the others chain to it
+        match world[source].children.first().copied() {
+            Some(first) => add_colocated(world, first, target, table, at, factor, select),
+            None => table,
+        }
+    } else {
+        walk(world, source, target, table, at, factor, select)
+    };
+    world[source].merging = false;
+    table
+}
+
+fn walk(
+    world: &mut World<'_>,
+    source: ResIx,
+    target: ResIx,
+    table: Vec<Cell>,
+    at: Option<ColocIx>,
+    factor: f64,
+    select: Select,
+) -> Vec<Cell> {
+    let mut work = table.clone();
+    add_matching(world, &mut work, source, at, factor, select.nonnegative);
+    if any_in(world, &work) {
+        let list =
+            if select.this_with { this_with(world, source) } else { with_this(world, source) };
+        for next in list {
+            let colocation = &world[next];
+            let further = factor * self::factor(colocation.score);
+            let other = if select.this_with {
+                colocation.primary
+            } else if has_influence(world, next, None) {
+                colocation.dependent
+            } else {
+                continue;
+            };
+            work = add_colocated(world, other, target, work, Some(next), further, select);
+        }
+    } else if select.active {
+        return table;
+    }
+    if select.nonnegative {
+        for cell in work.iter_mut().filter(|cell| cell.score == FILTERED) {
+            cell.score = 1;
+        }
+    }
+    work
+}
+
+fn any_in(world: &World<'_>, table: &[Cell]) -> bool {
+    table
+        .iter()
+        .zip(&world.nodes)
+        .any(|(cell, node)| cell.present && cell.score >= 0 && node.is_available())
+}
+
+/// The value that a colocation compares on a node.
+fn same_place(world: &World<'_>, attribute: Option<&str>, a: NodeIx, b: NodeIx) -> bool {
+    match attribute {
+        None => a == b,
+        Some(name) => {
+            let (a, b) = (world[a].attr(name), world[b].attr(name));
+            a.is_some() && a == b
+        }
+    }
+}
+
+fn add_matching(
+    world: &World<'_>,
+    work: &mut [Cell],
+    source: ResIx,
+    at: Option<ColocIx>,
+    factor: f64,
+    only_positive: bool,
+) {
+    let attribute = at.and_then(|at| world[at].attribute);
+    for index in 0..work.len() {
+        if !work[index].present {
+            continue;
+        }
+        let node = NodeIx::at(index);
+        let score = best_matching(world, source, attribute, node);
+        // two noes do not make a yes
+        if factor < 0.0 && score < 0 {
+            continue;
+        }
+        if work[index].score == FILTERED {
+            continue;
+        }
+        let exact = factor * f64::from(score);
+        let mut delta = if exact < 0.0 { exact - 0.5 } else { exact + 0.5 } as i32;
+        if delta == 0 && score != 0 {
+            // small ties still tie
+            delta = if factor > 0.0 { 1 } else { i32::from(factor < 0.0) * -1 };
+        }
+        let new = add_scores(delta, work[index].score);
+        if only_positive && new < 0 && work[index].score > 0 {
+            work[index].score = FILTERED;
+            continue;
+        }
+        if only_positive && new < 0 && work[index].score == 0 {
+            continue;
+        }
+        work[index].score = new;
+    }
+}
+
+fn best_matching(world: &World<'_>, source: ResIx, attribute: Option<&str>, node: NodeIx) -> i32 {
+    let worth = |node: NodeIx| {
+        let cell = world[source].allowed[node.ix()];
+        (cell.present && world.available(node)).then_some(cell.score)
+    };
+    match attribute {
+        None => worth(node).unwrap_or(-INFINITY),
+        Some(_) => world
+            .node_ids()
+            .filter(|other| same_place(world, attribute, node, *other))
+            .filter_map(worth)
+            .max()
+            .unwrap_or(-INFINITY),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Nothing,
+    Location,
+    Promotion,
+}
+
+/// Applies one colocation to the dependent's scores (or to its chance of promotion), now that the primary's place is
+/// known.
+pub(crate) fn apply(
+    world: &mut World<'_>,
+    dependent: ResIx,
+    primary: ResIx,
+    at: ColocIx,
+    for_dependent: bool,
+) {
+    let score = world[at].score;
+    if for_dependent {
+        match world[dependent].variant {
+            Variant::Primitive => {}
+            Variant::Group => {
+                if let Some(first) = world[dependent].children.first().copied() {
+                    apply(world, first, primary, at, true);
+                }
+                return;
+            }
+            // instances follow by themselves
+            Variant::Clone => return,
+        }
+    }
+    match world[primary].variant {
+        Variant::Primitive => match effect(world, dependent, primary, at) {
+            Effect::Nothing => {}
+            Effect::Location => apply_location(world, dependent, primary, at),
+            Effect::Promotion => apply_promotion(world, dependent, primary, at),
+        },
+        Variant::Group => {
+            if world[primary].unplaced {
+                return;
+            }
+            let member = if score >= INFINITY {
+                world[primary].children.last()
+            } else {
+                world[primary].children.first()
+            };
+            if let Some(member) = member.copied() {
+                apply(world, dependent, member, at, false);
+            }
+        }
+        Variant::Clone => apply_clone_primary(world, dependent, primary, at),
+    }
+}
+
+fn role_bearer(world: &World<'_>, r: ResIx) -> ResIx {
+    // a member of a cloned group has the role of its instance
+    match world[r].parent {
+        Some(group) if world[group].parent.is_some() => group,
+        _ => r,
+    }
+}
+
+fn effect(world: &World<'_>, dependent: ResIx, primary: ResIx, at: ColocIx) -> Effect {
+    let colocation = &world[at];
+    if world[primary].unplaced {
+        return Effect::Nothing;
+    }
+    let (db, pb) = (role_bearer(world, dependent), role_bearer(world, primary));
+    let in_promotable = world[db].parent.is_some_and(|parent| world[parent].promotable);
+    if colocation.dependent_role.is_some_and(|role| role >= Role::Unpromoted)
+        && in_promotable
+        && !world[db].unplaced
+    {
+        return Effect::Promotion;
+    }
+    if !world[dependent].unplaced {
+        return Effect::Nothing;
+    }
+    let next = |r: ResIx| super::role_of(world, r, false);
+    if colocation.dependent_role.is_some_and(|role| role != next(db))
+        || colocation.primary_role.is_some_and(|role| role != next(pb))
+    {
+        return Effect::Nothing;
+    }
+    Effect::Location
+}
+
+fn apply_location(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: ColocIx) {
+    let colocation = &world[at];
+    let (score, attribute) = (colocation.score, colocation.attribute);
+    let place = world[primary].node;
+    if place.is_none() && score < 0 {
+        return;
+    }
+    let saved = world[dependent].allowed.clone();
+    let mut reasons = Vec::new();
+    for node in world.node_ids() {
+        if !saved[node.ix()].present {
+            continue;
+        }
+        let add = match place {
+            None => -score,
+            Some(place) if same_place(world, attribute, node, place) => {
+                if score >= INFINITY {
+                    continue;
+                }
+                score
+            }
+            Some(_) if score >= INFINITY => -score,
+            Some(_) => continue,
+        };
+        let cell = &mut world[dependent].allowed[node.ix()];
+        cell.score = add_scores(add, cell.score);
+        reasons.push(Reason { node: Some(node), score: add, why: Source::Colocation(at) });
+    }
+    let mandatory = score.abs() >= INFINITY;
+    if mandatory || any_available(world, dependent) {
+        world[dependent].reasons.extend(reasons);
+    } else {
+        world[dependent].allowed = saved;
+    }
+}
+
+/// The dependent is an instance that has its place: the colocation decides whether it may be promoted.
+fn apply_promotion(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: ColocIx) {
+    let colocation = &world[at];
+    let (score, attribute, primary_role) =
+        (colocation.score, colocation.attribute, colocation.primary_role);
+    let wanted_role = colocation.dependent_role;
+    let Some(place) = super::location(world, dependent, false) else { return };
+    let bearer = role_bearer(world, dependent);
+    let Some(primary_place) = world[primary].node else { return };
+    let pb = role_bearer(world, primary);
+    let role_differs = primary_role.is_some_and(|role| role != super::role_of(world, pb, false));
+    if !same_place(world, attribute, place, primary_place) || role_differs {
+        if score >= INFINITY && wanted_role == Some(Role::Promoted) {
+            world[bearer].priority = -INFINITY;
+        }
+        return;
+    }
+    let signed = if wanted_role == Some(Role::Unpromoted) { -score } else { score };
+    world[bearer].priority = add_scores(signed, world[bearer].priority);
+}
+
+fn apply_clone_primary(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: ColocIx) {
+    let colocation = &world[at];
+    let (score, primary_role, attribute) =
+        (colocation.score, colocation.primary_role, colocation.attribute);
+    if world[primary].unplaced {
+        return;
+    }
+    if world[primary].promotable && primary_role.is_some() {
+        return apply_promotable_primary(world, dependent, primary, at);
+    }
+    // an interleaved clone follows instance by instance
+    let bound = world[at].dependent;
+    if world[bound].is_clone()
+        && world[bound].interleave
+        && world[bound].instances_per_node == world[primary].instances_per_node
+    {
+        let matching = super::compatible_instance(world, dependent, primary, None, false);
+        match matching {
+            Some(instance) => apply(world, dependent, instance, at, false),
+            None if score >= INFINITY => {
+                super::assign_node(world, dependent, None, true, true);
+            }
+            None => {}
+        }
+        return;
+    }
+    if score >= INFINITY {
+        let mut places = Vec::new();
+        for child in &world[primary].children {
+            if let Some(place) = super::location(world, *child, false)
+                && !world[*child].blocked
+            {
+                places.push(place);
+            }
+        }
+        restrict(world, dependent, &places, attribute, at);
+        return;
+    }
+    for index in 0..world.child_count(primary) {
+        let child = world.child(primary, index);
+        apply(world, dependent, child, at, false);
+    }
+}
+
+/// Only these places remain for a dependent.
+fn restrict(
+    world: &mut World<'_>,
+    dependent: ResIx,
+    places: &[NodeIx],
+    attribute: Option<&str>,
+    at: ColocIx,
+) {
+    for node in world.node_ids() {
+        let stays = places.iter().any(|place| same_place(world, attribute, node, *place));
+        if !stays && world[dependent].allowed[node.ix()].present {
+            world[dependent].allowed[node.ix()].score = -INFINITY;
+            let why = Source::Colocation(at);
+            world[dependent].reasons.push(Reason { node: Some(node), score: -INFINITY, why });
+        }
+    }
+}
+
+/// The primary is a promotable clone and the tie is to instances of one role.
+fn apply_promotable_primary(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: ColocIx) {
+    let colocation = &world[at];
+    let (score, role, attribute) =
+        (colocation.score, colocation.primary_role, colocation.attribute);
+    let promotes = colocation.dependent_role == Some(Role::Promoted);
+    let bearer = role_bearer(world, dependent);
+    let in_promotable = world[bearer].parent.is_some_and(|parent| world[parent].promotable);
+    if promotes && in_promotable && !world[bearer].unplaced {
+        // both ends by role: only the instance beside the dependent counts
+        let matching = super::compatible_instance(world, bearer, primary, role, false);
+        match matching {
+            Some(_) => {
+                world[bearer].priority = add_scores(score, world[bearer].priority);
+            }
+            None if score >= INFINITY => world[bearer].priority = -INFINITY,
+            None => {}
+        }
+        return;
+    }
+    if !world[dependent].unplaced {
+        return;
+    }
+    let mut places = Vec::new();
+    for child in &world[primary].children {
+        if let Some(place) = super::location(world, *child, false)
+            && role.is_none_or(|role| super::role_of(world, *child, false) == role)
+        {
+            places.push((place, placed_score(world, *child, place)));
+        }
+    }
+    if score >= INFINITY {
+        if promotes && role == Some(Role::Promoted) {
+            return;
+        }
+        for node in world.node_ids() {
+            let here = places.iter().find(|(place, _)| same_place(world, attribute, node, *place));
+            if let Some((_, worth)) = here {
+                let cell = &mut world[dependent].allowed[node.ix()];
+                cell.score = add_scores(cell.score, *worth);
+            }
+        }
+        let places: Vec<NodeIx> = places.into_iter().map(|(place, _)| place).collect();
+        restrict(world, dependent, &places, attribute, at);
+        return;
+    }
+    for node in world.node_ids() {
+        if places.iter().any(|(place, _)| same_place(world, attribute, node, *place)) {
+            let cell = &mut world[dependent].allowed[node.ix()];
+            cell.score = add_scores(cell.score, score);
+            let why = Source::Colocation(at);
+            world[dependent].reasons.push(Reason { node: Some(node), score, why });
+        }
+    }
+}
+
+/// What its own node was worth to a placed instance.
+fn placed_score(world: &World<'_>, r: ResIx, node: NodeIx) -> i32 {
+    match world[r].children.first() {
+        Some(first) => placed_score(world, *first, node),
+        None => world[r].allowed[node.ix()].score,
+    }
+}

@@ -1,0 +1,43 @@
+//! A group chooses its node through its first member; the others follow.
+
+use crate::{
+    plan::Stage,
+    world::{NodeIx, ResIx, World},
+};
+
+use super::{note_scores, place as place_any};
+
+pub(super) fn place(
+    world: &mut World<'_>,
+    r: ResIx,
+    prefer: Option<NodeIx>,
+    stop_if_fail: bool,
+) -> Option<NodeIx> {
+    if let Some(parent) = world[r].parent
+        && !world[parent].placing
+        && world[parent].unplaced
+    {
+        place_any(world, parent, prefer, stop_if_fail);
+        return super::location(world, r, false);
+    }
+    if !world[r].unplaced || world[r].placing {
+        return super::location(world, r, false);
+    }
+    let Some(first) = world[r].children.first().copied() else {
+        world[r].unplaced = false;
+        return None;
+    };
+    world[r].placing = true;
+    world[r].role = world[first].role;
+    note_scores(world, r, Stage::Group);
+    let mut chosen = None;
+    for at in 0..world.child_count(r) {
+        let child = world.child(r, at);
+        let node = place_any(world, child, prefer, stop_if_fail);
+        chosen = chosen.or(node);
+    }
+    world[r].next_role = world[first].next_role;
+    world[r].placing = false;
+    world[r].unplaced = false;
+    chosen
+}

@@ -1,0 +1,77 @@
+//! Stage 3: each resource chooses its node, those it depends on first.
+
+mod clone;
+mod colocate;
+mod group;
+mod primitive;
+mod promotable;
+
+pub(crate) use clone::{compatible_instance, inhibit};
+pub(crate) use colocate::with_this;
+pub(crate) use primitive::assign_node;
+
+use crate::{
+    model::Role,
+    plan::Stage,
+    world::{NodeIx, ResIx, ScoreNote, Variant, World},
+};
+
+pub(crate) fn run(world: &mut World<'_>) {
+    // in order of priority, as the unpack stage has sorted them
+    for at in 0..world.top.len() {
+        let r = world.top[at];
+        place(world, r, None, true);
+    }
+}
+
+/// Chooses nodes for a resource and all inside it; the node if it has one of its own.
+pub(crate) fn place(
+    world: &mut World<'_>,
+    r: ResIx,
+    prefer: Option<NodeIx>,
+    stop_if_fail: bool,
+) -> Option<NodeIx> {
+    match world[r].variant {
+        Variant::Primitive => primitive::place(world, r, prefer, stop_if_fail),
+        Variant::Group => group::place(world, r, prefer, stop_if_fail),
+        Variant::Clone => {
+            clone::place(world, r, prefer, stop_if_fail);
+            None
+        }
+    }
+}
+
+pub(crate) fn note_scores(world: &mut World<'_>, r: ResIx, stage: Stage) {
+    for at in 0..world.nodes.len() {
+        let cell = world[r].allowed[at];
+        if cell.present {
+            let node = NodeIx::at(at);
+            world.scores.push(ScoreNote { stage, resource: r, node, score: cell.score });
+        }
+    }
+}
+
+/// The node of a resource, now or next. Of a group that of its first member that has one.
+pub(crate) fn location(world: &World<'_>, r: ResIx, current: bool) -> Option<NodeIx> {
+    let res = &world[r];
+    match res.variant {
+        Variant::Primitive if current => res.current_node(),
+        Variant::Primitive => res.node,
+        _ => res.children.iter().find_map(|child| location(world, *child, current)),
+    }
+}
+
+/// The highest role of a resource, now or next.
+pub(crate) fn role_of(world: &World<'_>, r: ResIx, current: bool) -> Role {
+    let res = &world[r];
+    match res.variant {
+        Variant::Primitive if current => res.role,
+        Variant::Primitive => res.next_role,
+        _ => res
+            .children
+            .iter()
+            .map(|child| role_of(world, *child, current))
+            .max()
+            .unwrap_or(Role::Unknown),
+    }
+}

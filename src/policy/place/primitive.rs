@@ -1,0 +1,171 @@
+//! One instance chooses its node.
+
+use core::cmp::Ordering;
+
+use crate::{
+    model::{INFINITY, Role},
+    plan::Stage,
+    unpack::QuorumPolicy,
+    world::{ActFlags, NodeIx, Nodes as _, ResIx, Source, Verb, World},
+};
+
+use super::{
+    colocate::{follow_primary, hear_dependent, this_with, with_this},
+    note_scores, place as place_any,
+};
+
+pub(super) fn place(
+    world: &mut World<'_>,
+    r: ResIx,
+    prefer: Option<NodeIx>,
+    stop_if_fail: bool,
+) -> Option<NodeIx> {
+    if let Some(parent) = world[r].parent
+        && !world[parent].placing
+        && world[parent].unplaced
+    {
+        place_any(world, parent, prefer, stop_if_fail);
+        return world[r].node;
+    }
+    if !world[r].unplaced {
+        return world[r].node;
+    }
+    if world[r].placing {
+        return None;
+    }
+    world[r].placing = true;
+    for at in this_with(world, r) {
+        follow_primary(world, r, at);
+    }
+    for at in with_this(world, r) {
+        hear_dependent(world, r, at);
+    }
+    if world[r].next_role == Role::Stopped {
+        world.add_location(r, None, -INFINITY, Source::TargetRole);
+    } else if world[r].next_role > Role::Started
+        && !world.model.quorate
+        && world.opts.quorum_policy == QuorumPolicy::Freeze
+    {
+        world[r].next_role = world[r].role;
+    }
+    note_scores(world, r, Stage::Primitive);
+    if !world[r].managed {
+        let stays = world[r].current_node();
+        assign_node(world, r, stays, true, stop_if_fail);
+    } else if world.opts.stop_all {
+        assign_node(world, r, None, true, stop_if_fail);
+    } else {
+        choose(world, r, prefer, stop_if_fail);
+    }
+    world[r].placing = false;
+    world[r].node
+}
+
+/// Better nodes first: score, then fewer instances placed, then where it runs, then by name.
+fn compare_nodes(world: &World<'_>, r: ResIx, a: NodeIx, b: NodeIx) -> Ordering {
+    let worth = |node: NodeIx| {
+        if world.available(node) { world[r].allowed[node.ix()].score } else { -INFINITY }
+    };
+    let active = world[r].current_node();
+    worth(b)
+        .cmp(&worth(a))
+        .then(world[a].placed.cmp(&world[b].placed))
+        .then((active == Some(b)).cmp(&(active == Some(a))))
+        .then_with(|| world[a].name().cmp(world[b].name()))
+}
+
+fn choose(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, stop_if_fail: bool) {
+    let candidates = || world.node_ids().filter(|node| world[r].allowed[node.ix()].present);
+    let best = candidates().min_by(|a, b| compare_nodes(world, r, *a, *b));
+    let Some(best) = best else {
+        assign_node(world, r, None, false, stop_if_fail);
+        return;
+    };
+    let score = |node: NodeIx| world[r].allowed[node.ix()].score;
+    let mut chosen = prefer.filter(|node| {
+        let cell = world[r].allowed[node.ix()];
+        cell.present && cell.score >= 0 && world.available(*node) && cell.score >= score(best)
+    });
+    if chosen.is_none() {
+        let mut pick = best;
+        let unique = world[r].parent.is_some_and(|parent| world[parent].unique);
+        if !unique
+            && score(best) > 0
+            && world.available(best)
+            && let Some(running) = world[r].current_node()
+            && world.available(running)
+            && world[r].allowed[running.ix()].present
+            && score(running) == score(best)
+        {
+            pick = running;
+        }
+        chosen = Some(pick);
+    }
+    assign_node(world, r, chosen, false, stop_if_fail);
+}
+
+/// Gives a resource its node, or takes it away. Forced, the node is not questioned.
+pub(crate) fn assign_node(
+    world: &mut World<'_>,
+    r: ResIx,
+    chosen: Option<NodeIx>,
+    force: bool,
+    stop_if_fail: bool,
+) -> bool {
+    if world.child_count(r) > 0 {
+        let mut changed = false;
+        for at in 0..world.child_count(r) {
+            let child = world.child(r, at);
+            changed |= assign_node(world, child, chosen, force, stop_if_fail);
+        }
+        return changed;
+    }
+    let mut chosen = chosen;
+    if !force
+        && let Some(node) = chosen
+        && (world[r].allowed[node.ix()].score < 0 || !world.available(node))
+    {
+        // every node is unavailable or banned
+        chosen = None;
+        if stop_if_fail {
+            world[r].next_role = Role::Stopped;
+        }
+    }
+    let before = (world[r].node, world[r].unplaced);
+    if let Some(old) = world[r].node.take() {
+        world[old].placed = world[old].placed.saturating_sub(1);
+    }
+    world[r].unplaced = false;
+    match chosen {
+        Some(node) => {
+            world[r].node = Some(node);
+            world[node].placed += 1;
+        }
+        None => {
+            if stop_if_fail {
+                world[r].next_role = Role::Stopped;
+            }
+            for at in 0..world[r].acts.len() {
+                let act = world[r].acts[at];
+                match world[act].verb {
+                    Verb::Stop => world[act].clear(ActFlags::OPTIONAL),
+                    Verb::Start | Verb::Monitor => world[act].clear(ActFlags::RUNNABLE),
+                    _ => {}
+                }
+            }
+        }
+    }
+    before != (chosen, false)
+}
+
+/// Takes a place back, to try again.
+pub(super) fn unassign(world: &mut World<'_>, r: ResIx) {
+    for at in 0..world.child_count(r) {
+        let child = world.child(r, at);
+        unassign(world, child);
+    }
+    world[r].unplaced = true;
+    if let Some(old) = world[r].node.take() {
+        world[old].placed = world[old].placed.saturating_sub(1);
+    }
+}

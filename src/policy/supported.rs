@@ -1,0 +1,75 @@
+//! What a model may need that no stage plans yet. A wrong plan is worse than none, so it is refused by name.
+
+use alloc::{collections::BTreeSet, string::String, vec::Vec};
+
+use crate::model::{Model, NodeKind, Options, Primitive, Resource, ResourceKind, parse_bool};
+
+/// Features of the model that are not planned yet, in the words of its configuration.
+pub(crate) fn missing(model: &Model) -> Vec<String> {
+    let mut found: BTreeSet<String> = model.inexpressible.iter().cloned().collect();
+    if !model.constraints.tickets.is_empty() {
+        found.insert("tickets".into());
+    }
+    if model.nodes.iter().any(|node| node.kind == NodeKind::Remote) {
+        found.insert("remote nodes".into());
+    }
+    let strategy = value(&model.properties, "placement-strategy");
+    if strategy.is_some_and(|strategy| strategy != "default") {
+        found.insert("placement strategies".into());
+    }
+    for resource in &model.resources {
+        look(model, resource, &mut found);
+    }
+    for node in &model.nodes {
+        for operation in node.history.iter().flat_map(|history| &history.operations) {
+            if matches!(operation.operation.as_str(), "migrate_to" | "migrate_from") {
+                found.insert("live migration".into());
+            }
+        }
+        if node.history.iter().any(|history| history.container.is_some()) {
+            found.insert("containers".into());
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn value<'m>(options: &'m Options, name: &str) -> Option<&'m str> {
+    options
+        .sets
+        .iter()
+        .flat_map(|set| &set.pairs)
+        .find(|(key, _)| key == name)
+        .map(|(_, v)| v.as_str())
+}
+
+fn look(model: &Model, resource: &Resource, found: &mut BTreeSet<String>) {
+    let migrates = value(&resource.meta, "allow-migrate")
+        .or_else(|| value(&model.resource_defaults, "allow-migrate"));
+    if migrates.and_then(parse_bool) == Some(true) {
+        found.insert("live migration".into());
+    }
+    if value(&resource.meta, "container").is_some() {
+        found.insert("containers".into());
+    }
+    if value(&resource.meta, "remote-node").is_some() {
+        found.insert("guest nodes".into());
+    }
+    match &resource.kind {
+        ResourceKind::Primitive(primitive) => {
+            if is_remote(primitive) {
+                found.insert("remote nodes".into());
+            }
+        }
+        ResourceKind::Group(members) => {
+            members.iter().for_each(|member| look(model, member, found))
+        }
+        ResourceKind::Clone(spec) => look(model, &spec.child, found),
+        ResourceKind::Bundle(_) => {
+            found.insert("bundles".into());
+        }
+    }
+}
+
+fn is_remote(primitive: &Primitive) -> bool {
+    primitive.class == "ocf" && primitive.provider == "pacemaker" && primitive.agent == "remote"
+}

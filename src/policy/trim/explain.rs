@@ -1,0 +1,118 @@
+//! Why each resource is where it is, from the reasons that the stages left next to the scores.
+
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+
+use crate::{
+    model::INFINITY,
+    plan::{Alternative, Explanation, Reason as PlanReason},
+    world::{Reason, ResIx, Source, World},
+};
+
+use super::graph::{Graph, public_name};
+
+pub(super) fn run(world: &World<'_>, _graph: &Graph) -> BTreeMap<String, Explanation> {
+    let mut all = BTreeMap::new();
+    for at in 0..world.res.len() {
+        let r = ResIx::at(at);
+        if world[r].is_primitive() {
+            let name =
+                if world[r].parent.is_some() { world[r].id.clone() } else { public_name(world, r) };
+            all.insert(name, one(world, r));
+        }
+    }
+    all
+}
+
+fn one(world: &World<'_>, r: ResIx) -> Explanation {
+    let res = &world[r];
+    let summary = match res.node {
+        Some(node) => format!("{} is placed on {}", res.id, world[node].name()),
+        None => format!("{} is placed nowhere", res.id),
+    };
+    let about = |node| {
+        let mut list: Vec<PlanReason> = res
+            .reasons
+            .iter()
+            .filter(|reason| reason.node.is_none() || reason.node == node)
+            .map(|reason| render(world, reason))
+            .collect();
+        list.sort_by_key(|reason| core::cmp::Reverse(reason.score.unwrap_or(0).abs()));
+        list
+    };
+    let alternatives = world
+        .node_ids()
+        .filter(|node| Some(*node) != res.node)
+        .map(|node| {
+            let cell = res.allowed[node.ix()];
+            let mut because = about(Some(node));
+            if !world[node].is_available() {
+                because.insert(
+                    0,
+                    PlanReason { node: None, score: None, source: state(world, node).into() },
+                );
+            }
+            Alternative {
+                node: String::from(world[node].name()),
+                score: cell.present.then_some(cell.score),
+                because,
+            }
+        })
+        .collect();
+    let because = about(res.node);
+    let remedies = remedies(res.node.is_none(), &because);
+    Explanation { summary, because, alternatives, remedies }
+}
+
+fn remedies(idle: bool, because: &[PlanReason]) -> Vec<String> {
+    because
+        .iter()
+        .filter(|reason| idle && reason.score.is_some_and(|score| score <= -INFINITY))
+        .map(|reason| format!("remove or change: {}", reason.source))
+        .collect()
+}
+
+fn state(world: &World<'_>, node: crate::world::NodeIx) -> &'static str {
+    let node = &world[node];
+    if node.unclean {
+        node.fence_reason.unwrap_or("the node must be fenced")
+    } else if !node.online {
+        "the node is offline"
+    } else if node.shutdown {
+        "the node is shutting down"
+    } else if node.maintenance {
+        "the node is in maintenance"
+    } else {
+        "the node is in standby"
+    }
+}
+
+fn render(world: &World<'_>, reason: &Reason) -> PlanReason {
+    let constraints = &world.model.constraints;
+    let source = match reason.why {
+        Source::Location(at) => {
+            let id = constraints.locations.get(at).map_or("", |location| location.id.as_str());
+            format!("location {id}")
+        }
+        Source::Stickiness => "resource-stickiness: it runs there".into(),
+        Source::FailureLimit => "it failed there as often as migration-threshold allows".into(),
+        Source::FailedStop => "it could not be stopped there".into(),
+        Source::HardError => "it failed there in a way that no retry helps".into(),
+        Source::FatalError => "it failed in a way that no retry helps anywhere".into(),
+        Source::OnFailBan => "it failed there and on-fail is migrate".into(),
+        Source::FailedForGood => "it failed and on-fail is stop".into(),
+        Source::Health => "health of the node".into(),
+        Source::Removed => "it is no longer configured".into(),
+        Source::Unmanaged => "it is not managed and stays".into(),
+        Source::TargetRole => "target-role is Stopped".into(),
+        Source::InstanceLimit => "enough instances run already".into(),
+        Source::ShutdownLock => "it is locked to a node that is shut down".into(),
+        Source::MultipleActive => "it ran on several nodes and multiple-active is stop_only".into(),
+        Source::Colocation(at) => format!("colocation {}", world[at].id),
+        Source::Promotion => "promotion score".into(),
+    };
+    PlanReason {
+        node: reason.node.map(|node| world[node].name().into()),
+        score: Some(reason.score),
+        source,
+    }
+}

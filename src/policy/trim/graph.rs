@@ -1,0 +1,220 @@
+//! Which actions are in the plan, and which orders among them.
+
+use alloc::{string::String, vec, vec::Vec};
+
+use crate::{
+    plan::{Action, ActionId, Intent, Task},
+    unpack::strip_instance,
+    world::{Act, ActIx, ResIx, Verb, World},
+};
+
+/// The actions that happen, with the orders among them.
+pub(super) struct Graph {
+    /// In order of creation.
+    pub(super) acts: Vec<ActIx>,
+    /// Position in `acts` per action.
+    pub(super) position: Vec<Option<u32>>,
+    /// Pairs of positions.
+    pub(super) edges: Vec<(u32, u32)>,
+}
+
+fn happens(world: &World<'_>, act: &Act) -> bool {
+    use crate::world::ActFlags;
+    if !act.runnable() || (act.optional() && !act.flags.has(ActFlags::KEEP)) {
+        return false;
+    }
+    if act.optional() && !act.pseudo() {
+        return false;
+    }
+    if let Some(r) = act.res
+        && !world[r].managed
+        && !matches!(act.verb, Verb::Probe | Verb::Monitor | Verb::Cancel)
+    {
+        return false;
+    }
+    if act.pseudo() || matches!(act.verb, Verb::Fence | Verb::Unfence | Verb::Shutdown) {
+        return true;
+    }
+    let Some(node) = act.node else { return false };
+    if act.verb == Verb::ClearFailures {
+        return true;
+    }
+    world[node].online && !world[node].unclean
+}
+
+pub(super) fn build(world: &World<'_>) -> Graph {
+    let mut position = vec![None; world.acts.len()];
+    let mut acts = Vec::new();
+    for (at, act) in world.acts.iter().enumerate() {
+        if happens(world, act) {
+            position[at] = u32::try_from(acts.len()).ok();
+            acts.push(ActIx::at(at));
+        }
+    }
+    let mut graph = Graph { acts, position, edges: Vec::new() };
+    add_edges(world, &mut graph);
+    graph
+}
+
+fn add_edges(world: &World<'_>, graph: &mut Graph) {
+    use crate::world::OrderFlags;
+    let count = graph.acts.len();
+    let mut before: Vec<Vec<u32>> = vec![Vec::new(); count];
+    for then in &graph.acts {
+        let Some(to) = graph.position[then.ix()] else { continue };
+        for edge in &world[*then].before {
+            let Some(from) = graph.position[edge.other.ix()] else { continue };
+            let same_node = edge.flags.has(OrderFlags::SAME_NODE);
+            if edge.flags == OrderFlags::NONE
+                || (same_node && world[edge.other].node != world[*then].node)
+            {
+                continue;
+            }
+            before[to as usize].push(from);
+        }
+    }
+    break_loops(&mut before);
+    for (to, list) in before.iter().enumerate() {
+        for from in list {
+            graph.edges.push((*from, u32::try_from(to).unwrap_or(u32::MAX)));
+        }
+    }
+}
+
+/// Drops the order that closes a loop, as walked from the first action on.
+fn break_loops(before: &mut [Vec<u32>]) {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Open,
+        Done,
+    }
+    let mut marks = vec![Mark::New; before.len()];
+    for root in 0..before.len() {
+        if marks[root] != Mark::New {
+            continue;
+        }
+        let mut stack: Vec<(usize, usize)> = vec![(root, 0)];
+        marks[root] = Mark::Open;
+        while let Some((at, next)) = stack.last_mut() {
+            let at = *at;
+            match before[at].get(*next).copied() {
+                None => {
+                    marks[at] = Mark::Done;
+                    stack.pop();
+                }
+                Some(other) => match marks[other as usize] {
+                    Mark::Open => {
+                        before[at].remove(*next);
+                    }
+                    Mark::Done => *next += 1,
+                    Mark::New => {
+                        *next += 1;
+                        marks[other as usize] = Mark::Open;
+                        stack.push((other as usize, 0));
+                    }
+                },
+            }
+        }
+    }
+}
+
+pub(super) fn nodes_with(world: &World<'_>, graph: &Graph, verb: Verb) -> Vec<String> {
+    let mut names: Vec<String> = graph
+        .acts
+        .iter()
+        .filter(|at| world[**at].verb == verb)
+        .filter_map(|at| world[*at].node)
+        .map(|node| String::from(world[node].name()))
+        .collect();
+    names.sort();
+    names
+}
+
+/// What people and `sched-sim/1` call an instance: without number unless instances have identity.
+pub(super) fn public_name(world: &World<'_>, r: ResIx) -> String {
+    let res = &world[r];
+    if res.unique || res.parent.is_none() { res.id.clone() } else { String::from(res.base) }
+}
+
+fn intent(world: &World<'_>, graph: &Graph, act: &Act) -> Intent {
+    let Some(r) = act.res else { return Intent::Node };
+    match act.verb {
+        Verb::Start | Verb::Stop | Verb::Started | Verb::Stopped => {}
+        Verb::Promote | Verb::Demote | Verb::Promoted | Verb::Demoted => return Intent::RoleChange,
+        _ => return Intent::Observe,
+    }
+    let has = |verb: Verb| {
+        world[r]
+            .acts
+            .iter()
+            .copied()
+            .find(|at| world[*at].verb == verb && graph.position[at.ix()].is_some())
+    };
+    match (has(Verb::Stop), has(Verb::Start)) {
+        (Some(_), Some(_)) if world[r].failed => Intent::Recover,
+        (Some(stop), Some(start)) if world[stop].node == world[start].node => Intent::Restart,
+        (Some(_), Some(_)) => Intent::Move,
+        (Some(_), None) => Intent::Stop,
+        _ => Intent::Start,
+    }
+}
+
+fn task(act: &Act) -> Task {
+    match act.verb {
+        Verb::Start => Task::Start,
+        Verb::Stop => Task::Stop,
+        Verb::Promote => Task::Promote,
+        Verb::Demote => Task::Demote,
+        Verb::Probe => Task::Probe,
+        Verb::Monitor => Task::Monitor { interval_ms: act.interval_ms },
+        Verb::Cancel => Task::Cancel { operation: act.label.clone(), interval_ms: act.interval_ms },
+        Verb::Notify => Task::Notify,
+        Verb::Reload => Task::Reload,
+        Verb::Delete => Task::Delete,
+        Verb::ClearFailures => Task::ClearFailures,
+        Verb::Fence => Task::Fence { action: act.fence, delay_ms: 0 },
+        Verb::Unfence => Task::Unfence,
+        Verb::Shutdown => Task::Shutdown,
+        verb => Task::Sync(verb.name().into()),
+    }
+}
+
+pub(super) fn render(world: &World<'_>, graph: &Graph) -> (Vec<Action>, Vec<(ActionId, ActionId)>) {
+    let actions = graph
+        .acts
+        .iter()
+        .map(|at| {
+            let act = &world[*at];
+            let collective = act.res.is_some_and(|r| !world[r].is_primitive());
+            let task = if collective || act.verb == Verb::Sync {
+                Task::Sync(if act.label.is_empty() {
+                    act.verb.name().into()
+                } else {
+                    act.label.clone()
+                })
+            } else {
+                task(act)
+            };
+            Action {
+                task,
+                resource: act.res.map(|r| public_name(world, r)),
+                instance: act.res.map(|r| {
+                    let res = &world[r];
+                    match &res.history_name {
+                        Some(name) => name.clone(),
+                        None if res.unique || !res.is_primitive() => res.id.clone(),
+                        None => strip_instance(&res.id).into(),
+                    }
+                }),
+                node: act.node.map(|node| world[node].name().into()),
+                intent: intent(world, graph, act),
+                implied: act.pseudo() && !collective && act.verb != Verb::Sync,
+                notifies: None,
+                digest: String::new(),
+            }
+        })
+        .collect();
+    let order = graph.edges.iter().map(|(a, b)| (ActionId(*a), ActionId(*b))).collect();
+    (actions, order)
+}

@@ -1,0 +1,45 @@
+//! Stage 6: what remains of the actions is the plan.
+
+mod explain;
+mod graph;
+mod outcome;
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use crate::{
+    plan::{Placement, Plan, ScoreRow},
+    world::World,
+};
+
+pub(crate) fn run(world: &World<'_>) -> Plan {
+    let graph = graph::build(world);
+    let (actions, order) = graph::render(world, &graph);
+    let placements = outcome::after(world, &graph);
+    let current = outcome::before(world);
+    let fenced = graph::nodes_with(world, &graph, crate::world::Verb::Fence);
+    let unfenced = graph::nodes_with(world, &graph, crate::world::Verb::Unfence);
+    let scores = world
+        .scores
+        .iter()
+        .map(|note| ScoreRow {
+            stage: note.stage,
+            resource: world[note.resource].id.clone(),
+            node: String::from(world[note.node].name()),
+            score: note.score,
+        })
+        .collect();
+    let explanations = explain::run(world, &graph);
+    Plan {
+        placements,
+        current,
+        scores,
+        actions,
+        order,
+        fenced,
+        unfenced,
+        explanations,
+        warnings: world.warnings.clone(),
+    }
+}
+
+type Places = BTreeMap<String, Vec<Placement>>;

@@ -1,0 +1,570 @@
+//! Operation history becomes state: where each resource runs, in which role, what failed and what follows from it.
+
+use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
+
+use crate::{
+    model::{INFINITY, OperationRecord, OperationStatus, ResourceHistory, Role},
+    world::{MultipleActive, NodeIx, Requires, ResIx, Source, Variant, World},
+};
+
+use super::{
+    failures::{fail_count, strip_instance},
+    nodes::mark_for_fencing,
+    resources::{OnFail, add_removed, add_surplus, on_fail},
+};
+
+const OK: i32 = 0;
+const INVALID_PARAM: i32 = 2;
+const UNIMPLEMENTED: i32 = 3;
+const NO_PRIVILEGE: i32 = 4;
+const NOT_INSTALLED: i32 = 5;
+const NOT_CONFIGURED: i32 = 6;
+const NOT_RUNNING: i32 = 7;
+const PROMOTED: i32 = 8;
+const FAILED_PROMOTED: i32 = 9;
+const DEGRADED: i32 = 190;
+const DEGRADED_PROMOTED: i32 = 191;
+
+pub(crate) fn read(world: &mut World<'_>) {
+    let mut order: Vec<NodeIx> = world.node_ids().collect();
+    order.sort_by_key(|node| world[*node].model.history_order);
+    // what online nodes say comes first; of the others only what fencing can settle
+    for node in order.iter().copied().filter(|node| world[*node].online).collect::<Vec<_>>() {
+        read_node(world, node);
+    }
+    if world.opts.fencing {
+        for node in order.into_iter().filter(|node| !world[*node].online).collect::<Vec<_>>() {
+            read_node(world, node);
+        }
+    }
+}
+
+fn read_node(world: &mut World<'_>, node: NodeIx) {
+    let model = world[node].model;
+    for history in &model.history {
+        read_resource(world, node, history);
+    }
+}
+
+/// Operations in the order in which they happened; pending ones last.
+pub(crate) fn sorted_operations(history: &ResourceHistory) -> Vec<&OperationRecord> {
+    let mut operations: Vec<&OperationRecord> = history.operations.iter().collect();
+    operations.sort_by(|a, b| {
+        let pending = |op: &OperationRecord| op.call_id < 0;
+        pending(a)
+            .cmp(&pending(b))
+            .then(a.call_id.cmp(&b.call_id))
+            .then(a.last_change.unwrap_or(0).cmp(&b.last_change.unwrap_or(0)))
+    });
+    operations
+}
+
+/// Positions of the last start and the last stop (as position + 1; 0 is none). Recurring operations count if they
+/// come after the start and no stop follows.
+pub(crate) fn active_span(operations: &[&OperationRecord]) -> (usize, usize) {
+    let (mut start, mut stop) = (0, 0);
+    let mut implied = 0;
+    for (at, op) in operations.iter().enumerate() {
+        let at = at + 1;
+        match op.operation.as_str() {
+            "stop" if op.status == OperationStatus::Done => stop = at,
+            "start" | "migrate_from" => start = at,
+            "promote" | "demote" if start <= stop && implied <= stop => implied = at,
+            "monitor" if start <= stop && implied <= stop => {
+                if matches!(op.exit_code, OK | PROMOTED) && op.status == OperationStatus::Done {
+                    implied = at;
+                }
+            }
+            _ => {}
+        }
+    }
+    if start == 0 && implied > 0 {
+        start = implied;
+    }
+    (start, stop)
+}
+
+fn find_resource(world: &mut World<'_>, node: NodeIx, history: &ResourceHistory) -> Option<ResIx> {
+    let name = history.resource.as_str();
+    let mut found = world.by_name.get(name).copied();
+    if let Some(r) = found
+        && !world[r].is_primitive()
+    {
+        return None;
+    }
+    if found.is_none() {
+        let first = alloc::format!("{}:0", strip_instance(name));
+        let candidate = world.by_name.get(&first).copied();
+        found = candidate.filter(|r| world[*r].is_primitive() && !world[*r].unique);
+    }
+    let r = found?;
+    let top = world.top_of(r);
+    let r = if world[top].is_anonymous_clone() {
+        find_anonymous(world, node, top, strip_instance(name))
+    } else {
+        r
+    };
+    if world[r].id != name {
+        world[r].history_name = Some(name.to_owned());
+    }
+    Some(r)
+}
+
+/// The member of an instance that carries this name.
+fn member(world: &World<'_>, instance: ResIx, base: &str) -> Option<ResIx> {
+    if world[instance].is_primitive() {
+        return (world[instance].base == base).then_some(instance);
+    }
+    world[instance].children.iter().copied().find(|child| world[*child].base == base)
+}
+
+/// Where an instance or some member of it runs or is about to run.
+fn first_location(world: &World<'_>, instance: ResIx) -> Option<NodeIx> {
+    let res = &world[instance];
+    if res.is_primitive() {
+        return res.running_on.first().copied().or(res.pending_on);
+    }
+    res.children.iter().find_map(|child| first_location(world, *child))
+}
+
+fn find_anonymous(world: &mut World<'_>, node: NodeIx, clone: ResIx, base: &str) -> ResIx {
+    let mut inactive = None;
+    let mut skip_inactive = false;
+    let mut found = None;
+    for at in 0..world.child_count(clone) {
+        let instance = world.child(clone, at);
+        match first_location(world, instance) {
+            Some(place) if place == node => {
+                found = member(world, instance, base);
+                if let Some(r) = found
+                    && !world[r].running_on.is_empty()
+                {
+                    // a second copy in one node's history is surplus
+                    skip_inactive = true;
+                    found = None;
+                }
+            }
+            Some(_) => {}
+            None if !skip_inactive && inactive.is_none() && !world[instance].removed => {
+                inactive = member(world, instance, base);
+            }
+            None => {}
+        }
+        if found.is_some() {
+            break;
+        }
+    }
+    if found.is_none() && !skip_inactive {
+        found = inactive;
+    }
+    // instances that need no fencing can start elsewhere while this node is unclean; do not use up a number for it
+    if let Some(r) = found {
+        let needs_fencing = world[r].requires >= Requires::Fencing;
+        let gone = !world[node].online || world[node].unclean;
+        let universal = world[clone].instances_max as usize >= world.nodes.len();
+        if !needs_fencing && gone && !universal {
+            found = None;
+        }
+    }
+    found.unwrap_or_else(|| {
+        let instance = add_surplus(world, clone);
+        member(world, instance, base).unwrap_or(instance)
+    })
+}
+
+fn read_resource<'m>(world: &mut World<'m>, node: NodeIx, history: &'m ResourceHistory) {
+    let locked = history.shutdown_lock.filter(|_| world.opts.shutdown_lock);
+    if history.operations.is_empty() && locked.is_none() {
+        return;
+    }
+    let r = match find_resource(world, node, history) {
+        Some(r) => r,
+        None if history.operations.is_empty() => return,
+        None => match world.by_name.get(&history.resource) {
+            Some(r) if world[*r].is_primitive() => *r,
+            _ => add_removed(world, history),
+        },
+    };
+    if let Some(time) = locked {
+        lock(world, r, node, time);
+    }
+    let saved = world[r].role;
+    world[r].role = Role::Unknown;
+    let mut unpacker = Unpacker { r, node, on_fail: OnFail::Ignore, last_failure: None };
+    for op in sorted_operations(history) {
+        unpacker.operation(world, op);
+    }
+    unpacker.settle(world);
+    if let Some(role) = target_role(world, r)
+        && (world[r].next_role == Role::Unknown || role < world[r].next_role)
+    {
+        world.set_next_role(r, role);
+    }
+    if saved > world[r].role {
+        world[r].role = saved;
+    }
+}
+
+fn lock(world: &mut World<'_>, r: ResIx, node: NodeIx, time: i64) {
+    let limit = i64::try_from(world.opts.shutdown_lock_limit_ms / 1000).unwrap_or(i64::MAX);
+    if limit > 0 && world.model.now > time + limit {
+        return;
+    }
+    world[r].locked_to = Some(node);
+    world[r].lock_time = time;
+}
+
+/// The role that the person allows at most, where that limits anything.
+pub(crate) fn target_role(world: &World<'_>, r: ResIx) -> Option<Role> {
+    let role = Role::parse(world[r].meta("target-role")?)?;
+    match role {
+        Role::Stopped => Some(role),
+        Role::Unpromoted if world[world.top_of(r)].promotable => Some(role),
+        _ => None,
+    }
+}
+
+struct Unpacker<'m> {
+    r: ResIx,
+    node: NodeIx,
+    on_fail: OnFail,
+    last_failure: Option<&'m OperationRecord>,
+}
+
+impl<'m> Unpacker<'m> {
+    fn set_active(&self, world: &mut World<'_>) {
+        let promotable = world[world.top_of(self.r)].promotable;
+        world[self.r].role = if promotable { Role::Unpromoted } else { Role::Started };
+    }
+
+    fn operation(&mut self, world: &mut World<'_>, op: &'m OperationRecord) {
+        if matches!(op.status, OperationStatus::Cancelled | OperationStatus::Invalid)
+            || op.operation == "notify"
+        {
+            return;
+        }
+        if op.status == OperationStatus::Pending {
+            return self.pending(world, op);
+        }
+        let expired = self.expired(world, op);
+        let (status, code) = self.remap(world, op, expired);
+        let wanted = op.expected_code.unwrap_or(code);
+        if expired && code != wanted && status != OperationStatus::Done {
+            return;
+        }
+        if status == OperationStatus::Done {
+            return self.succeeded(world, op, code);
+        }
+        let (policy, role) = on_fail(world, self.r, &op.operation, op.interval_ms);
+        if policy == OnFail::Ignore
+            || (policy == OnFail::RestartContainer && op.operation == "stop")
+        {
+            self.succeeded(world, op, wanted);
+            world[self.r].failure_ignored = true;
+            return;
+        }
+        self.failed(world, op, code, policy, role);
+        let top = world.top_of(self.r);
+        if status == OperationStatus::ErrorHard {
+            world.add_location(top, Some(self.node), -INFINITY, Source::HardError);
+        } else if status == OperationStatus::ErrorFatal {
+            world.add_location(top, None, -INFINITY, Source::FatalError);
+        }
+    }
+
+    fn pending(&self, world: &mut World<'_>, op: &OperationRecord) {
+        match op.operation.as_str() {
+            "start" => {
+                world[self.r].start_pending = true;
+                self.set_active(world);
+            }
+            "promote" => world[self.r].role = Role::Promoted,
+            _ => {}
+        }
+        if op.operation != "stop" && world[self.r].pending_on.is_none() {
+            world[self.r].pending_on = Some(self.node);
+        }
+    }
+
+    /// Whether a failure is so old that it no longer counts.
+    fn expired(&self, world: &World<'_>, op: &OperationRecord) -> bool {
+        let timeout = world[self.r].failure_timeout;
+        let Some(changed) = op.last_change.filter(|_| timeout > 0) else { return false };
+        if world.model.now < changed + timeout {
+            return false;
+        }
+        let (policy, _) = on_fail(world, self.r, &op.operation, op.interval_ms);
+        if policy == OnFail::Block {
+            return false;
+        }
+        let count = fail_count(world, self.r, self.node);
+        if count.total > 0 && count.effective > 0 {
+            return false;
+        }
+        let probe = op.operation == "monitor" && op.interval_ms == 0;
+        let tells =
+            matches!(op.exit_code, OK | NOT_RUNNING | PROMOTED | DEGRADED | DEGRADED_PROMOTED);
+        !(probe && tells)
+    }
+
+    /// What the recorded result means, given what was expected.
+    fn remap(
+        &mut self,
+        world: &mut World<'_>,
+        op: &OperationRecord,
+        expired: bool,
+    ) -> (OperationStatus, i32) {
+        use OperationStatus::{Done, Error, ErrorFatal, ErrorHard, NotSupported};
+        let probe = op.operation == "monitor" && op.interval_ms == 0;
+        let mut status = op.status;
+        let code = match op.exit_code {
+            DEGRADED => OK,
+            DEGRADED_PROMOTED => PROMOTED,
+            code => code,
+        };
+        if probe && (code == NOT_INSTALLED || status == OperationStatus::NotInstalled) {
+            return (Done, NOT_RUNNING);
+        }
+        match op.expected_code {
+            Some(expected) if expected == code => status = Done,
+            Some(_) if status == Done => status = Error,
+            _ => {}
+        }
+        match code {
+            OK if probe && status == Error => status = Done,
+            NOT_RUNNING if probe || op.expected_code == Some(code) || !world[self.r].managed => {
+                status = Done;
+                world[self.r].role = Role::Stopped;
+                self.on_fail = OnFail::Ignore;
+                world[self.r].next_role = Role::Unknown;
+            }
+            PROMOTED => {
+                if probe && op.expected_code != Some(code) {
+                    status = Done;
+                }
+                if !expired || op.expected_code == Some(code) {
+                    world[self.r].role = Role::Promoted;
+                }
+            }
+            FAILED_PROMOTED => {
+                if !expired {
+                    world[self.r].role = Role::Promoted;
+                }
+                status = Error;
+            }
+            NOT_CONFIGURED => status = ErrorFatal,
+            UNIMPLEMENTED => status = if op.interval_ms > 0 { NotSupported } else { ErrorHard },
+            INVALID_PARAM | NO_PRIVILEGE | NOT_INSTALLED => {
+                let stuck = op.operation == "stop" && !super::nodes::can_fence(world, self.node);
+                status = if stuck { ErrorFatal } else { ErrorHard };
+            }
+            OK | NOT_RUNNING => {}
+            _ if status == Done => status = Error,
+            _ => {}
+        }
+        (status, code)
+    }
+
+    fn succeeded(&mut self, world: &mut World<'_>, op: &OperationRecord, code: i32) {
+        let mut clears = true;
+        let probe = op.operation == "monitor" && op.interval_ms == 0;
+        match op.operation.as_str() {
+            _ if code == NOT_INSTALLED || (probe && op.exit_code == NOT_INSTALLED) => {
+                world[self.r].role = Role::Stopped;
+                clears = false;
+            }
+            _ if code == NOT_RUNNING => {}
+            "monitor" => {
+                clears = self.last_failure.is_some_and(|failure| {
+                    failure.operation == op.operation && failure.interval_ms == op.interval_ms
+                });
+                if world[self.r].role < Role::Started {
+                    self.set_active(world);
+                }
+            }
+            "start" | "migrate_from" => self.set_role(world, Role::Started),
+            "stop" => self.set_role(world, Role::Stopped),
+            "promote" => self.set_role(world, Role::Promoted),
+            "demote" => {
+                clears = self.on_fail == OnFail::Demote;
+                self.set_role(world, Role::Unpromoted);
+            }
+            "migrate_to" => clears = false,
+            _ => {
+                if world[self.r].role < Role::Started {
+                    self.set_active(world);
+                }
+                clears = false;
+            }
+        }
+        if clears
+            && matches!(
+                self.on_fail,
+                OnFail::Block
+                    | OnFail::Ignore
+                    | OnFail::Demote
+                    | OnFail::Restart
+                    | OnFail::RestartContainer
+            )
+        {
+            self.on_fail = OnFail::Ignore;
+            world[self.r].next_role = Role::Unknown;
+        }
+    }
+
+    fn set_role(&self, world: &mut World<'_>, role: Role) {
+        world[self.r].role = role;
+    }
+
+    fn failed(
+        &mut self,
+        world: &mut World<'_>,
+        op: &'m OperationRecord,
+        code: i32,
+        policy: OnFail,
+        role: Option<Role>,
+    ) {
+        let probe = op.operation == "monitor" && op.interval_ms == 0;
+        self.last_failure = Some(op);
+        self.on_fail = self.on_fail.max(policy);
+        match op.operation.as_str() {
+            "stop" => world.add_location(self.r, Some(self.node), -INFINITY, Source::FailedStop),
+            "promote" => world[self.r].role = Role::Promoted,
+            "demote" => {
+                if policy == OnFail::Block {
+                    world[self.r].role = Role::Promoted;
+                    world.set_next_role(self.r, Role::Stopped);
+                } else if code == NOT_RUNNING {
+                    world[self.r].role = Role::Stopped;
+                } else {
+                    // still promoted would be demoted again and again; the restart settles it
+                    world[self.r].role = Role::Unpromoted;
+                }
+            }
+            _ => {}
+        }
+        if probe && code == NOT_INSTALLED {
+            world[self.r].role = Role::Stopped;
+        } else if world[self.r].role < Role::Started {
+            self.set_active(world);
+        }
+        if let Some(role) = role {
+            if world[self.r].next_role < role {
+                world.set_next_role(self.r, role);
+            }
+            if role == Role::Stopped {
+                world.set_next_role(self.r, role);
+                world.add_location(self.r, None, -INFINITY, Source::FailedForGood);
+            }
+        }
+    }
+
+    /// What all operations together mean.
+    fn settle(&mut self, world: &mut World<'_>) {
+        let (r, node) = (self.r, self.node);
+        if world[r].role != Role::Unknown {
+            let mut at = Some(r);
+            while let Some(part) = at {
+                if !world[part].known_on.contains(&node) {
+                    world[part].known_on.push(node);
+                }
+                if world[part].unique {
+                    break;
+                }
+                at = world[part].parent;
+            }
+        }
+        let active = world[r].role > Role::Stopped;
+        if active
+            && !world[node].online
+            && !world[node].maintenance
+            && world[r].managed
+            && world.opts.fencing
+        {
+            mark_for_fencing(world, node, "a resource is thought to be active there");
+        }
+        let saved = self.on_fail;
+        if world[node].unclean {
+            // fencing settles it, and then it may start again
+            self.on_fail = OnFail::Ignore;
+        }
+        match self.on_fail {
+            OnFail::Ignore | OnFail::RestartContainer | OnFail::Restart | OnFail::Demote => {}
+            OnFail::Fence => mark_for_fencing(world, node, "a resource failed there"),
+            OnFail::Standby => world[node].standby = true,
+            OnFail::Block => {
+                world[r].managed = false;
+                world[r].blocked = true;
+            }
+            OnFail::Ban => world.add_location(r, Some(node), -INFINITY, Source::OnFailBan),
+            OnFail::Stop => world.set_next_role(r, Role::Stopped),
+        }
+        if active {
+            add_running(world, r, node);
+            match (self.on_fail, saved) {
+                (OnFail::Ignore, _) => {}
+                (OnFail::Demote | OnFail::Block, _) => world[r].failed = true,
+                _ => {
+                    world[r].failed = true;
+                    world[r].stop_if_failed = true;
+                }
+            }
+        } else if world[r].history_name.as_ref().is_some_and(|name: &String| name.contains(':')) {
+            // numbered names of stopped instances say nothing
+            world[r].history_name = None;
+        }
+    }
+}
+
+/// Records that a resource, and all that contains it, is active on a node.
+fn add_running(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+    if world[r].running_on.contains(&node) {
+        return;
+    }
+    world[r].running_on.push(node);
+    if world[r].is_primitive() {
+        world[node].running.push(r);
+        if world[node].maintenance {
+            world[r].managed = false;
+            world[r].maintenance = true;
+        }
+    }
+    if !world[r].managed {
+        world.add_location(r, Some(node), INFINITY, Source::Unmanaged);
+        let mut at = world[r].parent;
+        while let Some(parent) = at.filter(|_| world[node].online) {
+            if !world[parent].running_on.contains(&node) {
+                world[parent].running_on.push(node);
+            }
+            at = world[parent].parent;
+        }
+        return;
+    }
+    if world[r].variant == Variant::Primitive && world[r].running_on.len() > 1 {
+        match world[r].multiple_active {
+            MultipleActive::StopStart | MultipleActive::StopUnexpected => {}
+            MultipleActive::StopOnly => {
+                world.add_location(r, None, -INFINITY, Source::MultipleActive);
+            }
+            MultipleActive::Block => block(world, r),
+        }
+    }
+    if let Some(parent) = world[r].parent {
+        add_running(world, parent, node);
+    }
+}
+
+fn block(world: &mut World<'_>, r: ResIx) {
+    world[r].managed = false;
+    world[r].blocked = true;
+    let Some(parent) = world[r].parent else { return };
+    if world[parent].variant == Variant::Group
+        && world[parent].multiple_active == MultipleActive::Block
+    {
+        for at in 0..world.child_count(parent) {
+            let child = world.child(parent, at);
+            world[child].managed = false;
+            world[child].blocked = true;
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Stage 1: names become handles, options become values, history becomes state, constraints become rules.
+
+mod constraints;
+mod failures;
+mod history;
+mod nodes;
+mod orders;
+mod pattern;
+mod properties;
+mod resources;
+mod rules;
+
+pub(crate) use constraints::push_colocation;
+pub(crate) use failures::{fail_count, strip_instance, threshold_reached};
+pub(crate) use history::{active_span, sorted_operations, target_role};
+pub(crate) use nodes::{can_fence, mark_for_fencing};
+pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
+pub(crate) use resources::operation_meta;
+
+use crate::{Error, model::Model, world::World};
+
+pub(crate) fn run(model: &Model) -> Result<World<'_>, Error> {
+    let mut world = World::new(model, Properties::read(model));
+    nodes::read(&mut world);
+    resources::read(&mut world);
+    nodes::judge(&mut world);
+    history::read(&mut world);
+    Ok(world)
+}
+
+pub(crate) fn constrain(world: &mut World<'_>) {
+    constraints::read(world);
+    orders::read(world);
+}

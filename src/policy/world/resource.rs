@@ -1,0 +1,215 @@
+//! A resource instance, group or clone as the stages see it.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use crate::model::{Primitive, Role};
+
+use super::{ActIx, ColocIx, NodeIx, ResIx};
+
+/// What kind of resource. In rising order of containment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Variant {
+    Primitive,
+    Group,
+    Clone,
+}
+
+/// What starting needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Requires {
+    Nothing,
+    Quorum,
+    Fencing,
+    Unfencing,
+}
+
+/// What to do with what runs more often than it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MultipleActive {
+    StopStart,
+    StopOnly,
+    Block,
+    StopUnexpected,
+}
+
+/// Whether a resource is looked for on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Discovery {
+    #[default]
+    Always,
+    Never,
+    Exclusive,
+}
+
+/// One node in a resource's table of nodes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cell {
+    pub(crate) score: i32,
+    /// Whether the node is a candidate at all.
+    pub(crate) present: bool,
+    pub(crate) discovery: Discovery,
+    /// Instances of a clone placed here (in the clone's own table).
+    pub(crate) count: u32,
+}
+
+/// Why a score is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reason {
+    pub(crate) node: Option<NodeIx>,
+    pub(crate) score: i32,
+    pub(crate) why: Source,
+}
+
+/// Where a score comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A location constraint, by position in the model.
+    Location(usize),
+    Stickiness,
+    FailureLimit,
+    FailedStop,
+    HardError,
+    FatalError,
+    OnFailBan,
+    FailedForGood,
+    Health,
+    Removed,
+    Unmanaged,
+    TargetRole,
+    InstanceLimit,
+    ShutdownLock,
+    MultipleActive,
+    /// A colocation, by handle.
+    Colocation(ColocIx),
+    Promotion,
+}
+
+/// A location constraint on one resource, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct LocationRule {
+    /// Position in the model.
+    pub(crate) index: usize,
+    pub(crate) role: Option<Role>,
+    pub(crate) nodes: Vec<(NodeIx, i32)>,
+    pub(crate) discovery: Discovery,
+}
+
+/// A colocation of two resources.
+#[derive(Clone, Debug)]
+pub(crate) struct Coloc<'m> {
+    /// Name for people.
+    pub(crate) id: &'m str,
+    pub(crate) dependent: ResIx,
+    pub(crate) primary: ResIx,
+    pub(crate) score: i32,
+    pub(crate) dependent_role: Option<Role>,
+    pub(crate) primary_role: Option<Role>,
+    /// Node attribute that must be equal; `None` is the node itself.
+    pub(crate) attribute: Option<&'m str>,
+    pub(crate) influence: bool,
+    /// Configured by a person, not implied by a group.
+    pub(crate) explicit: bool,
+}
+
+/// One resource instance, group or clone.
+pub(crate) struct Res<'m> {
+    /// Unique name, numbered for instances.
+    pub(crate) id: String,
+    /// Name without the instance number.
+    pub(crate) base: &'m str,
+    /// Instance number.
+    pub(crate) number: u32,
+    pub(crate) variant: Variant,
+    pub(crate) primitive: Option<&'m Primitive>,
+    pub(crate) class: &'m str,
+    pub(crate) parent: Option<ResIx>,
+    pub(crate) children: Vec<ResIx>,
+    pub(crate) meta: BTreeMap<&'m str, &'m str>,
+    /// Name in history, if it differs from `id`.
+    pub(crate) history_name: Option<String>,
+
+    pub(crate) priority: i32,
+    pub(crate) stickiness: i32,
+    pub(crate) migration_threshold: i32,
+    pub(crate) failure_timeout: i64,
+    pub(crate) requires: Requires,
+    pub(crate) multiple_active: MultipleActive,
+    pub(crate) managed: bool,
+    pub(crate) critical: bool,
+    pub(crate) maintenance: bool,
+    pub(crate) removed: bool,
+    pub(crate) fencing_device: bool,
+    pub(crate) unfencing_device: bool,
+
+    // collectives
+    pub(crate) promotable: bool,
+    pub(crate) unique: bool,
+    pub(crate) notify: bool,
+    pub(crate) ordered: bool,
+    pub(crate) interleave: bool,
+    pub(crate) instances_max: u32,
+    pub(crate) instances_per_node: u32,
+    pub(crate) promoted_max: u32,
+    pub(crate) promoted_per_node: u32,
+    pub(crate) promotion_scores_added: bool,
+
+    // state from history
+    pub(crate) role: Role,
+    pub(crate) next_role: Role,
+    pub(crate) running_on: Vec<NodeIx>,
+    pub(crate) known_on: Vec<NodeIx>,
+    pub(crate) failed: bool,
+    pub(crate) stop_if_failed: bool,
+    pub(crate) failure_ignored: bool,
+    pub(crate) blocked: bool,
+    pub(crate) start_pending: bool,
+    pub(crate) pending_on: Option<NodeIx>,
+    pub(crate) locked_to: Option<NodeIx>,
+    pub(crate) lock_time: i64,
+
+    // placement
+    pub(crate) allowed: Vec<Cell>,
+    pub(crate) exclusive_discovery: bool,
+    pub(crate) locations: Vec<usize>,
+    pub(crate) this_with: Vec<ColocIx>,
+    pub(crate) with_this: Vec<ColocIx>,
+    pub(crate) unplaced: bool,
+    pub(crate) placing: bool,
+    pub(crate) merging: bool,
+    pub(crate) node: Option<NodeIx>,
+    pub(crate) promotion_order: i32,
+    pub(crate) promotion_sorted: bool,
+    pub(crate) reasons: Vec<Reason>,
+
+    // actions
+    pub(crate) acts: Vec<ActIx>,
+    pub(crate) restarting: bool,
+    pub(crate) stop_unexpected: bool,
+    pub(crate) reload: bool,
+}
+
+impl Res<'_> {
+    pub(crate) fn meta(&self, name: &str) -> Option<&str> {
+        self.meta.get(name).copied()
+    }
+
+    pub(crate) fn meta_bool(&self, name: &str) -> Option<bool> {
+        crate::model::parse_bool(self.meta(name)?)
+    }
+
+    pub(crate) fn is_primitive(&self) -> bool {
+        self.variant == Variant::Primitive
+    }
+
+    pub(crate) fn is_clone(&self) -> bool {
+        self.variant == Variant::Clone
+    }
+
+    pub(crate) fn is_anonymous_clone(&self) -> bool {
+        self.is_clone() && !self.unique
+    }
+
+    pub(crate) fn current_node(&self) -> Option<NodeIx> {
+        self.running_on.first().copied()
+    }
+}
