@@ -173,13 +173,13 @@ impl<'a, 'i> Reader<'_, 'a, 'i> {
                     own.pairs.push((attribute.name().to_owned(), attribute.value().to_owned()));
                 }
             }
-            meta.sets.extend(options(self.doc, op, "instance_attributes")?.sets);
             meta.sets.push(own);
             operations.push(Operation {
                 id: op.attribute("id").unwrap_or_default().to_owned(),
                 name: self.doc.required(op, "name")?.to_owned(),
                 interval_ms,
                 meta,
+                parameters: options(self.doc, op, "instance_attributes")?,
             });
         }
         Ok(operations)

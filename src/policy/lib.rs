@@ -23,6 +23,7 @@ extern crate std;
 
 mod act;
 pub mod check;
+pub mod digest;
 pub mod model;
 mod order;
 mod place;

@@ -1,13 +1,43 @@
-//! What history demands: operations that are no longer configured end, changed parameters take effect, what is no
+//! What history demands: operations that are no longer configured end, changed definitions take effect, what is no
 //! longer configured is forgotten.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use crate::{
-    model::OperationRecord,
-    unpack::{active_span, fail_count, sorted_operations, strip_instance},
-    world::{NodeIx, ResIx, Verb, World},
+    digest,
+    model::{OperationRecord, ResourceHistory, parse_interval_ms},
+    unpack::{
+        Context, active_span, fail_count, fill, find_operation, operation_meta, sorted_operations,
+        strip_instance,
+    },
+    world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
 };
+
+/// A recurring operation without a timeout of its own gets this one.
+const TIMEOUT_MS_DEFAULT: u64 = 20_000;
+
+fn history_of<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Option<&'m ResourceHistory> {
+    let res = &world[r];
+    let name = res.history_name.as_deref().unwrap_or(&res.id);
+    let anonymous = !res.unique && res.parent.is_some();
+    let model = world[node].model;
+    let exact = model.history.iter().find(|history| history.resource == name);
+    exact.or_else(|| {
+        let base = strip_instance(name);
+        model.history.iter().find(|history| anonymous && strip_instance(&history.resource) == base)
+    })
+}
+
+/// Operations since the resource was last started on the node; none if it was stopped since.
+fn active_operations<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Vec<&'m OperationRecord> {
+    let Some(history) = history_of(world, r, node) else { return Vec::new() };
+    let operations = sorted_operations(history);
+    let (start, stop) = active_span(&operations);
+    if start < stop {
+        return Vec::new();
+    }
+    operations.into_iter().skip(start.saturating_sub(1)).collect()
+}
 
 /// Recurring operations that history shows running on a node.
 pub(super) fn active_recurring<'m>(
@@ -15,32 +45,28 @@ pub(super) fn active_recurring<'m>(
     r: ResIx,
     node: NodeIx,
 ) -> Vec<&'m OperationRecord> {
-    let res = &world[r];
-    let name = res.history_name.as_deref().unwrap_or(&res.id);
-    let anonymous = !res.unique;
-    let model = world[node].model;
-    let history = model.history.iter().find(|history| {
-        history.resource == name
-            || (anonymous && strip_instance(&history.resource) == strip_instance(name))
-    });
-    let Some(history) = history else { return Vec::new() };
-    let operations = sorted_operations(history);
-    let (start, stop) = active_span(&operations);
-    if start < stop {
-        return Vec::new();
-    }
-    operations.into_iter().skip(start.saturating_sub(1)).filter(|op| op.interval_ms > 0).collect()
+    let mut operations = active_operations(world, r, node);
+    operations.retain(|op| op.interval_ms > 0);
+    operations
 }
 
 pub(super) fn review(world: &mut World<'_>) {
     for node in world.node_ids() {
-        if !(world[node].maintenance && world[node].online || world[node].is_available()) {
+        if !world[node].maintenance && !world[node].is_available() {
             continue;
         }
         for at in 0..world.res.len() {
             let r = ResIx::at(at);
             if world[r].is_primitive() && world[r].known_on.contains(&node) {
                 review_resource(world, r, node);
+            }
+        }
+    }
+    for node in world.node_ids() {
+        for at in 0..world.res.len() {
+            let r = ResIx::at(at);
+            if world[r].is_primitive() && world[r].failure_timeout > 0 {
+                clear_expired(world, r, node);
             }
         }
     }
@@ -53,25 +79,157 @@ fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
         }
         return;
     }
-    if !world[r].running_on.contains(&node) {
+    let active = world[r].running_on.contains(&node);
+    if agent_changed(world, r, node) {
+        super::primitive::delete_history(world, r, node, false);
+        if active {
+            world.act(r, Verb::Stop, Some(node), false);
+            world[r].start_pending = true;
+        }
+    }
+    if !active {
         return;
     }
     let maintained = world[r].maintenance || world[node].maintenance;
-    for op in active_recurring(world, r, node) {
-        let configured = world[r].primitive.is_some_and(|primitive| {
-            primitive
-                .operations
-                .iter()
-                .any(|c| c.name == op.operation && c.interval_ms == op.interval_ms)
-        });
-        if maintained || (!configured && world.opts.cancel_removed) {
+    let mut changed = false;
+    for op in active_operations(world, r, node) {
+        let recurring = op.interval_ms > 0;
+        if recurring && maintained {
+            super::recurring::cancel(world, r, node, &op.operation, op.interval_ms);
+        } else if recurring
+            || matches!(op.operation.as_str(), "monitor" | "start" | "promote" | "migrate_from")
+        {
+            changed |= check_definition(world, r, node, op);
+        }
+    }
+    if changed && fail_count(world, r, node).effective > 0 {
+        world.act(r, Verb::ClearFailures, Some(node), false);
+    }
+}
+
+fn agent_changed(world: &World<'_>, r: ResIx, node: NodeIx) -> bool {
+    let Some(history) = history_of(world, r, node) else { return false };
+    let Some(primitive) = world[r].primitive else { return false };
+    let differs = |now: &str, then: &str| !then.is_empty() && now != then;
+    differs(&primitive.class, &history.class)
+        || differs(&primitive.provider, &history.provider)
+        || differs(&primitive.agent, &history.agent)
+}
+
+/// Compares the definition that an operation ran with with the present one.
+fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &OperationRecord) -> bool {
+    if op.interval_ms > 0 && find_operation(world, r, &op.operation, op.interval_ms).is_none() {
+        if world.opts.cancel_removed {
             super::recurring::cancel(world, r, node, &op.operation, op.interval_ms);
         }
+        return true;
+    }
+    let values = parameters(world, r, node, op);
+    let recorded = &op.digests;
+    if !recorded.restart.is_empty() {
+        let mut kept = BTreeMap::new();
+        for name in &recorded.restart_names {
+            if let Some(value) = values.get(name.as_str()) {
+                kept.insert(name.as_str(), value.as_str());
+            }
+        }
+        if digest::parameters(&kept) != recorded.restart {
+            force_restart(world, r, node, op);
+            return true;
+        }
+    }
+    let all: BTreeMap<&str, &str> = values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    if recorded.all.is_empty() || digest::parameters(&all) == recorded.all {
+        return false;
+    }
+    if op.interval_ms > 0 {
+        reschedule(world, r, node, op);
+    } else if recorded.restart.is_empty() {
+        force_restart(world, r, node, op);
+    } else {
+        reload(world, r, node);
+    }
+    true
+}
+
+/// All parameters of an operation as the agent would get them on a node.
+fn parameters(
+    world: &World<'_>,
+    r: ResIx,
+    node: NodeIx,
+    op: &OperationRecord,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let Some(primitive) = world[r].primitive else { return BTreeMap::new() };
+    let mut context = Context::cluster(world.model);
+    context.node = Some(&world[node].attrs);
+    let configured = find_operation(world, r, &op.operation, op.interval_ms);
+    if let Some(configured) = configured {
+        fill(&configured.parameters, &context, &mut values);
+    }
+    fill(&primitive.parameters, &context, &mut values);
+    let mut values: BTreeMap<String, String> =
+        values.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    if op.interval_ms > 0 {
+        let timeout = configured
+            .and_then(|configured| operation_meta(world, r, configured).get("timeout").copied())
+            .and_then(parse_interval_ms)
+            .unwrap_or(TIMEOUT_MS_DEFAULT);
+        values.insert("CRM_meta_timeout".into(), format!("{timeout}"));
+    }
+    values
+}
+
+/// The digest that a device's definition has now, for comparison with what a node was unfenced with.
+pub(super) fn device_digest(world: &World<'_>, r: ResIx, node: NodeIx) -> String {
+    let op = OperationRecord::default();
+    let values = parameters(world, r, node, &op);
+    digest::parameters(&values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect())
+}
+
+fn force_restart(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &OperationRecord) {
+    let verb = match op.operation.as_str() {
+        "promote" => Verb::Promote,
+        "start" | "migrate_from" => Verb::Start,
+        _ => return,
+    };
+    let act = world.act(r, verb, None, false);
+    world[act].why = "its definition has changed";
+    if world[r].fencing_device && world.unfencing_enabled {
+        super::fencing::trigger_unfencing(world, r, Some(node));
+    }
+}
+
+fn reschedule(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &OperationRecord) {
+    let act =
+        world.recurring_act(r, Verb::Monitor, Some(node), false, op.interval_ms, &op.operation);
+    world[act].why = "its definition has changed";
+}
+
+fn reload(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+    if !world[r].managed || world[r].failed {
+        return;
+    }
+    if world[r].start_pending {
+        world.act(r, Verb::Stop, Some(node), false);
+        return;
+    }
+    let reload = world.act(r, Verb::Reload, Some(node), false);
+    world[reload].clear(ActFlags::OPTIONAL);
+    for verb in [Verb::Stop, Verb::Demote] {
+        world.order_rules.push(OrderRule {
+            first: OrderEnd::Act(reload),
+            then: OrderEnd::Of(r, verb),
+            flags: OrderFlags::ORDERED | OrderFlags::THEN_CANCELS_FIRST,
+        });
     }
 }
 
 /// Failures that expired are forgotten on their node too.
-pub(super) fn clear_failures(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+fn clear_expired(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+    if !world[node].online || history_of(world, r, node).is_none() {
+        return;
+    }
     let count = fail_count(world, r, node);
     if count.total > 0 && count.effective == 0 {
         world.act(r, Verb::ClearFailures, Some(node), false);

@@ -30,6 +30,9 @@ pub(crate) fn fence_action(
                 _ if world.opts.fence_off => FenceAction::Off,
                 _ => FenceAction::Reboot,
             };
+            if verb == Verb::Unfence && is_reachable(world, node) && device_changed(world, node) {
+                world[at].clear(ActFlags::OPTIONAL);
+            }
             at
         }
     };
@@ -37,6 +40,62 @@ pub(crate) fn fence_action(
         world[at].clear(ActFlags::OPTIONAL);
     }
     at
+}
+
+/// Unfencing comes before what needs it, and happens if it never did.
+pub(super) fn order_after_unfencing(
+    world: &mut World<'_>,
+    r: ResIx,
+    node: NodeIx,
+    act: ActIx,
+    flags: OrderFlags,
+) {
+    let needs = world[r].requires == Requires::Unfencing || world[r].fencing_device;
+    if !world.unfencing_enabled || !needs {
+        return;
+    }
+    let done = world[node].attr("#node-unfenced").is_some_and(|when| !matches!(when, "" | "0"));
+    let unfence = fence_action(world, node, Verb::Unfence, true);
+    world.order(unfence, act, flags);
+    if !done && is_reachable(world, node) {
+        world[unfence].clear(ActFlags::OPTIONAL);
+    }
+}
+
+fn is_reachable(world: &World<'_>, node: NodeIx) -> bool {
+    world[node].online && !world[node].unclean && !world[node].shutdown
+}
+
+/// A changed device must give access anew.
+pub(super) fn trigger_unfencing(world: &mut World<'_>, r: ResIx, node: Option<NodeIx>) {
+    match node {
+        Some(node) if is_reachable(world, node) => {
+            fence_action(world, node, Verb::Unfence, false);
+        }
+        _ => {
+            for node in world.node_ids() {
+                if world[r].allowed[node.ix()].present && is_reachable(world, node) {
+                    fence_action(world, node, Verb::Unfence, false);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a node was unfenced with another definition of some device than the present one.
+fn device_changed(world: &World<'_>, node: NodeIx) -> bool {
+    let Some(known) = world[node].attr("#digests-all") else { return false };
+    (0..world.res.len()).map(ResIx::at).any(|r| {
+        let res = &world[r];
+        if !res.unfencing_device || res.removed {
+            return false;
+        }
+        let agent = res.primitive.map_or("", |primitive| primitive.agent.as_str());
+        let name = res.history_name.as_deref().unwrap_or(res.base);
+        let entry =
+            alloc::format!("{name}:{agent}:{}", super::cancel::device_digest(world, r, node));
+        !known.split(',').any(|part| part == entry)
+    })
 }
 
 pub(super) fn run(world: &mut World<'_>) {

@@ -46,7 +46,7 @@ pub(super) fn create_clone(world: &mut World<'_>, r: ResIx) {
     world.pseudo_act(r, Verb::Stopped, !seen.stopping, true);
     if world[r].promotable {
         world.pseudo_act(r, Verb::Promote, !seen.promoting, true);
-        world.pseudo_act(r, Verb::Promoted, !seen.promoting, false);
+        world.pseudo_act(r, Verb::Promoted, !seen.promoting, true);
         world.pseudo_act(r, Verb::Demote, !seen.demoting, true);
         world.pseudo_act(r, Verb::Demoted, !seen.demoting, true);
     }

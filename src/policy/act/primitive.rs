@@ -3,7 +3,10 @@
 use crate::{
     model::Role,
     unpack::target_role,
-    world::{ActFlags, ActIx, MultipleActive, NodeIx, ResIx, Verb, World},
+    world::{
+        ActFlags, ActIx, MultipleActive, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb,
+        World,
+    },
 };
 
 use super::{create::actions_of, recurring};
@@ -126,6 +129,19 @@ fn step(world: &mut World<'_>, r: ResIx, from: Role, to: Role, optional: bool) {
 fn start(world: &mut World<'_>, r: ResIx, optional: bool) {
     let node = world[r].node;
     let start = world.act(r, Verb::Start, node, true);
+    if let Some(node) = node {
+        super::fencing::order_after_unfencing(
+            world,
+            r,
+            node,
+            start,
+            OrderFlags::FIRST_IMPLIES_THEN,
+        );
+        // the one that stays is not started again
+        if world[r].stop_unexpected && world[r].running_on.contains(&node) {
+            world[start].set(ActFlags::PSEUDO);
+        }
+    }
     if world[start].runnable() && !optional {
         world[start].clear(ActFlags::OPTIONAL);
     }
@@ -156,7 +172,6 @@ pub(super) fn delete_history(world: &mut World<'_>, r: ResIx, node: NodeIx, opti
         return;
     }
     world.act(r, Verb::Delete, Some(node), optional);
-    use crate::world::{OrderEnd, OrderFlags, OrderRule};
     let of = |verb| OrderEnd::Of(r, verb);
     let flags = if optional { OrderFlags::FIRST_IMPLIES_THEN } else { OrderFlags::ORDERED };
     world.order_rules.push(OrderRule { first: of(Verb::Stop), then: of(Verb::Delete), flags });

@@ -75,6 +75,7 @@ fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
         // looking changes nothing, so it is done for what is not managed as well
         world[act].clear(crate::world::ActFlags::OPTIONAL);
     }
+    super::fencing::order_after_unfencing(world, r, node, act, OrderFlags::ORDERED);
     world.order_rules.push(OrderRule {
         first: OrderEnd::Act(act),
         then: OrderEnd::Of(r, Verb::Start),

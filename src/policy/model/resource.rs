@@ -77,6 +77,8 @@ pub struct Operation {
     pub interval_ms: u64,
     /// `role`, `on-fail`, `enabled`, `timeout`, `record-pending`, ...
     pub meta: Options,
+    /// Parameters that only this operation gets.
+    pub parameters: Options,
 }
 
 /// A containerised service: replicas, their network and what runs inside.
@@ -255,7 +257,9 @@ impl Resource {
         let id = alloc::format!("{}-{name}-{interval_ms}", self.id);
         if let ResourceKind::Primitive(primitive) = &mut self.kind {
             let meta = Options::from_pairs(meta);
-            primitive.operations.push(Operation { id, name: name.to_string(), interval_ms, meta });
+            let operation =
+                Operation { id, name: name.to_string(), interval_ms, meta, ..Operation::default() };
+            primitive.operations.push(operation);
         }
         self
     }

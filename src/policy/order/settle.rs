@@ -86,6 +86,9 @@ fn visit(world: &mut World<'_>, then: ActIx, queue: &mut Queue) {
         if edge.flags.has(OrderFlags::SAME_NODE) && !same_node(world, first, then) {
             continue;
         }
+        if edge.flags.has(OrderFlags::THEN_CANCELS_FIRST) && !world[then].optional() {
+            world[first].set(ActFlags::OPTIONAL);
+        }
         let then_node = world[then].node;
         let first_node = world[first].node;
         let first_flags = flags::for_order(world, first, then_node);

@@ -272,7 +272,7 @@ pub(super) fn hear_by_role(world: &mut World<'_>, clone: ResIx) {
         }
         let (primary, strength) = (colocation.primary, colocation.score);
         let select = Select { active: strength < INFINITY, ..Select::default() };
-        let table = core::mem::take(&mut world[clone].allowed);
+        let table = world[clone].allowed.clone();
         let table = add_colocated(world, primary, clone, table, Some(at), factor(strength), select);
         world[clone].allowed = table;
     }
@@ -283,7 +283,7 @@ pub(super) fn hear_by_role(world: &mut World<'_>, clone: ResIx) {
         }
         let (dependent, strength) = (colocation.dependent, colocation.score);
         let select = Select { active: true, nonnegative: true, ..Select::default() };
-        let table = core::mem::take(&mut world[clone].allowed);
+        let table = world[clone].allowed.clone();
         let table =
             add_colocated(world, dependent, clone, table, Some(at), factor(strength), select);
         world[clone].allowed = table;

@@ -146,7 +146,7 @@ pub(crate) fn hear_dependent(world: &mut World<'_>, r: ResIx, at: ColocIx) {
     }
     let colocation = &world[at];
     let (dependent, factor) = (colocation.dependent, factor(colocation.score));
-    let work = core::mem::take(&mut world[r].allowed);
+    let work = world[r].allowed.clone();
     let select = Select { active: true, ..Select::default() };
     let work = add_colocated(world, dependent, r, work, Some(at), factor, select);
     world[r].allowed = work;

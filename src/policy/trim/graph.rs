@@ -23,9 +23,6 @@ fn happens(world: &World<'_>, act: &Act) -> bool {
     if !act.runnable() || (act.optional() && !act.flags.has(ActFlags::KEEP)) {
         return false;
     }
-    if act.optional() && !act.pseudo() {
-        return false;
-    }
     if let Some(r) = act.res
         && !world[r].managed
         && !matches!(act.verb, Verb::Probe | Verb::Monitor | Verb::Cancel)
@@ -66,7 +63,7 @@ fn add_edges(world: &World<'_>, graph: &mut Graph) {
             let Some(from) = graph.position[edge.other.ix()] else { continue };
             let same_node = edge.flags.has(OrderFlags::SAME_NODE);
             if edge.flags == OrderFlags::NONE
-                || (same_node && world[edge.other].node != world[*then].node)
+                || (same_node && differ(world[edge.other].node, world[*then].node))
             {
                 continue;
             }
@@ -79,6 +76,10 @@ fn add_edges(world: &World<'_>, graph: &mut Graph) {
             graph.edges.push((*from, u32::try_from(to).unwrap_or(u32::MAX)));
         }
     }
+}
+
+fn differ(a: Option<crate::world::NodeIx>, b: Option<crate::world::NodeIx>) -> bool {
+    a.is_some() && b.is_some() && a != b
 }
 
 /// Drops the order that closes a loop, as walked from the first action on.

@@ -4,7 +4,10 @@ use alloc::{collections::BTreeMap, format, vec::Vec};
 
 use crate::{
     model::{self, INFINITY, LocationTarget, Role, RuleScore, parse_score},
-    world::{Coloc, ColocIx, Discovery, LocationRule, ResIx, World},
+    world::{
+        Coloc, ColocIx, Discovery, LocationRule, OrderEnd, OrderFlags, OrderRule, ResIx, Verb,
+        World,
+    },
 };
 
 use super::{
@@ -218,6 +221,11 @@ fn add<'m>(
         name => Some(name),
     };
     let influence = colocation.influence.unwrap_or(world[dependent].critical);
+    let (dependent_role, primary_role) = (limits(dependent_role), limits(primary_role));
+    if score <= -INFINITY {
+        leave_before_enter(world, (dependent, dependent_role), (primary, primary_role));
+        leave_before_enter(world, (primary, primary_role), (dependent, dependent_role));
+    }
     push_colocation(
         world,
         Coloc {
@@ -225,13 +233,40 @@ fn add<'m>(
             dependent,
             primary,
             score,
-            dependent_role: limits(dependent_role),
-            primary_role: limits(primary_role),
+            dependent_role,
+            primary_role,
             attribute,
             influence,
             explicit: true,
         },
     );
+}
+
+/// Where two must not be together, one leaves a node before the other enters it.
+fn leave_before_enter(
+    world: &mut World<'_>,
+    (first, first_role): (ResIx, Option<Role>),
+    (then, then_role): (ResIx, Option<Role>),
+) {
+    let leave: &[Verb] = match first_role {
+        Some(Role::Promoted) => &[Verb::Demote],
+        Some(Role::Unpromoted) => &[Verb::Stop, Verb::Promote],
+        _ => &[Verb::Stop],
+    };
+    let enter: &[Verb] = match then_role {
+        Some(Role::Promoted) => &[Verb::Promote],
+        Some(Role::Unpromoted) => &[Verb::Start, Verb::Demote],
+        _ => &[Verb::Start],
+    };
+    for a in leave {
+        for b in enter {
+            world.order_rules.push(OrderRule {
+                first: OrderEnd::Of(first, *a),
+                then: OrderEnd::Of(then, *b),
+                flags: OrderFlags::SAME_NODE,
+            });
+        }
+    }
 }
 
 pub(crate) fn push_colocation<'m>(world: &mut World<'m>, colocation: Coloc<'m>) {

@@ -293,10 +293,6 @@ impl<'m> Unpacker<'m> {
         if world.model.now < changed + timeout {
             return false;
         }
-        let (policy, _) = on_fail(world, self.r, &op.operation, op.interval_ms);
-        if policy == OnFail::Block {
-            return false;
-        }
         let count = fail_count(world, self.r, self.node);
         if count.total > 0 && count.effective > 0 {
             return false;
@@ -322,9 +318,6 @@ impl<'m> Unpacker<'m> {
             DEGRADED_PROMOTED => PROMOTED,
             code => code,
         };
-        if probe && (code == NOT_INSTALLED || status == OperationStatus::NotInstalled) {
-            return (Done, NOT_RUNNING);
-        }
         match op.expected_code {
             Some(expected) if expected == code => status = Done,
             Some(_) if status == Done => status = Error,

@@ -15,7 +15,8 @@ pub(crate) use failures::{fail_count, strip_instance, threshold_reached};
 pub(crate) use history::{active_span, sorted_operations, target_role};
 pub(crate) use nodes::{can_fence, mark_for_fencing};
 pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
-pub(crate) use resources::operation_meta;
+pub(crate) use resources::{find_operation, operation_meta};
+pub(crate) use rules::{Context, fill};
 
 use crate::{Error, model::Model, world::World};
 

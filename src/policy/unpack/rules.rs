@@ -144,7 +144,10 @@ fn attribute_holds(
         (ValueKind::Auto, _) => ValueKind::String,
         (kind, _) => kind,
     };
-    let Some(order) = compare(actual, wanted, kind) else { return false };
+    // what is no number is compared as text
+    let order = compare(actual, wanted, kind)
+        .or_else(|| compare(actual, wanted, ValueKind::String))
+        .unwrap_or(Ordering::Equal);
     match comparison {
         Comparison::Lt => order.is_lt(),
         Comparison::Lte => order.is_le(),
