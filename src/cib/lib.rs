@@ -45,6 +45,7 @@ pub fn read(text: &str) -> Result<Cib, Error> {
     doc.check_version(root)?;
     model.quorate = document::boolean(root.attribute("have-quorum")).unwrap_or(false);
     model.coordinator = root.attribute("dc-uuid").map(str::to_owned);
+    model.had_quorum = document::boolean(root.attribute("no-quorum-panic")).unwrap_or(false);
     model.have_watchdog = document::boolean(root.attribute("have-watchdog")).unwrap_or(false);
     let execution_date = match root.attribute("execution-date") {
         None => None,

@@ -1,20 +1,17 @@
 //! What history demands: operations that are no longer configured end, changed definitions take effect, what is no
 //! longer configured is forgotten.
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
     digest,
-    model::{OperationRecord, ResourceHistory, parse_interval_ms},
+    model::{OperationRecord, ResourceHistory},
     unpack::{
-        Context, active_span, fail_count, fill, find_operation, operation_meta, sorted_operations,
+        active_span, fail_count, find_operation, operation_parameters, sorted_operations,
         strip_instance,
     },
     world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
 };
-
-/// A recurring operation without a timeout of its own gets this one.
-const TIMEOUT_MS_DEFAULT: u64 = 20_000;
 
 fn history_of<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Option<&'m ResourceHistory> {
     let res = &world[r];
@@ -65,7 +62,9 @@ pub(super) fn review(world: &mut World<'_>) {
     for node in world.node_ids() {
         for at in 0..world.res.len() {
             let r = ResIx::at(at);
-            if world[r].is_primitive() && world[r].failure_timeout > 0 {
+            if world[r].is_primitive()
+                && (world[r].failure_timeout > 0 || !world[r].forgiven_on.is_empty())
+            {
                 clear_expired(world, r, node);
             }
         }
@@ -124,7 +123,7 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
         }
         return true;
     }
-    let values = parameters(world, r, node, op);
+    let values = operation_parameters(world, r, node, op);
     let recorded = &op.digests;
     if !recorded.restart.is_empty() {
         let mut kept = BTreeMap::new();
@@ -152,38 +151,10 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
     true
 }
 
-/// All parameters of an operation as the agent would get them on a node.
-fn parameters(
-    world: &World<'_>,
-    r: ResIx,
-    node: NodeIx,
-    op: &OperationRecord,
-) -> BTreeMap<String, String> {
-    let mut values = BTreeMap::new();
-    let Some(primitive) = world[r].primitive else { return BTreeMap::new() };
-    let mut context = Context::cluster(world.model);
-    context.node = Some(&world[node].attrs);
-    let configured = find_operation(world, r, &op.operation, op.interval_ms);
-    if let Some(configured) = configured {
-        fill(&configured.parameters, &context, &mut values);
-    }
-    fill(&primitive.parameters, &context, &mut values);
-    let mut values: BTreeMap<String, String> =
-        values.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    if op.interval_ms > 0 {
-        let timeout = configured
-            .and_then(|configured| operation_meta(world, r, configured).get("timeout").copied())
-            .and_then(parse_interval_ms)
-            .unwrap_or(TIMEOUT_MS_DEFAULT);
-        values.insert("CRM_meta_timeout".into(), format!("{timeout}"));
-    }
-    values
-}
-
 /// The digest that a device's definition has now, for comparison with what a node was unfenced with.
 pub(super) fn device_digest(world: &World<'_>, r: ResIx, node: NodeIx) -> String {
     let op = OperationRecord::default();
-    let values = parameters(world, r, node, &op);
+    let values = operation_parameters(world, r, node, &op);
     digest::parameters(&values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect())
 }
 

@@ -159,7 +159,7 @@ fn order_before_shutdown(world: &mut World<'_>, node: NodeIx, shutdown: ActIx) {
         }
         let Some(r) = act.res else { continue };
         let res = &world[r];
-        if res.maintenance || world[node].maintenance || !res.managed || res.blocked {
+        if res.maintenance || world[node].maintenance || (!res.managed && !res.blocked) {
             continue;
         }
         world[at].clear(ActFlags::OPTIONAL);

@@ -2,13 +2,13 @@
 
 use crate::{
     model::parse_bool,
-    world::{Discovery, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
+    world::{ActIx, Discovery, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
 };
 
 pub(super) fn run(world: &mut World<'_>) {
     for node in world.node_ids() {
         let state = &world[node];
-        if !state.online || state.unclean || state.ping || state.pending {
+        if !state.online || state.unclean || state.ping {
             continue;
         }
         // an old note that nothing was looked for yet stops everything else there
@@ -46,7 +46,7 @@ fn probe_anonymous(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
     let instances = &world[r].children;
     let there =
         instances.iter().copied().find(|i| crate::place::location(world, *i, false) == Some(node));
-    match there.or(instances.first().copied()) {
+    match there.or_else(|| instances.first().copied()) {
         Some(instance) => probe(world, instance, node),
         None => false,
     }
@@ -76,17 +76,37 @@ fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
         world[act].clear(crate::world::ActFlags::OPTIONAL);
     }
     super::fencing::order_after_unfencing(world, r, node, act, OrderFlags::ORDERED);
+    let blind = !world[act].runnable();
+    let blocks = OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS;
+    let idle = world[top].running_on.is_empty();
     world.order_rules.push(OrderRule {
         first: OrderEnd::Act(act),
-        then: OrderEnd::Of(r, Verb::Start),
-        flags: OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS,
+        then: OrderEnd::Of(top, Verb::Start),
+        flags: if blind && idle { blocks } else { OrderFlags::ORDERED },
     });
+    if blind && !idle && world[top].is_clone() {
+        block_idle(world, act, top);
+    }
     world.order_rules.push(OrderRule {
         first: OrderEnd::Act(act),
         then: OrderEnd::Of(top, Verb::Reload),
         flags: OrderFlags::ORDERED,
     });
     true
+}
+
+/// What runs of a clone stays, but no more of it starts before the state on all nodes is known.
+fn block_idle(world: &mut World<'_>, act: ActIx, r: ResIx) {
+    for at in 0..world.child_count(r) {
+        let child = world.child(r, at);
+        if world[child].running_on.is_empty() {
+            world.order_rules.push(OrderRule {
+                first: OrderEnd::Act(act),
+                then: OrderEnd::Of(child, Verb::Start),
+                flags: OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS,
+            });
+        }
+    }
 }
 
 /// Whether any instance's state on the node is known.

@@ -48,6 +48,8 @@ pub struct Model {
     pub now: i64,
     /// Whether this partition has quorum.
     pub quorate: bool,
+    /// Whether this partition ever had quorum; without it, losing quorum fences nobody.
+    pub had_quorum: bool,
     /// The node that decides, by identity or name; it is fenced or shut down last.
     pub coordinator: Option<String>,
     /// Whether the watchdog is watched by a daemon on every node (`have-watchdog`).

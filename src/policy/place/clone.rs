@@ -56,7 +56,7 @@ fn assign_instances(world: &mut World<'_>, r: ResIx, children: &[ResIx]) {
         world[r].allowed[node.ix()].count = 0;
         available += usize::from(usable);
     }
-    let optimal = if available == 0 { 1 } else { (max_total / available).max(1) };
+    let optimal = max_total.checked_div(available).unwrap_or(1).max(1);
     let mut assigned = 0;
     for instance in children {
         if assigned >= max_total {
@@ -87,7 +87,7 @@ fn keep_at(world: &World<'_>, instance: ResIx, clone: ResIx, optimal: usize) -> 
     {
         return None;
     }
-    let node = location(world, instance, true).or(world[instance].current_node())?;
+    let node = location(world, instance, true).or_else(|| world[instance].current_node())?;
     if !world.available(node) {
         return None;
     }
@@ -263,19 +263,8 @@ pub(crate) fn compatible_instance(
     nodes.into_iter().find_map(on)
 }
 
-/// Adds what tied resources think to the nodes of a clone whose promotions are being ranked.
+/// Adds what those tied to its promoted instances think to the nodes of a clone whose promotions are being ranked.
 pub(super) fn hear_by_role(world: &mut World<'_>, clone: ResIx) {
-    for at in this_with(world, clone) {
-        let colocation = &world[at];
-        if colocation.dependent_role != Some(Role::Promoted) {
-            continue;
-        }
-        let (primary, strength) = (colocation.primary, colocation.score);
-        let select = Select { active: strength < INFINITY, ..Select::default() };
-        let table = world[clone].allowed.clone();
-        let table = add_colocated(world, primary, clone, table, Some(at), factor(strength), select);
-        world[clone].allowed = table;
-    }
     for at in with_this(world, clone) {
         let colocation = &world[at];
         if colocation.primary_role != Some(Role::Promoted) || !has_influence(world, at, None) {

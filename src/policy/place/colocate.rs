@@ -247,41 +247,39 @@ fn add_matching(
     only_positive: bool,
 ) {
     let attribute = at.and_then(|at| world[at].attribute);
-    for index in 0..work.len() {
-        if !work[index].present {
-            continue;
-        }
+    for (index, cell) in work.iter_mut().enumerate().filter(|(_, cell)| cell.present) {
         let node = NodeIx::at(index);
         let score = best_matching(world, source, attribute, node);
-        // two noes do not make a yes
-        if factor < 0.0 && score < 0 {
-            continue;
-        }
-        if work[index].score == FILTERED {
+        if cell.score == FILTERED {
             continue;
         }
         let exact = factor * f64::from(score);
         let mut delta = if exact < 0.0 { exact - 0.5 } else { exact + 0.5 } as i32;
         if delta == 0 && score != 0 {
             // small ties still tie
-            delta = if factor > 0.0 { 1 } else { i32::from(factor < 0.0) * -1 };
+            delta = if factor > 0.0 { 1 } else { -i32::from(factor < 0.0) };
         }
-        let new = add_scores(delta, work[index].score);
-        if only_positive && new < 0 && work[index].score > 0 {
-            work[index].score = FILTERED;
+        let new = add_scores(delta, cell.score);
+        if only_positive && new < 0 && cell.score > 0 {
+            cell.score = FILTERED;
             continue;
         }
-        if only_positive && new < 0 && work[index].score == 0 {
+        if only_positive && new < 0 && cell.score == 0 {
             continue;
         }
-        work[index].score = new;
+        cell.score = new;
     }
 }
 
 fn best_matching(world: &World<'_>, source: ResIx, attribute: Option<&str>, node: NodeIx) -> i32 {
     let worth = |node: NodeIx| {
         let cell = world[source].allowed[node.ix()];
-        (cell.present && world.available(node)).then_some(cell.score)
+        // a member goes nowhere where its group may not go
+        let banned = world[source].parent.is_some_and(|parent| {
+            world[parent].variant == Variant::Group
+                && world[parent].allowed[node.ix()].score <= -INFINITY
+        });
+        (cell.present && !banned && world.available(node)).then_some(cell.score)
     };
     match attribute {
         None => worth(node).unwrap_or(-INFINITY),
@@ -509,13 +507,16 @@ fn apply_promotable_primary(world: &mut World<'_>, dependent: ResIx, primary: Re
     let in_promotable = world[bearer].parent.is_some_and(|parent| world[parent].promotable);
     if promotes && in_promotable && !world[bearer].unplaced {
         // both ends by role: only the instance beside the dependent counts
-        let matching = super::compatible_instance(world, bearer, primary, role, false);
-        match matching {
-            Some(_) => {
-                world[bearer].priority = add_scores(score, world[bearer].priority);
-            }
-            None if score >= INFINITY => world[bearer].priority = -INFINITY,
-            None => {}
+        let Some(here) = super::location(world, bearer, false) else { return };
+        let beside = world[primary].children.iter().any(|instance| {
+            role.is_none_or(|role| super::role_of(world, *instance, false) == role)
+                && super::location(world, *instance, false)
+                    .is_some_and(|there| same_place(world, attribute, here, there))
+        });
+        if beside {
+            world[bearer].priority = add_scores(score, world[bearer].priority);
+        } else if score >= INFINITY {
+            world[bearer].priority = -INFINITY;
         }
         return;
     }

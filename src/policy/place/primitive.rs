@@ -50,6 +50,7 @@ pub(super) fn place(
     }
     note_scores(world, r, Stage::Primitive);
     if !world[r].managed {
+        world[r].next_role = world[r].role;
         let stays = world[r].current_node();
         assign_node(world, r, stays, true, stop_if_fail);
     } else if world.opts.stop_all {
@@ -88,7 +89,8 @@ fn choose(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, stop_if_fail:
     });
     if chosen.is_none() {
         let mut pick = best;
-        let unique = world[r].parent.is_some_and(|parent| world[parent].unique);
+        let unique =
+            world[r].parent.is_some_and(|parent| world[parent].is_clone() && world[parent].unique);
         if !unique
             && score(best) > 0
             && world.available(best)

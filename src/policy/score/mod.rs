@@ -87,7 +87,7 @@ fn locks(world: &mut World<'_>) {
 
 fn lock(world: &mut World<'_>, r: ResIx) {
     // only exclusive resources: clones run elsewhere anyway
-    if world[world.top_of(r)].is_clone() {
+    if world[world.top_of(r)].is_clone() || world[r].fencing_device {
         return;
     }
     if let Some(node) = world[r].locked_to {

@@ -108,7 +108,6 @@ fn render(world: &World<'_>, reason: &Reason) -> PlanReason {
         Source::ShutdownLock => "it is locked to a node that is shut down".into(),
         Source::MultipleActive => "it ran on several nodes and multiple-active is stop_only".into(),
         Source::Colocation(at) => format!("colocation {}", world[at].id),
-        Source::Promotion => "promotion score".into(),
     };
     PlanReason {
         node: reason.node.map(|node| world[node].name().into()),

@@ -40,9 +40,11 @@ fn by_constraint_name(world: &World<'_>, name: &str) -> Option<ResIx> {
     if let Some(r) = world.by_name.get(name) {
         return Some(*r);
     }
-    // the primitive or group inside a clone stands for the clone
-    let first = world.by_name.get(&format!("{name}:0"))?;
-    Some(world.top_of(*first))
+    // the name that history has for an instance stands for its clone
+    let known = (0..world.res.len())
+        .map(ResIx::at)
+        .find(|r| world[*r].history_name.as_deref() == Some(name))?;
+    Some(world.top_of(known))
 }
 
 fn read_location<'m>(world: &mut World<'m>, index: usize, location: &'m model::Location) {

@@ -1,6 +1,6 @@
 //! Failure counts: how often a resource failed on a node, and whether that still counts.
 
-use alloc::{format, string::String};
+use alloc::string::String;
 
 use crate::{
     model::parse_score,
@@ -54,6 +54,9 @@ pub(crate) fn fail_count(world: &World<'_>, r: ResIx, node: NodeIx) -> FailCount
     if total == 0 {
         return FailCount::default();
     }
+    if world[r].forgiven_on.contains(&node) {
+        return FailCount { total, effective: 0 };
+    }
     let name = name.unwrap_or_default();
     for (key, value) in attrs.range("last-failure-"..) {
         let Some(rest) = key.strip_prefix("last-failure-") else { break };
@@ -92,9 +95,4 @@ pub(crate) fn threshold_reached(world: &World<'_>, r: ResIx, node: NodeIx) -> Op
         return None;
     }
     Some(if res.unique { r } else { world.top_of(r) })
-}
-
-/// For messages.
-pub(crate) fn describe(world: &World<'_>, r: ResIx, node: NodeIx) -> String {
-    format!("{} failed on {}", world[r].id, world[node].name())
 }

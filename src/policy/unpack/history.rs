@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    definition::definition_differs,
     failures::{fail_count, strip_instance},
     nodes::mark_for_fencing,
     resources::{OnFail, add_removed, add_surplus, on_fail},
@@ -70,10 +71,13 @@ pub(crate) fn active_span(operations: &[&OperationRecord]) -> (usize, usize) {
             "stop" if op.status == OperationStatus::Done => stop = at,
             "start" | "migrate_from" => start = at,
             "promote" | "demote" if start <= stop && implied <= stop => implied = at,
-            "monitor" if start <= stop && implied <= stop => {
-                if matches!(op.exit_code, OK | PROMOTED) && op.status == OperationStatus::Done {
-                    implied = at;
-                }
+            "monitor"
+                if start <= stop
+                    && implied <= stop
+                    && matches!(op.exit_code, OK | PROMOTED)
+                    && op.status == OperationStatus::Done =>
+            {
+                implied = at;
             }
             _ => {}
         }
@@ -247,6 +251,14 @@ impl<'m> Unpacker<'m> {
             return self.pending(world, op);
         }
         let expired = self.expired(world, op);
+        if !expired
+            && op.id.ends_with("_last_failure_0")
+            && matches!(op.operation.as_str(), "start" | "monitor")
+            && !world[self.r].forgiven_on.contains(&self.node)
+            && definition_differs(world, self.r, self.node, op)
+        {
+            world[self.r].forgiven_on.push(self.node);
+        }
         let (status, code) = self.remap(world, op, expired);
         let wanted = op.expected_code.unwrap_or(code);
         if expired && code != wanted && status != OperationStatus::Done {
@@ -264,7 +276,8 @@ impl<'m> Unpacker<'m> {
             return;
         }
         self.failed(world, op, code, policy, role);
-        let top = world.top_of(self.r);
+        // what fails in one instance fails in all
+        let top = if world[self.r].unique { self.r } else { world.top_of(self.r) };
         if status == OperationStatus::ErrorHard {
             world.add_location(top, Some(self.node), -INFINITY, Source::HardError);
         } else if status == OperationStatus::ErrorFatal {

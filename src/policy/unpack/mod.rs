@@ -1,6 +1,7 @@
 //! Stage 1: names become handles, options become values, history becomes state, constraints become rules.
 
 mod constraints;
+mod definition;
 mod failures;
 mod history;
 mod nodes;
@@ -11,12 +12,12 @@ mod resources;
 mod rules;
 
 pub(crate) use constraints::push_colocation;
+pub(crate) use definition::operation_parameters;
 pub(crate) use failures::{fail_count, strip_instance, threshold_reached};
 pub(crate) use history::{active_span, sorted_operations, target_role};
 pub(crate) use nodes::{can_fence, mark_for_fencing};
 pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
 pub(crate) use resources::{find_operation, operation_meta};
-pub(crate) use rules::{Context, fill};
 
 use crate::{Error, model::Model, world::World};
 

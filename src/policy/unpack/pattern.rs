@@ -13,7 +13,7 @@ enum Item {
     Set { negated: bool, ranges: Vec<(char, char)> },
     Begin,
     End,
-    Group(usize, Vec<Vec<(Item, Repeat)>>),
+    Group(usize, Vec<Vec<(Self, Repeat)>>),
 }
 
 #[derive(Clone, Copy)]

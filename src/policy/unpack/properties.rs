@@ -36,7 +36,6 @@ pub(crate) struct Properties {
     pub(crate) stop_all: bool,
     pub(crate) stop_removed: bool,
     pub(crate) cancel_removed: bool,
-    pub(crate) start_failure_is_fatal: bool,
     pub(crate) remove_after_stop: bool,
     pub(crate) maintenance: bool,
     pub(crate) probes: bool,
@@ -48,8 +47,6 @@ pub(crate) struct Properties {
     pub(crate) health_yellow: i32,
     pub(crate) health_red: i32,
     pub(crate) node_pending_timeout_ms: u64,
-    pub(crate) priority_fencing_delay_ms: u64,
-    pub(crate) placement_default: bool,
 }
 
 impl Properties {
@@ -63,7 +60,9 @@ impl Properties {
             Some("ignore") => QuorumPolicy::Ignore,
             Some("freeze") => QuorumPolicy::Freeze,
             Some("demote") => QuorumPolicy::Demote,
-            Some("fence" | "suicide") if fencing => QuorumPolicy::Fence,
+            Some("fence" | "suicide") if fencing && (model.had_quorum || model.quorate) => {
+                QuorumPolicy::Fence
+            }
             _ => QuorumPolicy::Stop,
         };
         let health = match text(&["node-health-strategy"]) {
@@ -99,7 +98,6 @@ impl Properties {
                 &["cancel-removed-actions", "stop-removed-actions", "stop-orphan-actions"],
                 true,
             ),
-            start_failure_is_fatal: truth(&["start-failure-is-fatal"], true),
             remove_after_stop: truth(&["remove-after-stop"], false),
             maintenance: truth(&["maintenance-mode"], false),
             probes: truth(&["enable-startup-probes"], true),
@@ -111,8 +109,6 @@ impl Properties {
             health_yellow: yellow,
             health_red: red,
             node_pending_timeout_ms: ms(&["node-pending-timeout"]),
-            priority_fencing_delay_ms: ms(&["priority-fencing-delay"]),
-            placement_default: matches!(text(&["placement-strategy"]), None | Some("default")),
         }
     }
 }

@@ -138,6 +138,7 @@ pub(crate) fn add_removed<'m>(
     fresh.class = &history.class;
     fresh.fencing_device = fresh.class == "stonith";
     fresh.removed = true;
+    fresh.unique = true;
     fresh.managed = world.opts.stop_removed && !world.opts.maintenance;
     fresh.maintenance = world.opts.maintenance;
     fresh.requires = default_requirement(world, fresh.fencing_device);
@@ -197,6 +198,7 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         failed: false,
         stop_if_failed: false,
         failure_ignored: false,
+        forgiven_on: Vec::new(),
         blocked: false,
         start_pending: false,
         pending_on: None,
@@ -217,7 +219,6 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         acts: Vec::new(),
         restarting: false,
         stop_unexpected: false,
-        reload: false,
     }
 }
 
@@ -297,10 +298,15 @@ fn prepare<'m>(
         Some("unfencing") => Requires::Unfencing,
         _ => default_requirement(world, res.fencing_device),
     };
-    if let Some(parent) = parent {
-        let parent = &world[parent];
-        res.unique = parent.unique;
-        res.notify = parent.notify;
+    match parent {
+        Some(parent) => {
+            let parent = &world[parent];
+            res.unique = parent.unique;
+            res.notify = parent.notify;
+        }
+        // only instances of an anonymous clone are interchangeable
+        None if !res.is_clone() => res.unique = true,
+        None => {}
     }
     res
 }

@@ -13,13 +13,9 @@ macro_rules! flags {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub(crate) struct $name(u32);
         impl $name {
-            pub(crate) const NONE: Self = Self(0);
             $($(#[$fdoc])* pub(crate) const $flag: Self = Self(1 << $bit);)*
             pub(crate) const fn has(self, other: Self) -> bool {
                 self.0 & other.0 == other.0
-            }
-            pub(crate) const fn any(self, other: Self) -> bool {
-                self.0 & other.0 != 0
             }
             pub(crate) const fn without(self, other: Self) -> Self {
                 Self(self.0 & !other.0)
@@ -97,6 +93,14 @@ flags!(
         THEN_CANCELS_FIRST = 13;
     }
 );
+
+impl OrderFlags {
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) const fn any(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
 
 /// What an action does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -81,7 +81,6 @@ pub(crate) enum Source {
     MultipleActive,
     /// A colocation, by handle.
     Colocation(ColocIx),
-    Promotion,
 }
 
 /// A location constraint on one resource, resolved.
@@ -161,6 +160,8 @@ pub(crate) struct Res<'m> {
     pub(crate) failed: bool,
     pub(crate) stop_if_failed: bool,
     pub(crate) failure_ignored: bool,
+    /// Nodes whose failures no longer count, because the definition has changed since.
+    pub(crate) forgiven_on: Vec<NodeIx>,
     pub(crate) blocked: bool,
     pub(crate) start_pending: bool,
     pub(crate) pending_on: Option<NodeIx>,
@@ -185,7 +186,6 @@ pub(crate) struct Res<'m> {
     pub(crate) acts: Vec<ActIx>,
     pub(crate) restarting: bool,
     pub(crate) stop_unexpected: bool,
-    pub(crate) reload: bool,
 }
 
 impl Res<'_> {

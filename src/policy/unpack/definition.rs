@@ -1,0 +1,60 @@
+//! The definition that an operation would run with now.
+
+use alloc::{collections::BTreeMap, format, string::String};
+
+use crate::{
+    digest,
+    model::{OperationRecord, parse_interval_ms},
+    world::{NodeIx, ResIx, World},
+};
+
+use super::{
+    resources::{find_operation, operation_meta},
+    rules::{Context, fill},
+};
+
+/// A recurring operation without a timeout of its own gets this one.
+const TIMEOUT_MS_DEFAULT: u64 = 20_000;
+
+/// All parameters of an operation as the agent would get them on a node.
+pub(crate) fn operation_parameters(
+    world: &World<'_>,
+    r: ResIx,
+    node: NodeIx,
+    op: &OperationRecord,
+) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    let Some(primitive) = world[r].primitive else { return BTreeMap::new() };
+    let mut context = Context::cluster(world.model);
+    context.node = Some(&world[node].attrs);
+    let configured = find_operation(world, r, &op.operation, op.interval_ms);
+    if let Some(configured) = configured {
+        fill(&configured.parameters, &context, &mut values);
+    }
+    fill(&primitive.parameters, &context, &mut values);
+    let mut values: BTreeMap<String, String> =
+        values.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    if op.interval_ms > 0 {
+        let timeout = configured
+            .and_then(|configured| operation_meta(world, r, configured).get("timeout").copied())
+            .and_then(parse_interval_ms)
+            .unwrap_or(TIMEOUT_MS_DEFAULT);
+        values.insert("CRM_meta_timeout".into(), format!("{timeout}"));
+    }
+    values
+}
+
+/// Whether a recorded operation ran with another definition than the present one.
+pub(crate) fn definition_differs(
+    world: &World<'_>,
+    r: ResIx,
+    node: NodeIx,
+    op: &OperationRecord,
+) -> bool {
+    if op.digests.all.is_empty() {
+        return false;
+    }
+    let values = operation_parameters(world, r, node, op);
+    let values = values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    digest::parameters(&values) != op.digests.all
+}
