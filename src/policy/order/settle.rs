@@ -378,6 +378,11 @@ fn block_dependents(world: &mut World<'_>, at: ActIx, queue: &mut Queue) {
         if colocation.score < INFINITY || colocation.primary != r && world.top_of(r) != r {
             continue;
         }
+        // a tie to a role that the primary cannot have binds nothing
+        let promotable = world[world.top_of(colocation.primary)].promotable;
+        if colocation.primary_role.is_some() && !promotable {
+            continue;
+        }
         if !start && colocation.primary_role != Some(Role::Promoted) {
             continue;
         }

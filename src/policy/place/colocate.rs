@@ -247,9 +247,14 @@ fn add_matching(
     only_positive: bool,
 ) {
     let attribute = at.and_then(|at| world[at].attribute);
+    let cornered = factor < 0.0 && factor > -1.0 && usable_nodes(world, source) == 1;
     for (index, cell) in work.iter_mut().enumerate().filter(|(_, cell)| cell.present) {
         let node = NodeIx::at(index);
         let score = best_matching(world, source, attribute, node);
+        // two noes make a yes only where the other has a single place left, which should then be left to it
+        if factor < 0.0 && score < 0 && !(cornered && cell.score >= 0) {
+            continue;
+        }
         if cell.score == FILTERED {
             continue;
         }
@@ -269,6 +274,17 @@ fn add_matching(
         }
         cell.score = new;
     }
+}
+
+/// How many nodes could run a resource.
+fn usable_nodes(world: &World<'_>, r: ResIx) -> usize {
+    world
+        .node_ids()
+        .filter(|node| {
+            let cell = world[r].allowed[node.ix()];
+            cell.present && cell.score >= 0 && world.available(*node)
+        })
+        .count()
 }
 
 fn best_matching(world: &World<'_>, source: ResIx, attribute: Option<&str>, node: NodeIx) -> i32 {
@@ -422,7 +438,13 @@ fn apply_promotion(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: 
     let wanted_role = colocation.dependent_role;
     let Some(place) = super::location(world, dependent, false) else { return };
     let bearer = role_bearer(world, dependent);
-    let Some(primary_place) = world[primary].node else { return };
+    let Some(primary_place) = world[primary].node else {
+        // beside something that runs nowhere nothing is promoted
+        if score >= INFINITY && wanted_role == Some(Role::Promoted) {
+            world[bearer].priority = -INFINITY;
+        }
+        return;
+    };
     let pb = role_bearer(world, primary);
     let role_differs = primary_role.is_some_and(|role| role != super::role_of(world, pb, false));
     if !same_place(world, attribute, place, primary_place) || role_differs {
