@@ -11,7 +11,11 @@ use base::{NodeId, ResourceId, Role};
 use fencing::Incident;
 use lifecycle::Operation;
 
-use crate::{state::State, wire::Directive};
+use crate::{
+    faulty::{Rule, broken},
+    state::State,
+    wire::Directive,
+};
 
 /// Why an order must wait, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +116,7 @@ fn exclusive_allowed(
     let reported_running = state.known.contains(&(resource.clone(), promotion));
     if let Some(incident) = state.owing().next()
         && !reported_running
-        && !cfg!(feature = "sabotage-no-fencing")
+        && !broken(Rule::NoFencing)
     {
         return Err(Blocked::Owes(incident));
     }

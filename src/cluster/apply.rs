@@ -14,6 +14,7 @@ use crate::{
     allowed::{Blocked, allowed},
     debt::open_record,
     evidence::{Evidence, Kind},
+    faulty::{Rule, broken},
     state::{
         Debt, Ended, Eviction, Failures, INSTANCES_MAX, Instance, OpenEvidence, OpenIntent,
         Pending, PowerOn, State,
@@ -354,6 +355,9 @@ impl State {
         code: u8,
         clock: i64,
     ) {
+        if self.failures.len() >= INSTANCES_MAX && !self.failures.contains_key(key) {
+            return;
+        }
         let entry: &mut Failures = self.failures.entry(key.clone()).or_default();
         entry.count = entry.count.saturating_add(1);
         entry.last = clock;
@@ -459,7 +463,7 @@ impl State {
         self.evidence.insert(node, OpenEvidence { evidence: evidence.clone(), held });
         let incident = Incident { node, ring: incident };
         open_record(self, incident);
-        if cfg!(feature = "sabotage-evidence-not-durable") {
+        if broken(Rule::EvidenceNotDurable) {
             self.pay(incident, out);
         } else {
             out.push(Effect::HoldEvidence(incident));

@@ -10,6 +10,7 @@ use base::{Configuration, NodeId};
 use fencing::Incident;
 
 use crate::{
+    faulty::{Rule, broken},
     merge::Merged,
     state::{Debt, FencingRecord, OPERATIONS_KEPT, PowerOn, Present, State, fnv},
     wire::{Hello, Seen},
@@ -88,7 +89,7 @@ fn debt_outside(
         // A later promise names it: it may have been in an era that this state has not seen.
         Some(seen)
             if (!has_state || seen.ring > was.position.era)
-                && !cfg!(feature = "sabotage-debt-previous-configuration") =>
+                && !broken(Rule::DebtPreviousConfiguration) =>
         {
             Debt::Owed {
                 incident: ring,
@@ -102,13 +103,12 @@ fn debt_outside(
 
 /// Faulty rule: only members of the previous configuration owe.
 fn sabotage_previous(node: NodeId, hellos: &BTreeMap<NodeId, Hello>) -> bool {
-    cfg!(feature = "sabotage-debt-previous-configuration")
-        && !hellos.values().any(|h| h.previous.contains(&node))
+    broken(Rule::DebtPreviousConfiguration) && !hellos.values().any(|h| h.previous.contains(&node))
 }
 
 /// Faulty rule: who stopped everything holds nothing.
 fn sabotage_clean_stop(was: &State, node: NodeId) -> bool {
-    cfg!(feature = "sabotage-clean-stop-evidence")
+    broken(Rule::CleanStopEvidence)
         && was.members.get(&node).is_some_and(|m| m.reported)
         && !was
             .instances
@@ -123,7 +123,7 @@ fn present(hello: &Hello) -> Present {
         boot: hello.boot,
         uuid: hello.uuid,
         // Faulty rule: what was known before stands in for the report.
-        reported: cfg!(feature = "sabotage-no-reports"),
+        reported: broken(Rule::NoReports),
         left: false,
         leaving: false,
         detached: None,
@@ -179,7 +179,7 @@ fn forget_what_was_in_flight(base: &mut State) {
     if let Some(change) = &mut base.change {
         change.held.clear();
     }
-    let reported_stays = cfg!(feature = "sabotage-no-reports");
+    let reported_stays = broken(Rule::NoReports);
     if !reported_stays {
         base.instances.clear();
         base.known.clear();

@@ -13,6 +13,7 @@ use crate::{
     ExecutorDo, ExecutorSays, FencerDo, FencerSays, Output, Phase, Refused, RequestId, RequestKind,
     apply::Effect,
     evidence::{Evidence, Fact, Kind},
+    faulty::{Rule, broken},
     hardware,
     member::{ASKS_MAX, Leaving, Member},
     revision::REVISION_MAX,
@@ -166,7 +167,11 @@ impl Member {
         let (Some(epoch), Some(revision)) = (installed.epoch(), &state.revision) else { return };
         let levels = hardware::levels(revision, incident.node);
         let Some(devices) = level_of(&levels, intent.attempt).cloned() else { return };
-        let deadline = intent.deadline;
+        let deadline = if broken(Rule::NoDeadline) {
+            core::time::Duration::from_secs(3600)
+        } else {
+            intent.deadline
+        };
         let command = FenceCommand { incident, epoch, goal, devices, deadline };
         let text = format!("attempt {}: {goal:?}", intent.attempt + 1);
         self.record(Phase::Fence, Some(incident), text);
@@ -418,14 +423,14 @@ impl Member {
             .as_ref()
             .is_some_and(|accepted| offered.regressed_from(accepted).is_some());
         let place = state.position.era;
-        // Once in an era and for each offer: what was refused is not proposed for ever.
-        let said =
-            self.proposed.is_some_and(|(era, accepted)| era == place && accepted == state.accepted);
+        // Once in an era and for each offer: what was refused is not proposed for ever, and two members that see
+        // different versions of the API do not take turns.
+        let said = self.proposed == Some(place);
         if regressed || said || !state.wants(offered) {
             return;
         }
         let bytes = wire::encode(offered.as_ref());
-        self.proposed = Some((place, state.accepted));
+        self.proposed = Some(place);
         if bytes.len() > REVISION_MAX {
             return;
         }

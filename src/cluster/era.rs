@@ -22,6 +22,7 @@ use crate::{
     ExecutorDo, FencerDo, Output, Phase, RequestKind,
     debt::base_state,
     evidence::{Fact, Kind},
+    faulty::{Rule, broken},
     member::{After, Leaving, Member},
     merge::{Merged, merge, needed},
     state::{STATE_MAX, State},
@@ -322,7 +323,7 @@ impl Member {
         let quorate = merged.quorate;
         let leads = merged.coordinator == Some(me) && merged.can_open();
         installed.merged = Some(merged);
-        if cfg!(feature = "sabotage-era-only-when-becoming-quorate") && self.go_on(now) {
+        if broken(Rule::EraOnlyWhenBecomingQuorate) && self.go_on(now) {
             return;
         }
         if !quorate {
@@ -466,7 +467,7 @@ impl Member {
         let Some(bytes) = self.assembly.take(from, chunk, STATE_MAX) else { return };
         let state: Option<State> = wire::decode(&bytes, STATE_MAX);
         let fits = |s: &State| {
-            (s.position.era == ring || cfg!(feature = "sabotage-era-only-when-becoming-quorate"))
+            (s.position.era == ring || broken(Rule::EraOnlyWhenBecomingQuorate))
                 && s.members.contains_key(&self.config.me)
         };
         let Some(state) = state.filter(fits) else {

@@ -43,9 +43,6 @@ pub(crate) fn levels(revision: &Revision, node: NodeId) -> Vec<Vec<FenceDevice>>
 
 /// How long a command with the devices of one level may take, delays included.
 pub(crate) fn command_deadline(revision: &Revision, level: &[FenceDevice]) -> Duration {
-    if cfg!(feature = "sabotage-no-deadline") {
-        return Duration::from_secs(3600);
-    }
     level
         .iter()
         .filter_map(|d| revision.devices.iter().find(|r| r.device.name == d.name))

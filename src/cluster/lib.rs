@@ -50,6 +50,7 @@ mod dispatch;
 mod effects;
 mod era;
 mod evidence;
+mod faulty;
 mod hardware;
 mod io;
 mod member;
@@ -78,6 +79,6 @@ pub use status::Status;
 pub use wire::{MESSAGE_MAX, decode_standing, encode_standing};
 
 /// How many of `voters` are a majority.
-pub(crate) const fn majority(voters: usize) -> usize {
-    voters / 2 + 1
+pub(crate) fn majority(voters: usize) -> usize {
+    voters / 2 + 1 - faulty::short_majority()
 }

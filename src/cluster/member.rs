@@ -72,8 +72,8 @@ pub struct Member {
     pub(crate) changes: VecDeque<Change>,
     pub(crate) next_change: u64,
     pub(crate) offered: Option<Box<Revision>>,
-    /// Position at which a revision was last proposed from here.
-    pub(crate) proposed: Option<(RingId, u64)>,
+    /// Era in which the offered revision was proposed from here.
+    pub(crate) proposed: Option<RingId>,
     pub(crate) watchdog: Option<Duration>,
     pub(crate) halted: Option<Broken>,
     pub(crate) conditions: BTreeSet<Condition>,

@@ -11,7 +11,11 @@ use alloc::{
 
 use base::{NodeId, RingId};
 
-use crate::{state::Position, wire::Hello};
+use crate::{
+    faulty::{Rule, broken},
+    state::Position,
+    wire::Hello,
+};
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +45,7 @@ impl Merged {
 }
 
 /// Promises that open an era.
-pub(crate) const fn needed(voters: usize) -> usize {
+pub(crate) fn needed(voters: usize) -> usize {
     crate::majority(voters)
 }
 
@@ -72,13 +76,13 @@ pub(crate) fn merge(hellos: &BTreeMap<NodeId, Hello>, loss_accepted: bool) -> Me
     let all = !voters.is_empty() && present.len() == voters.len();
     let wiped: BTreeSet<NodeId> =
         present.iter().copied().filter(|v| counts_as_wiped(*v, hellos)).collect();
-    let everybody_counts = all || loss_accepted || cfg!(feature = "sabotage-wiped-votes");
+    let everybody_counts = all || loss_accepted || broken(Rule::WipedVotes);
     let countable =
         present.iter().copied().filter(|v| everybody_counts || !wiped.contains(v)).collect();
-    let quorate = if cfg!(feature = "sabotage-quorum-half") {
-        present.len() >= voters.len() / 2
-    } else {
+    let quorate = if broken(Rule::QuorumHalf) {
         present.len() >= crate::majority(voters.len())
+    } else {
+        quorum::Voters::equal(voters.iter().copied()).is_ok_and(|v| v.is_majority(&present))
     };
     let coordinator = if winner.is_some() {
         coordinator(hellos, &current)

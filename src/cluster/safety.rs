@@ -8,6 +8,7 @@ use alloc::{format, string::String};
 use base::{NodeId, Role};
 use lifecycle::{Operation, Order};
 
+use crate::faulty::{Rule, broken};
 use crate::state::{Debt, State};
 
 /// A failed assertion.
@@ -17,14 +18,14 @@ pub(crate) struct Broken {
     pub(crate) detail: String,
 }
 
-fn broken(invariant: &'static str, detail: String) -> Result<(), Broken> {
+fn fails(invariant: &'static str, detail: String) -> Result<(), Broken> {
     Err(Broken { invariant, detail })
 }
 
 /// S3: right before an order goes to the executor. `state` has applied the decision.
 pub(crate) fn may_carry(state: &State, me: NodeId, order: &Order) -> Result<(), Broken> {
     let acquires = matches!(order.operation, Operation::Start | Operation::Promote);
-    if !acquires || !order.exclusive || cfg!(feature = "sabotage-no-fencing") {
+    if !acquires || !order.exclusive || broken(Rule::NoFencing) {
         return Ok(());
     }
     let promotion = order.operation == Operation::Promote;
@@ -32,7 +33,7 @@ pub(crate) fn may_carry(state: &State, me: NodeId, order: &Order) -> Result<(), 
     for (node, voter) in &state.voters {
         let inside = state.members.contains_key(node);
         if !inside && voter.debt != Debt::Paid && !local {
-            return broken(
+            return fails(
                 "S3",
                 format!("{:?} of {} while {node} owes evidence", order.operation, order.resource),
             );
@@ -40,7 +41,7 @@ pub(crate) fn may_carry(state: &State, me: NodeId, order: &Order) -> Result<(), 
     }
     for (node, member) in &state.members {
         if !member.left && !member.reported {
-            return broken("S3", format!("{} before {node} reported", order.resource));
+            return fails("S3", format!("{} before {node} reported", order.resource));
         }
         let held = state.instances.get(&(order.resource.clone(), *node));
         let runs = held.is_some_and(|i| match i.role {
@@ -49,7 +50,7 @@ pub(crate) fn may_carry(state: &State, me: NodeId, order: &Order) -> Result<(), 
         });
         let one = !promotion || state.promoted_max(&order.resource) <= 1;
         if *node != me && !member.left && runs && one {
-            return broken("S3", format!("{} may run on {node}", order.resource));
+            return fails("S3", format!("{} may run on {node}", order.resource));
         }
     }
     Ok(())
@@ -59,10 +60,10 @@ pub(crate) fn may_carry(state: &State, me: NodeId, order: &Order) -> Result<(), 
 pub(crate) fn may_fence(state: &State, quorate: bool, target: NodeId) -> Result<(), Broken> {
     let voters = state.members.keys().filter(|n| state.voters.contains_key(n)).count();
     if !quorate || voters * 2 <= state.voters.len() {
-        return broken("S5", format!("fence of {target} by {voters} of {}", state.voters.len()));
+        return fails("S5", format!("fence of {target} by {voters} of {}", state.voters.len()));
     }
     if state.members.contains_key(&target) {
-        return broken("S7", format!("fence of the member {target}"));
+        return fails("S7", format!("fence of the member {target}"));
     }
     Ok(())
 }
@@ -70,7 +71,7 @@ pub(crate) fn may_fence(state: &State, quorate: bool, target: NodeId) -> Result<
 /// S14: a decision of this member was applied; the one before it came from an older input.
 pub(crate) fn decided_once(before: Option<u64>, input: u64) -> Result<(), Broken> {
     if before.is_some_and(|last| last >= input) {
-        return broken("S14", format!("two decisions from input {input}"));
+        return fails("S14", format!("two decisions from input {input}"));
     }
     Ok(())
 }

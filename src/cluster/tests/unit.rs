@@ -222,3 +222,117 @@ fn starts_are_safe_and_stops_are_agreed() {
     assert_eq!(of(lifecycle::Operation::Stop), Guarantee::Agreed);
     assert_eq!(of(lifecycle::Operation::Demote), Guarantee::Agreed);
 }
+
+fn era() -> State {
+    let mut state = state();
+    for i in 0..3_u8 {
+        let node = id(i.into());
+        state.members.insert(
+            node,
+            crate::state::Present {
+                incarnation: base::Incarnation { counter: 1, random: u128::from(i) + 1 },
+                boot: base::BootId(i.into()),
+                uuid: None,
+                reported: true,
+                left: false,
+                leaving: false,
+                detached: None,
+            },
+        );
+        if let Some(voter) = state.voters.get_mut(&node) {
+            voter.debt = Debt::Present;
+        }
+    }
+    state
+}
+
+fn failure(number: u64) -> wire::Change {
+    wire::Change {
+        number,
+        operation: lifecycle::Operation::Monitor,
+        outcome: lifecycle::Outcome::NotRunning,
+        instance: lifecycle::InstanceReport {
+            resource: web(),
+            kind: super::world::process(),
+            role: Some(base::Role::Stopped),
+            stop_failed: false,
+            failed: Some(lifecycle::Outcome::NotRunning),
+            run: 0,
+        },
+        wall: 100,
+    }
+}
+
+#[test]
+fn each_failure_counts_once_whoever_says_it_again() {
+    let mut state = era();
+    let mut out = Vec::new();
+    let count = |s: &State| s.failures.get(&(web(), id(1))).map_or(0, |f| f.count);
+    state.apply(id(1), &Message::Changes(vec![failure(1)]), &mut out);
+    state.apply(id(1), &Message::Changes(vec![failure(1), failure(2)]), &mut out);
+    assert_eq!(count(&state), 2);
+    state.coordinator = id(2);
+    state.apply(id(1), &Message::Changes(vec![failure(2)]), &mut out);
+    assert_eq!(count(&state), 2, "SAFETY.md#S32: not again under another coordinator");
+    if let Some(member) = state.members.get_mut(&id(1)) {
+        member.incarnation.random = 99;
+    }
+    state.apply(id(1), &Message::Changes(vec![failure(1)]), &mut out);
+    assert_eq!(count(&state), 3, "a new life counts from one again");
+}
+
+#[test]
+fn evidence_said_again_does_not_reset_what_holds_it() {
+    let mut state = era();
+    let mut out = Vec::new();
+    state.members.remove(&id(2));
+    let incident = fencing::Incident { node: id(2), ring: ring(4) };
+    let owed = Debt::Owed { incident: ring(4), incarnation: None, boot: None };
+    if let Some(voter) = state.voters.get_mut(&id(2)) {
+        voter.debt = owed;
+    }
+    let off = |incident| {
+        let kind = crate::evidence::Kind::VerifiedOff { incident, commanded: true };
+        Message::Evidence(crate::evidence::Evidence { node: id(2), kind })
+    };
+    let other = fencing::Incident { node: id(2), ring: ring(3) };
+    state.apply(id(0), &off(other), &mut out);
+    assert!(state.evidence.is_empty(), "another incident: ignored");
+    state.apply(id(0), &off(incident), &mut out);
+    state.apply(id(0), &Message::EvidenceHeld { incident }, &mut out);
+    state.apply(id(1), &off(incident), &mut out);
+    assert_eq!(state.voters[&id(2)].debt, owed);
+    state.apply(id(1), &Message::EvidenceHeld { incident }, &mut out);
+    assert_eq!(state.voters[&id(2)].debt, Debt::Paid);
+}
+
+#[test]
+fn a_decision_of_another_or_from_an_old_input_is_not_carried_out() {
+    let mut state = era();
+    let mut out = Vec::new();
+    let decision = |input, by: u128| {
+        let coordinator = base::Incarnation { counter: 1, random: by };
+        let epoch = base::Epoch { ring: ring(4), coordinator };
+        let order = lifecycle::Order {
+            id: lifecycle::OrderId(input),
+            epoch,
+            resource: web(),
+            kind: super::world::process(),
+            exclusive: true,
+            operation: lifecycle::Operation::Start,
+            interval: None,
+            timeout: Duration::from_secs(1),
+            deadline: Duration::from_secs(1),
+        };
+        let orders = vec![wire::Directive { node: id(1), order }];
+        wire::Decision { input, epoch, wall: 5, orders, forgotten: Vec::new() }
+    };
+    state.apply(id(1), &Message::Decision(decision(1, 2)), &mut out);
+    assert!(out.is_empty(), "not the coordinator (S9)");
+    state.apply(id(0), &Message::Decision(decision(7, 1)), &mut out);
+    assert!(matches!(out.as_slice(), [Effect::Carry(_)]), "{out:?}");
+    out.clear();
+    state.pending.clear();
+    state.apply(id(0), &Message::Decision(decision(7, 1)), &mut out);
+    assert!(out.is_empty(), "twice from one input (S14)");
+}

@@ -4,12 +4,15 @@
 //! walk prints the command that replays it with its trace.
 
 use core::time::Duration;
-use std::{collections::BTreeSet, env, format, println, string::String, time::Instant, vec::Vec};
+use std::{env, format, println, string::String, time::Instant, vec::Vec};
 
 use base::SplitMix64;
 
 use super::world::{World, id};
-use crate::RequestKind;
+use crate::{
+    RequestKind,
+    faulty::{BROKEN, Rule, broken},
+};
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -214,6 +217,10 @@ pub(crate) fn walk(seed: u64, n: usize, length: usize, trace: bool) -> World {
         world.trace = Some(Vec::new());
     }
     world.change(&std::vec![0; n], true);
+    if rng.below(4) > 0 {
+        phases(&mut world, &mut rng, &swarm, length / 20);
+        return world;
+    }
     let patience = rng.below(3);
     for _ in 0..length {
         let x = rng.below(1000);
@@ -249,6 +256,50 @@ pub(crate) fn walk(seed: u64, n: usize, length: usize, trace: bool) -> World {
         }
     }
     world
+}
+
+/// Progress in rounds, then single steps, then a burst of faults and a change: many eras in few steps.
+fn phases(world: &mut World, rng: &mut SplitMix64, swarm: &Swarm, count: usize) {
+    for _ in 0..count {
+        let slow = swarm.slow.filter(|_| rng.below(2) == 0);
+        let rounds = [0, 1, 2, 4, 8, 16, 30][usize::try_from(rng.below(7)).expect("fits")];
+        for _ in 0..rounds {
+            world.round_but(slow);
+            if rng.below(12) == 0 {
+                world.tick(Duration::from_millis(50 + rng.below(2000)));
+            }
+            if rng.below(3) == 0 {
+                world.reform();
+            }
+            if world.violation.is_some() {
+                return;
+            }
+        }
+        for _ in 0..rng.below(30) {
+            if let Some(step) = pick(rng, &steps(world, swarm.gaps)) {
+                world.note(|| format!("{step:?}"));
+                take(world, step, rng);
+            }
+            world.check();
+            if world.violation.is_some() {
+                return;
+            }
+        }
+        for _ in 0..rng.below(4) {
+            if rng.below(2) == 0 {
+                fault(world, rng, swarm);
+            } else {
+                recover(world, rng);
+            }
+        }
+        if rng.below(3) > 0 {
+            change(world, rng);
+        }
+        world.check();
+        if world.violation.is_some() {
+            return;
+        }
+    }
 }
 
 /// Faults end, everybody comes back, everybody hears everybody: one holder, or a condition that says why not.
@@ -311,25 +362,72 @@ fn run(n: usize, walks: u64, length: usize) {
 }
 
 fn features() -> String {
-    let on = [
-        ("sabotage-clean-stop-evidence", cfg!(feature = "sabotage-clean-stop-evidence")),
-        (
-            "sabotage-debt-previous-configuration",
-            cfg!(feature = "sabotage-debt-previous-configuration"),
+    let on = Rule::ALL.iter().filter(|r| broken(**r));
+    on.map(|rule| format!("--features {} ", feature(*rule))).collect()
+}
+
+/// The build feature of a faulty rule.
+fn feature(rule: Rule) -> String {
+    let mut name = String::from("sabotage");
+    for c in format!("{rule:?}").chars() {
+        if c.is_ascii_uppercase() {
+            name.push('-');
+        }
+        name.push(c.to_ascii_lowercase());
+    }
+    name
+}
+
+/// The scenario that a faulty rule breaks, where a walk would need minutes to come by it.
+const fn scenario(rule: Rule) -> Option<fn()> {
+    use super::scenarios as s;
+    match rule {
+        Rule::CleanStopEvidence => Some(
+            s::a_start_carried_out_by_the_vanished_member_known_only_from_the_transitional_configuration,
         ),
-        ("sabotage-wiped-votes", cfg!(feature = "sabotage-wiped-votes")),
-        ("sabotage-no-reports", cfg!(feature = "sabotage-no-reports")),
-        ("sabotage-epoch-by-age", cfg!(feature = "sabotage-epoch-by-age")),
-        (
-            "sabotage-era-only-when-becoming-quorate",
-            cfg!(feature = "sabotage-era-only-when-becoming-quorate"),
-        ),
-        ("sabotage-evidence-not-durable", cfg!(feature = "sabotage-evidence-not-durable")),
-        ("sabotage-quorum-half", cfg!(feature = "sabotage-quorum-half")),
-        ("sabotage-no-fencing", cfg!(feature = "sabotage-no-fencing")),
-    ];
-    let on: BTreeSet<&str> = on.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
-    on.into_iter().map(|f| format!("--features {f} ")).collect()
+        Rule::EvidenceNotDurable => {
+            Some(s::evidence_that_has_taken_effect_survives_the_power_loss_of_all)
+        }
+        Rule::NoDeadline => Some(s::a_power_off_that_is_late_meets_no_member),
+        Rule::WipedVotes => Some(s::a_wiped_voter_does_not_forget_for_the_cluster_who_came_back),
+        _ => None,
+    }
+}
+
+/// SAFETY.md 2.5: a check that no faulty rule turns red is itself broken. With `PALISADE_WALKS` walks look for all of
+/// them, for as long.
+#[test]
+fn every_faulty_rule_is_found() {
+    let long = env::var("PALISADE_WALKS").is_ok();
+    let walks = from_env("PALISADE_WALKS", 1500);
+    let mut missed = Vec::new();
+    for rule in Rule::ALL {
+        BROKEN.set(Some(rule));
+        let begun = Instant::now();
+        if let Some(scenario) = scenario(rule) {
+            let red = std::panic::catch_unwind(scenario).is_err();
+            println!("{}: its scenario, {:?}", feature(rule), begun.elapsed());
+            if !red {
+                missed.push(feature(rule));
+            }
+            if !long {
+                continue;
+            }
+        }
+        let found = (1..=walks).find_map(|seed| {
+            let world = walk(seed, 3, 600, false);
+            world.violation.map(|violation| (seed, violation))
+        });
+        match found {
+            Some((seed, violation)) => {
+                println!("{}: seed {seed}, {:?}: {violation}", feature(rule), begun.elapsed());
+            }
+            None if scenario(rule).is_some() => println!("{}: no walk", feature(rule)),
+            None => missed.push(feature(rule)),
+        }
+    }
+    BROKEN.set(None);
+    assert!(missed.is_empty(), "not found in {walks} walks: {missed:?}");
 }
 
 #[test]

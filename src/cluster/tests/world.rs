@@ -26,6 +26,7 @@ use policy::revision as rev;
 use crate::{
     Config, ExecutorDo, ExecutorSays, FencerDo, FencerSays, File, Input, Member, Output, PersistId,
     Refused, RequestId, RequestKind, Stored, Verdict, admission,
+    faulty::{Rule, broken},
 };
 
 pub(crate) fn id(i: usize) -> NodeId {
@@ -106,6 +107,8 @@ pub(crate) struct World {
     pub(crate) starts: u32,
     pub(crate) shots: u32,
     pub(crate) unreachable_bmc: BTreeSet<usize>,
+    /// Power-offs of these machines take their time.
+    pub(crate) slow_bmc: BTreeSet<usize>,
     pub(crate) trace: Option<Vec<String>>,
     positions: BTreeMap<(RingId, u64), (u128, u128)>,
     eras: BTreeMap<RingId, usize>,
@@ -149,6 +152,7 @@ impl World {
             starts: 0,
             shots: 0,
             unreachable_bmc: BTreeSet::new(),
+            slow_bmc: BTreeSet::new(),
             trace: None,
             positions: BTreeMap::new(),
             eras: BTreeMap::new(),
@@ -225,7 +229,7 @@ impl World {
         node.probes.clear();
         node.wants_reform = false;
         node.answers.clear();
-        if !cfg!(feature = "sabotage-epoch-by-age") {
+        if !broken(Rule::EpochByAge) {
             node.exec.epoch = None;
             node.exec.queue.clear();
         }
@@ -616,14 +620,14 @@ impl World {
         let exec = &mut self.nodes[i].exec;
         let release = order.operation.is_release();
         let same = exec.epoch.is_some_and(|(epoch, quorum)| {
-            let matches = if cfg!(feature = "sabotage-epoch-by-age") {
+            let matches = if broken(Rule::EpochByAge) {
                 order.epoch.ring >= epoch.ring
             } else {
                 order.epoch == epoch
             };
             matches && (quorum == Quorum::Quorate || release)
         });
-        let by_age = cfg!(feature = "sabotage-epoch-by-age");
+        let by_age = broken(Rule::EpochByAge);
         let end = if !same {
             OrderEnd::Refused(Refusal::StaleEpoch)
         } else if late && !by_age {
@@ -866,8 +870,19 @@ impl World {
 
     /// One of everything, once around.
     pub(crate) fn round(&mut self) -> bool {
+        self.round_but(None)
+    }
+
+    /// One of everything, once around; one machine only receives.
+    pub(crate) fn round_but(&mut self, slow: Option<usize>) -> bool {
         let mut did = false;
         for i in 0..self.n() {
+            if slow == Some(i) {
+                for k in self.receivable(i) {
+                    self.receive(i, k);
+                }
+                continue;
+            }
             if self.acts(i) {
                 for k in self.receivable(i) {
                     self.receive(i, k);
@@ -904,7 +919,7 @@ impl World {
                 self.begin(i);
                 did = true;
             }
-            if self.effect_due(i) {
+            if self.effect_due(i) && !self.slow_bmc.contains(&i) {
                 self.effect(i);
                 did = true;
             }
@@ -928,7 +943,7 @@ impl Exec {
     fn told(&mut self, now: Instant, what: ExecutorDo) {
         match what {
             ExecutorDo::Void { quorum, .. } => {
-                if !cfg!(feature = "sabotage-epoch-by-age") {
+                if !broken(Rule::EpochByAge) {
                     self.epoch = None;
                 }
                 self.quorum = Some(quorum);
@@ -1066,7 +1081,14 @@ pub(crate) fn revision(n: usize) -> rev::Revision {
                 retained: false,
             })
             .collect(),
-        nodes: Vec::new(),
+        nodes: (0..n)
+            .map(|i| rev::NodeIntent {
+                name: name(i),
+                standby: false,
+                maintenance: false,
+                attributes: BTreeMap::new(),
+            })
+            .collect(),
         placements: vec![single("web")],
         constraints: Vec::new(),
     }
