@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 /// Between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 const ARP_REQUEST: u8 = 1;
+const ARP_REPLY: u8 = 2;
 const RMCP_PORT: u16 = 623;
 
 /// A raw socket on one interface of the calling thread's namespace.
@@ -97,9 +98,12 @@ pub fn watch_arp(
             let Some(arp) = Arp::parse(&buffer[..n]) else { continue };
             let Some(macs) = answers.get_mut(&arp.sender) else { continue };
             if arp.sender == arp.target {
-                log.write(What::Announced { address: arp.sender, mac: arp.mac.clone() });
+                // Not counted as an answer: in a clean move the old holder may have answered this
+                // question, rightly, just before the new one announces itself.
+                log.write(What::Announced { address: arp.sender, mac: arp.mac });
+            } else if arp.operation == ARP_REPLY && arp.target == own {
+                macs.insert(arp.mac);
             }
-            macs.insert(arp.mac);
         }
         for (address, macs) in answers {
             log.write(What::Answered { address, macs: macs.into_iter().collect() });
@@ -132,6 +136,7 @@ pub fn announce(network: Network, address: Ipv4Addr) -> Result<()> {
 }
 
 struct Arp {
+    operation: u8,
     mac: String,
     sender: Ipv4Addr,
     target: Ipv4Addr,
@@ -146,7 +151,12 @@ impl Arp {
         let four =
             |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(frame.get(at..at + 4)?).ok()?));
         let mac: Vec<String> = frame.get(22..28)?.iter().map(|b| format!("{b:02x}")).collect();
-        Some(Self { mac: mac.join(":"), sender: four(28)?, target: four(38)? })
+        Some(Self {
+            operation: *frame.get(21)?,
+            mac: mac.join(":"),
+            sender: four(28)?,
+            target: four(38)?,
+        })
     }
 }
 
@@ -185,7 +195,7 @@ mod tests {
         let frame = question([2, 0, 0, 0, 0, 9], own, other);
         assert_eq!(frame.len(), 42);
         let arp = Arp::parse(&frame).expect("it is one");
-        assert_eq!((frame[21], arp.sender, arp.target), (ARP_REQUEST, own, other));
+        assert_eq!((arp.operation, arp.sender, arp.target), (ARP_REQUEST, own, other));
         assert_eq!(arp.mac, "02:00:00:00:00:09");
         assert!((0..42).all(|cut| Arp::parse(&frame[..cut]).is_none()));
     }

@@ -26,9 +26,8 @@ fn parts(machine: &Machine) -> Vec<ProcessRecord> {
 
 /// The process that init started: it watches the other parts.
 fn parent(machine: &Machine) -> Result<ProcessRecord> {
-    let found =
-        parts(machine).into_iter().find(|p| arguments(p.pid).get(1).is_some_and(|v| v == "agent"));
-    found.context("no agent runs")
+    let is_part = |p: &ProcessRecord| arguments(p.pid).iter().any(|a| a == "--part");
+    parts(machine).into_iter().find(|p| !is_part(p)).context("no agent runs")
 }
 
 pub(super) fn frozen(stack: &Stack, checks: &mut Checks) -> Result<()> {

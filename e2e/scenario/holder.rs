@@ -1,7 +1,7 @@
 //! What happens to the machine that holds the address.
 
 use super::report::Checks;
-use super::stack::{SOCKET, Stack};
+use super::stack::Stack;
 use crate::bmc::{self, BmcFaults};
 use crate::clock::monotonic_ns;
 use crate::machine::Machine;
@@ -63,8 +63,7 @@ pub(super) fn bmc_unreachable(stack: &Stack, checks: &mut Checks) -> Result<()> 
     let holder = stack.holder()?;
     let others = stack.others(&holder);
     let helper = others.first().context("a machine that is left")?;
-    let confirm =
-        || stack.palisade(helper, &["node", "confirm-off", holder.name(), "--agent", SOCKET]);
+    let confirm = || stack.palisade(helper, &["node", "confirm-off", holder.name()]);
     let early = confirm();
     checks.refused("a confirmation is refused while the machine is heard (S33)", &early);
     bmc::set_reachable(&holder, false)?;

@@ -2,7 +2,7 @@
 
 use super::holder::{BACK, back_and_quiet, nobody_shot, shot_before_recovery};
 use super::report::Checks;
-use super::stack::{SOCKET, Stack};
+use super::stack::Stack;
 use crate::clock::monotonic_ns;
 use crate::machine::Machine;
 use crate::records::ProcessRecord;
@@ -56,18 +56,18 @@ pub(super) fn cannot_stop(stack: &Stack, checks: &mut Checks) -> Result<()> {
         return Ok(());
     }
     let begun = monotonic_ns();
-    stack.palisade(helper, &["node", "standby", holder.name(), "--agent", SOCKET])?;
+    stack.palisade(helper, &["node", "standby", holder.name()])?;
     let who = stack.wait_served_by_other(begun, &holder, BACK)?;
     checks.check("another machine serves", who.is_some(), format!("{who:?}"));
     shot_before_recovery(stack, checks, &holder, begun)?;
-    stack.palisade(helper, &["node", "online", holder.name(), "--agent", SOCKET])?;
+    stack.palisade(helper, &["node", "online", holder.name()])?;
     back_and_quiet(stack, checks, begun)
 }
 
 pub(super) fn standby_and_back(stack: &Stack, checks: &mut Checks) -> Result<()> {
     let holder = stack.holder()?;
     let begun = monotonic_ns();
-    stack.palisade(&holder, &["node", "standby", holder.name(), "--agent", SOCKET])?;
+    stack.palisade(&holder, &["node", "standby", holder.name()])?;
     let who = stack.wait_served_by_other(begun, &holder, REPAIRED)?;
     checks.check("another machine serves", who.is_some(), format!("{who:?}"));
     std::thread::sleep(Duration::from_secs(1));
@@ -77,7 +77,7 @@ pub(super) fn standby_and_back(stack: &Stack, checks: &mut Checks) -> Result<()>
     checks.check("the gap of a move (L2)", gap <= MOVED_MS, format!("{gap:.0} ms"));
     let left = holder.processes_with("serve-node-id");
     checks.check("nothing is left on the machine", left.is_empty(), format!("{left:?}"));
-    stack.palisade(&holder, &["node", "online", holder.name(), "--agent", SOCKET])?;
+    stack.palisade(&holder, &["node", "online", holder.name()])?;
     let whole = stack.wait_whole(BACK);
     checks.done("all machines are members", &whole);
     std::thread::sleep(Duration::from_secs(3));
