@@ -22,6 +22,7 @@ pub mod config;
 pub mod http;
 pub mod ipc;
 pub mod keys;
+pub mod kubernetes;
 pub mod local;
 pub mod metrics;
 pub mod state;

@@ -184,10 +184,16 @@ pub struct FencingOperationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub reason: Option<String>,
-    /// What was tried, the last 16.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
-    pub attempts: Vec<Attempt>,
+    /// How often it was commanded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i64>,
+    /// Member that carries it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executor: Option<Label>,
+    /// What came of the last attempt, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_failure: Option<String>,
     /// What proves that the machine is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
@@ -197,23 +203,6 @@ pub struct FencingOperationStatus {
     /// When it was closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub closed_at: Option<Time>,
-}
-
-/// One command to one level of devices.
-#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Attempt {
-    /// Member that carried it out.
-    pub executor: Label,
-    /// Names of the devices.
-    #[schemars(length(max = 16))]
-    pub devices: Vec<ObjectName>,
-    /// `off`, `on` or `read`.
-    #[schemars(length(max = 16))]
-    pub goal: String,
-    /// What came of it.
-    #[schemars(length(max = 256))]
-    pub result: String,
 }
 
 /// What proves that a machine is off, or holds nothing.
@@ -237,6 +226,8 @@ pub enum EvidenceKind {
     CleanLeave,
     /// A person has seen it.
     Confirmation,
+    /// The member is back in an open era, and says itself what it runs.
+    Returned,
     /// It must have fenced itself by now; its watchdog was proven.
     SelfFencingBound,
     /// Its BMC said off in a session opened after the command.

@@ -1,0 +1,104 @@
+//! Writes the mirror: what differs, in one batch, when this member speaks for the cluster.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use api::{
+    FencingOperation, HACluster, HANode, ResourcePlacement, VirtualIP,
+    client::{WriteError, apply, apply_status, delete_exactly},
+    names::manager,
+};
+use cluster::Status as View;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use serde_json::Value;
+use tokio::{sync::watch, time::Instant};
+use tracing::{debug, warn};
+
+use super::{Shared, mirror};
+use crate::kubernetes::mirror::{Kind, Write};
+
+/// Between two batches: a failover in progress is not told step by step.
+const PAUSE: Duration = Duration::from_millis(300);
+/// After a batch that the API did not take.
+const AGAIN: Duration = Duration::from_secs(3);
+/// What was written counts as standing there for this long, until the watch has brought it back.
+const ECHO: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<Arc<View>>>) {
+    let mut pictures = shared.picture.subscribe();
+    let mut written: BTreeMap<(Kind, String), (Value, Instant)> = BTreeMap::new();
+    let mut again = false;
+    loop {
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { return },
+            changed = pictures.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(AGAIN), if again => {}
+        }
+        tokio::time::sleep(PAUSE).await;
+        again = false;
+        let view = views.borrow_and_update().clone();
+        let Some(view) = view.filter(|v| shared.speaks(v)) else { continue };
+        let picture = Arc::clone(&*pictures.borrow_and_update());
+        let revision = shared.revision.borrow().clone();
+        let Some(revision) = revision else { continue };
+        let now = Time(Timestamp::now());
+        written.retain(|_, (_, at)| at.elapsed() < ECHO);
+        for write in mirror::writes(&view, &revision, &picture, &now) {
+            let key = write.key();
+            if let (Write::Status { status, .. }, Some((last, _))) = (&write, written.get(&key))
+                && mirror::same(last, status)
+            {
+                continue;
+            }
+            match carry_out(&shared, &write).await {
+                Ok(()) => {
+                    if let Write::Status { status, .. } = write {
+                        written.insert(key, (status, Instant::now()));
+                    }
+                }
+                Err(error) if error.is_gone() => {}
+                // the rest waits: one unreachable API is one line, not one for each object
+                Err(WriteError::Away(error)) => {
+                    debug!(%error, "status cannot be written");
+                    again = true;
+                    break;
+                }
+                Err(error) => {
+                    warn!(%error, kind = ?key.0, name = key.1, "status is refused");
+                    // the same again would be refused again; a change of the view tries anew
+                    if let Write::Status { status, .. } = write {
+                        written.insert(key, (status, Instant::now()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn carry_out(shared: &Shared, write: &Write) -> Result<(), WriteError> {
+    let (client, namespace) = (&shared.client, shared.namespace.as_str());
+    match write {
+        Write::Operation { body, .. } => {
+            let own = manager::COORDINATOR;
+            apply::<FencingOperation>(client, namespace, own, body).await.map(drop)
+        }
+        Write::Forget(operation) => delete_exactly(client, namespace, &**operation).await,
+        Write::Status { kind, name, status } => {
+            let own = mirror::section(*kind).manager;
+            match kind {
+                Kind::FencingOperation => {
+                    apply_status::<FencingOperation>(client, namespace, own, name, status).await
+                }
+                Kind::HACluster => {
+                    apply_status::<HACluster>(client, namespace, own, name, status).await
+                }
+                Kind::HANode => apply_status::<HANode>(client, namespace, own, name, status).await,
+                Kind::ResourcePlacement => {
+                    apply_status::<ResourcePlacement>(client, namespace, own, name, status).await
+                }
+                Kind::VirtualIP => {
+                    apply_status::<VirtualIP>(client, namespace, own, name, status).await
+                }
+            }
+        }
+    }
+}

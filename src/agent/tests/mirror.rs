@@ -1,0 +1,295 @@
+//! What the coordinator tells the API of its view: once, truthfully, and then nothing.
+
+use agent::kubernetes::mirror::{Kind, Write, section, writes};
+use api::client::Picture;
+use base::{NodeId, RingId, Role};
+use cluster::{
+    Status as View,
+    status::{Condition, InstanceStatus, NodeStatus, OperationStatus},
+};
+use compile::{Objects, compile};
+use fencing::Incident;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use policy::revision::Revision;
+use serde_json::{Value, json};
+
+fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(second).expect("in range"))
+}
+
+fn id(n: u16) -> NodeId {
+    NodeId::new(n).expect("not zero")
+}
+
+fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> T {
+    let mut value = json!({
+        "apiVersion": "palisade.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "uid": name, "generation": 1, "namespace": "ns"}, "spec": spec,
+    });
+    assert_eq!(api::check::check(&mut value, None), [], "{name}");
+    serde_json::from_value(value).expect("readable")
+}
+
+fn picture() -> Picture {
+    let mut p = Picture::default();
+    let members: Vec<Value> = (1..=3)
+        .map(|n| json!({"name": format!("n{n}"), "nodeId": n, "links": [format!("10.0.0.{n}")]}))
+        .collect();
+    let spec = json!({
+        "members": members, "networks": [{"name": "public", "interface": "eth0"}], "keySecretRef": {"name": "k"},
+    });
+    p.clusters.insert("main".into(), object("HACluster", "main", spec));
+    let cluster = json!({"name": "main"});
+    for n in 1..=3 {
+        let name = format!("n{n}");
+        let spec = json!({"clusterRef": cluster, "member": name});
+        p.nodes.insert(name.clone(), object("HANode", &name, spec));
+    }
+    let address = json!({"address": "10.0.0.100", "prefix": 24, "network": "public"});
+    let mut spec = json!({"clusterRef": cluster});
+    spec["address"] = address["address"].clone();
+    spec["prefix"] = 24.into();
+    spec["network"] = "public".into();
+    p.addresses.insert("vip".into(), object("VirtualIP", "vip", spec));
+    let spec = json!({"clusterRef": cluster, "resource": {"type": "Address", "address": address}});
+    p.placements.insert("vip".into(), object("ResourcePlacement", "vip", spec));
+    p
+}
+
+fn revision(p: &Picture) -> Revision {
+    let objects = Objects {
+        cluster: p.clusters.get("main").cloned(),
+        placements: p.placements.values().cloned().collect(),
+        nodes: p.nodes.values().cloned().collect(),
+        ..Objects::default()
+    };
+    compile(&objects, None).revision.expect("a revision")
+}
+
+fn node(n: u16) -> NodeStatus {
+    NodeStatus {
+        node: id(n),
+        name: format!("n{n}").parse().ok(),
+        member: true,
+        incarnation: None,
+        reported: true,
+        wiped: false,
+        owes: None,
+        evicted: false,
+        standby: false,
+        maintenance: false,
+        watchdog: false,
+        detached: false,
+    }
+}
+
+fn instance(n: u16, role: Role) -> InstanceStatus {
+    InstanceStatus {
+        resource: "vip".parse().expect("valid"),
+        node: id(n),
+        role: Some(role),
+        failures: 0,
+        stop_failed: false,
+        pending: None,
+        retained: false,
+    }
+}
+
+fn settled() -> View {
+    let era = Some(RingId { seq: 42, rep: id(1) });
+    View {
+        me: Some(id(1)),
+        ring: era,
+        quorate: true,
+        era,
+        state_era: era,
+        coordinator: Some(id(1)),
+        nodes: (1..=3).map(node).collect(),
+        instances: vec![instance(1, Role::Started), instance(2, Role::Stopped)],
+        ..View::default()
+    }
+}
+
+/// Puts what was written into the picture, as the watch brings it back.
+fn echo(p: &mut Picture, all: &[Write]) {
+    for write in all {
+        match write {
+            Write::Status { kind, name, status } => {
+                let status = status.clone();
+                fn of<T: serde::de::DeserializeOwned>(status: Value) -> Option<T> {
+                    Some(serde_json::from_value(status).expect("the status fits its type"))
+                }
+                match kind {
+                    Kind::HACluster => p.clusters.get_mut(name).expect(name).status = of(status),
+                    Kind::HANode => p.nodes.get_mut(name).expect(name).status = of(status),
+                    Kind::ResourcePlacement => {
+                        p.placements.get_mut(name).expect(name).status = of(status);
+                    }
+                    Kind::VirtualIP => p.addresses.get_mut(name).expect(name).status = of(status),
+                    Kind::FencingOperation => {
+                        p.operations.get_mut(name).expect(name).status = of(status);
+                    }
+                }
+            }
+            Write::Operation { name, body } => {
+                let mut body = body.clone();
+                assert_eq!(api::check::check(&mut body, None), [], "{name}");
+                body["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+                let operation = serde_json::from_value(body).expect("readable");
+                p.operations.insert(name.clone(), operation);
+            }
+            Write::Forget(operation) => {
+                p.operations.remove(operation.metadata.name.as_deref().expect("named"));
+            }
+        }
+    }
+}
+
+fn status<'a>(all: &'a [Write], kind: Kind, name: &str) -> &'a Value {
+    all.iter()
+        .find_map(|w| match w {
+            Write::Status { kind: k, name: n, status } if *k == kind && n == name => Some(status),
+            _ => None,
+        })
+        .unwrap_or_else(|| panic!("no status of {kind:?} {name} in {all:#?}"))
+}
+
+fn condition(status: &Value, kind: &str) -> (String, String) {
+    let list = status["conditions"].as_array().expect("conditions");
+    let found = list.iter().find(|c| c["type"] == kind).unwrap_or_else(|| panic!("no {kind}"));
+    let text = |key: &str| found[key].as_str().expect("text").to_owned();
+    (text("status"), text("reason"))
+}
+
+#[test]
+fn a_settled_cluster_is_told_once_and_then_nothing_is_written() {
+    let mut p = picture();
+    let r = revision(&p);
+    let first = writes(&settled(), &r, &p, &at(100));
+    // one for the cluster, three for the members, one each for the placement and its address
+    assert_eq!(first.len(), 6, "{first:#?}");
+    let cluster = status(&first, Kind::HACluster, "main");
+    assert_eq!(cluster["observedEra"], 42);
+    assert_eq!((&cluster["era"], &cluster["coordinator"]), (&json!("1.2a"), &json!("n1")));
+    assert_eq!(cluster["online"], "3/3");
+    for kind in ["Quorate", "Ready"] {
+        assert_eq!(condition(cluster, kind).0, "True", "{kind}");
+    }
+    assert_eq!(condition(cluster, "Degraded").0, "False");
+    assert_eq!(status(&first, Kind::VirtualIP, "vip")["node"], "n1");
+    assert_eq!(status(&first, Kind::ResourcePlacement, "vip")["nodes"], "n1");
+    echo(&mut p, &first);
+    assert_eq!(writes(&settled(), &r, &p, &at(9_999)), [], "SAFETY.md#S17");
+}
+
+#[test]
+fn a_lost_member_shows_with_its_debt_its_record_and_what_waits_for_it() {
+    let mut p = picture();
+    let r = revision(&p);
+    let before = writes(&settled(), &r, &p, &at(100));
+    echo(&mut p, &before);
+    let era = Some(RingId { seq: 46, rep: id(2) });
+    let incident = Incident { node: id(1), ring: RingId { seq: 46, rep: id(2) } };
+    let mut lost = node(1);
+    (lost.member, lost.reported, lost.owes) = (false, false, Some(incident));
+    let mut view = View {
+        me: Some(id(2)),
+        coordinator: Some(id(2)),
+        era,
+        state_era: era,
+        nodes: vec![lost, node(2), node(3)],
+        instances: vec![instance(2, Role::Stopped)],
+        operations: vec![OperationStatus {
+            incident,
+            executor: Some(id(3)),
+            attempts: 1,
+            evidence: None,
+            failure: None,
+            closed: false,
+        }],
+        conditions: vec![Condition {
+            kind: "Owes".into(),
+            object: "node 1".into(),
+            text: "evidence is awaited".into(),
+        }],
+        ..settled()
+    };
+    let all = writes(&view, &r, &p, &at(200));
+    let cluster = status(&all, Kind::HACluster, "main");
+    assert_eq!((&cluster["online"], &cluster["owing"]), (&json!("2/3"), &json!(["n1"])));
+    assert_eq!(condition(cluster, "Quorate").0, "True");
+    assert_eq!(condition(cluster, "Degraded"), ("True".into(), "Fencing".into()));
+    assert_eq!(status(&all, Kind::HANode, "n1")["state"], "Owing");
+    let vip = status(&all, Kind::VirtualIP, "vip");
+    assert_eq!(vip.get("node"), None, "it is nowhere");
+    assert_eq!(condition(vip, "Ready").0, "False");
+    let text = "vip waits until it is proven that a lost member is off";
+    assert_eq!(vip["reason"], text);
+    assert!(section(Kind::VirtualIP).differs(&json!(p.addresses["vip"].status), vip));
+    let name = "n1-2.2e";
+    assert!(matches!(&all[all.len() - 2], Write::Operation { name: n, .. } if n == name));
+    assert_eq!(status(&all, Kind::FencingOperation, name)["phase"], "Running");
+    echo(&mut p, &all);
+    // proven, closed, and mirrored again: one object, whatever is repeated
+    view.operations[0].evidence = Some("VerifiedOff".into());
+    view.operations[0].closed = true;
+    let all = writes(&view, &r, &p, &at(300));
+    assert!(!all.iter().any(|w| matches!(w, Write::Operation { .. })), "{all:#?}");
+    let operation = status(&all, Kind::FencingOperation, name);
+    assert_eq!(
+        (&operation["phase"], &operation["evidence"]["kind"]),
+        (&json!("Closed"), &json!("VerifiedOff"))
+    );
+    echo(&mut p, &all);
+    assert_eq!(writes(&view, &r, &p, &at(400)), []);
+}
+
+/// SAFETY.md#S10: quorum is never lost in silence; and CLUSTER.md section 7: the past does not overwrite the truth.
+#[test]
+fn without_quorum_only_that_is_said_and_under_the_newest_era_that_is_known() {
+    let mut p = picture();
+    let r = revision(&p);
+    let first = writes(&settled(), &r, &p, &at(100));
+    echo(&mut p, &first);
+    let mut view = settled();
+    (view.era, view.quorate) = (None, false);
+    let all = writes(&view, &r, &p, &at(200));
+    assert_eq!(all.len(), 1, "{all:#?}");
+    let cluster = status(&all, Kind::HACluster, "main");
+    assert_eq!(cluster["observedEra"], 42);
+    assert_eq!(condition(cluster, "Quorate"), ("False".into(), "NoQuorum".into()));
+    assert_eq!(condition(cluster, "Ready").0, "False");
+    // what such a status does to a server that heard of a newer era
+    let newer = json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "HACluster", "metadata": {"name": "main"},
+        "spec": p.clusters["main"].spec, "status": {"observedEra": 43}});
+    let mut older = newer.clone();
+    older["status"] = cluster.clone();
+    let said = api::check::check(&mut older, Some(&newer));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].message.starts_with("status.observedEra cannot go back from 43"), "{said:?}");
+}
+
+#[test]
+fn the_last_hundred_closed_records_of_a_member_are_kept() {
+    let mut p = picture();
+    let r = revision(&p);
+    for n in 0..103_u64 {
+        let name = format!("n1-1.{n:x}");
+        let mut value = json!({
+            "apiVersion": "palisade.dev/v1alpha1", "kind": "FencingOperation",
+            "metadata": {"name": name, "creationTimestamp": format!("2026-01-01T{:02}:{:02}:00Z", n / 60, n % 60)},
+            "spec": {"clusterRef": {"name": "main"}, "node": "n1", "nodeId": 1, "incident": format!("1.{n:x}")},
+            "status": {"phase": "Closed"},
+        });
+        assert_eq!(api::check::check(&mut value, None), []);
+        p.operations.insert(name, serde_json::from_value(value).expect("readable"));
+    }
+    let gone: Vec<String> = writes(&settled(), &r, &p, &at(1))
+        .into_iter()
+        .filter_map(|w| match w {
+            Write::Forget(o) => o.metadata.name,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gone, ["n1-1.0", "n1-1.1", "n1-1.2"]);
+}
