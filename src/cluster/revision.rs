@@ -208,7 +208,8 @@ fn retain(old: &Revision, new: &mut Revision, removed: &BTreeSet<base::ResourceI
     let mut kept = Vec::new();
     for constraint in &old.constraints {
         let named = constraint.rule.resources();
-        let gone = !new.constraints.iter().any(|c| c.id == constraint.id);
+        let gone = !new.constraints.iter().any(|c| c.id == constraint.id)
+            && constraint.deletion == DeletionPolicy::Retain;
         if gone && named.iter().any(|r| retained.contains(*r)) && named.iter().all(|r| exists(r)) {
             let mut constraint = constraint.clone();
             constraint.retained = true;

@@ -3,6 +3,7 @@
 
 mod admission;
 mod planner;
+mod real;
 mod scenarios;
 mod unit;
 mod walk;

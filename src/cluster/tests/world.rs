@@ -78,7 +78,7 @@ pub(crate) struct Node {
 pub(crate) struct Exec {
     pub(crate) epoch: Option<(Epoch, Quorum)>,
     pub(crate) quorum: Option<Quorum>,
-    pub(crate) running: BTreeSet<ResourceId>,
+    pub(crate) running: BTreeMap<ResourceId, (ResourceKind, Role)>,
     pub(crate) queue: Vec<(Instant, Order)>,
     pub(crate) stop_fails: bool,
     stop_failed: BTreeSet<ResourceId>,
@@ -102,6 +102,7 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) cfgs: Vec<Cfg>,
     pub(crate) revision: rev::Revision,
+    planner: crate::Planner,
     pub(crate) seq: u64,
     pub(crate) violation: Option<String>,
     pub(crate) starts: u32,
@@ -117,7 +118,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(n: usize) -> Self {
-        let revision = revision(n);
+        Self::with(revision(n), super::planner::plan)
+    }
+
+    /// Machines for every voter of the revision.
+    pub(crate) fn with(revision: rev::Revision, planner: crate::Planner) -> Self {
+        let n = revision.voters.len();
         let nodes = (0..n)
             .map(|_| Node {
                 on: true,
@@ -147,6 +153,7 @@ impl World {
             nodes,
             cfgs: Vec::new(),
             revision,
+            planner,
             seq: 0,
             violation: None,
             starts: 0,
@@ -185,6 +192,7 @@ impl World {
 
     pub(crate) fn start_process(&mut self, i: usize) {
         let first = self.revision.clone();
+        let planner = self.planner;
         let now = self.now;
         let node = &mut self.nodes[i];
         assert!(node.on && node.member.is_none());
@@ -202,7 +210,7 @@ impl World {
             system_uuid: None,
             first,
             disk: node.disk.clone(),
-            planner: super::planner::plan,
+            planner,
         };
         let mut member = Box::new(Member::new(now, config));
         member.handle(
@@ -828,10 +836,20 @@ impl World {
         }
     }
 
+    /// Machines (from 1) on which a resource is in that role.
+    pub(crate) fn in_role(&self, name: &str, wanted: Role) -> Vec<usize> {
+        let runs = |i: usize| {
+            let running = self.nodes[i].exec.running.iter();
+            self.nodes[i].on
+                && running.into_iter().any(|(r, (_, role))| r.as_str() == name && *role == wanted)
+        };
+        (0..self.n()).filter(|i| runs(*i)).map(|i| i + 1).collect()
+    }
+
     /// Machines (from 1) on which the resource runs.
     pub(crate) fn holders(&self) -> Vec<usize> {
         (0..self.n())
-            .filter(|&i| self.nodes[i].on && self.nodes[i].exec.running.contains(&web()))
+            .filter(|&i| self.nodes[i].on && self.nodes[i].exec.running.contains_key(&web()))
             .map(|i| i + 1)
             .collect()
     }
@@ -964,10 +982,11 @@ impl Exec {
         let fails = || Outcome::Failed { code: 1, reason: "it does not end".into() };
         match order.operation {
             Operation::Start => {
-                self.running.insert(order.resource.clone());
+                let role = (order.kind.clone(), Role::Started);
+                self.running.insert(order.resource.clone(), role);
                 Outcome::Ok
             }
-            Operation::Stop if self.stop_fails && self.running.contains(&order.resource) => {
+            Operation::Stop if self.stop_fails && self.running.contains_key(&order.resource) => {
                 self.stop_failed.insert(order.resource.clone());
                 fails()
             }
@@ -975,19 +994,34 @@ impl Exec {
                 self.running.remove(&order.resource);
                 Outcome::Ok
             }
-            _ => Outcome::Ok,
+            Operation::Promote | Operation::Demote => {
+                let role = if order.operation == Operation::Promote {
+                    Role::Promoted
+                } else {
+                    Role::Unpromoted
+                };
+                match self.running.get_mut(&order.resource) {
+                    Some(runs) => {
+                        runs.1 = role;
+                        Outcome::Ok
+                    }
+                    None => Outcome::NotRunning,
+                }
+            }
+            Operation::Probe | Operation::Monitor => Outcome::Ok,
         }
     }
 
     fn report(&self) -> Report {
-        let instance = |resource: &ResourceId| InstanceReport {
-            resource: resource.clone(),
-            kind: process(),
-            role: Some(Role::Started),
-            stop_failed: self.stop_failed.contains(resource),
-            failed: None,
-            run: 1,
-        };
+        let instance =
+            |(resource, (kind, role)): (&ResourceId, &(ResourceKind, Role))| InstanceReport {
+                resource: resource.clone(),
+                kind: kind.clone(),
+                role: Some(*role),
+                stop_failed: self.stop_failed.contains(resource),
+                failed: None,
+                run: 1,
+            };
         Report { instances: self.running.iter().map(instance).collect() }
     }
 }
