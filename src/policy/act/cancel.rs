@@ -7,8 +7,8 @@ use crate::{
     digest,
     model::{OperationRecord, ResourceHistory},
     unpack::{
-        active_span, fail_count, find_operation, operation_parameters, sorted_operations,
-        strip_instance,
+        active_span, definition_differs, fail_count, find_operation, operation_parameters,
+        sorted_operations, strip_instance,
     },
     world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
 };
@@ -84,6 +84,9 @@ fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
         if active {
             world.act(r, Verb::Stop, Some(node), false);
             world[r].start_pending = true;
+            if world[r].fencing_device {
+                super::fencing::trigger_unfencing(world, r, Some(node));
+            }
         }
     }
     if !active {
@@ -137,13 +140,15 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
             return true;
         }
     }
-    let all: BTreeMap<&str, &str> = values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    if recorded.all.is_empty() || digest::parameters(&all) == recorded.all {
+    if !definition_differs(world, r, node, op) {
         return false;
     }
+    // parameters of the operation itself are none that an agent could reload
+    let own = find_operation(world, r, &op.operation, op.interval_ms)
+        .is_some_and(|configured| !configured.parameters.is_empty());
     if op.interval_ms > 0 {
         reschedule(world, r, node, op);
-    } else if recorded.restart.is_empty() {
+    } else if recorded.restart.is_empty() || own {
         force_restart(world, r, node, op);
     } else {
         reload(world, r, node);

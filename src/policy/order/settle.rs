@@ -174,7 +174,10 @@ fn apply(
     } else if kind.has(OrderFlags::FIRST_IMPLIES_THEN) && !first_flags.has(ActFlags::OPTIONAL) {
         world[then].clear(ActFlags::OPTIONAL);
     }
-    if kind.has(OrderFlags::THEN_IMPLIES_FIRST) && world[first].res.is_some() {
+    if kind.has(OrderFlags::THEN_IMPLIES_FIRST)
+        && world[first].res.is_some()
+        && !then_flags.has(ActFlags::OPTIONAL)
+    {
         go(world, ActFlags::OPTIONAL, OrderFlags::THEN_IMPLIES_FIRST);
     }
     if has_res {

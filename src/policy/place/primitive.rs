@@ -5,8 +5,9 @@ use core::cmp::Ordering;
 use crate::{
     model::{INFINITY, Role},
     plan::Stage,
+    score::any_available,
     unpack::QuorumPolicy,
-    world::{ActFlags, NodeIx, Nodes as _, ResIx, Source, Verb, World},
+    world::{ActFlags, ColocIx, NodeIx, Nodes as _, ResIx, Source, Verb, World},
 };
 
 use super::{
@@ -34,12 +35,7 @@ pub(super) fn place(
         return None;
     }
     world[r].placing = true;
-    for at in this_with(world, r) {
-        follow_primary(world, r, at);
-    }
-    for at in with_this(world, r) {
-        hear_dependent(world, r, at);
-    }
+    listen(world, r);
     if world[r].next_role == Role::Stopped {
         world.add_location(r, None, -INFINITY, Source::TargetRole);
     } else if world[r].next_role > Role::Started
@@ -60,6 +56,41 @@ pub(super) fn place(
     }
     world[r].placing = false;
     world[r].node
+}
+
+/// Takes colocations into account. A tie that is only a wish never keeps a resource from running: if nothing remains,
+/// wishes to be apart are forgotten.
+fn listen(world: &mut World<'_>, r: ResIx) {
+    let followed = this_with(world, r);
+    let is_wish = |world: &World<'_>, at: ColocIx| {
+        let score = world[at].score;
+        score < 0 && score > -INFINITY
+    };
+    let wishes = followed.iter().any(|at| is_wish(world, *at));
+    let saved = wishes.then(|| (world[r].allowed.clone(), world[r].reasons.len()));
+    for at in &followed {
+        follow_primary(world, r, *at);
+    }
+    for at in with_this(world, r) {
+        hear_dependent(world, r, at);
+    }
+    let Some((allowed, reasons)) = saved else { return };
+    if any_available(world, r) {
+        return;
+    }
+    let kept = core::mem::replace(&mut world[r].allowed, allowed);
+    world[r].reasons.truncate(reasons);
+    for at in followed {
+        if !is_wish(world, at) {
+            follow_primary(world, r, at);
+        }
+    }
+    for at in with_this(world, r) {
+        hear_dependent(world, r, at);
+    }
+    if !any_available(world, r) {
+        world[r].allowed = kept;
+    }
 }
 
 /// Better nodes first: score, then fewer instances placed, then where it runs, then by name.

@@ -47,16 +47,20 @@ fn read_node(world: &mut World<'_>, node: NodeIx) {
     }
 }
 
-/// Operations in the order in which they happened; pending ones last.
+/// Operations in the order in which they happened.
 pub(crate) fn sorted_operations(history: &ResourceHistory) -> Vec<&OperationRecord> {
-    let mut operations: Vec<&OperationRecord> = history.operations.iter().collect();
-    operations.sort_by(|a, b| {
-        let pending = |op: &OperationRecord| op.call_id < 0;
-        pending(a)
-            .cmp(&pending(b))
-            .then(a.call_id.cmp(&b.call_id))
-            .then(a.last_change.unwrap_or(0).cmp(&b.last_change.unwrap_or(0)))
-    });
+    let (pending, mut operations): (Vec<&OperationRecord>, Vec<_>) =
+        history.operations.iter().partition(|op| op.call_id < 0);
+    operations.sort_by_key(|op| (op.call_id, op.last_change.unwrap_or(0)));
+    // what has no number yet is the newest, unless something ordered later has ended
+    for op in pending {
+        let later = |other: &&OperationRecord| match (op.transition, other.transition) {
+            (Some(own), Some(other)) => own >= 0 && other > own,
+            _ => false,
+        };
+        let at = operations.iter().position(later).unwrap_or(operations.len());
+        operations.insert(at, op);
+    }
     operations
 }
 

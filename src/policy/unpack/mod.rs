@@ -12,7 +12,7 @@ mod resources;
 mod rules;
 
 pub(crate) use constraints::push_colocation;
-pub(crate) use definition::operation_parameters;
+pub(crate) use definition::{definition_differs, operation_parameters};
 pub(crate) use failures::{fail_count, strip_instance, threshold_reached};
 pub(crate) use history::{active_span, sorted_operations, target_role};
 pub(crate) use nodes::{can_fence, mark_for_fencing};

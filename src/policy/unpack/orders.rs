@@ -141,7 +141,10 @@ fn pair(
     } else {
         add(world, first, then, flags);
     }
-    if symmetry == Symmetry::Symmetric {
+    if symmetry == Symmetry::Symmetric && minimum > 0 {
+        // enough may remain when some stop, so stopping implies nothing
+        add(world, (then.0, inverse(then.1)), (first.0, inverse(first.1)), OrderFlags::ORDERED);
+    } else if symmetry == Symmetry::Symmetric {
         let (first, then) = ((first.0, inverse(first.1)), (then.0, inverse(then.1)));
         add(world, then, first, flags_for(order.kind, then.1, Symmetry::Inverse));
     }

@@ -64,6 +64,10 @@ pub(crate) fn fill<'m>(
             continue;
         }
         for (name, value) in &set.pairs {
+            // an old way to take an option back
+            if value.eq_ignore_ascii_case("#default") {
+                continue;
+            }
             values.entry(name).or_insert(value);
         }
     }
