@@ -37,7 +37,16 @@ pub(crate) fn parse(text: &str) -> Result<Xml<'_>, Error> {
     let options =
         ParsingOptions { allow_dtd: false, nodes_limit: ELEMENTS_MAX, ..Default::default() };
     Xml::parse_with_options(text, options).map_err(|error| {
-        let at = error.pos();
+        let at = match error {
+            // a file that ends too early ends somewhere
+            roxmltree::Error::UnclosedRootNode => {
+                let line = text.lines().count().max(1);
+                let column = text.lines().last().map_or(1, |line| line.chars().count() + 1);
+                let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
+                roxmltree::TextPos::new(small(line), small(column))
+            }
+            _ => error.pos(),
+        };
         refuse(at.row, at.col, format!("not well-formed XML: {error}"))
     })
 }

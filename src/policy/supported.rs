@@ -2,16 +2,13 @@
 
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
-use crate::model::{Model, NodeKind, Options, Primitive, Resource, ResourceKind, parse_bool};
+use crate::model::{Model, Options, Primitive, Resource, ResourceKind, parse_bool};
 
 /// Features of the model that are not planned yet, in the words of its configuration.
 pub(crate) fn missing(model: &Model) -> Vec<String> {
     let mut found: BTreeSet<String> = model.inexpressible.iter().cloned().collect();
     if !model.constraints.tickets.is_empty() {
         found.insert("tickets".into());
-    }
-    if model.nodes.iter().any(|node| node.kind == NodeKind::Remote) {
-        found.insert("remote nodes".into());
     }
     let strategy = value(&model.properties, "placement-strategy");
     if strategy.is_some_and(|strategy| strategy != "default") {
@@ -28,6 +25,13 @@ pub(crate) fn missing(model: &Model) -> Vec<String> {
         }
         if node.history.iter().any(|history| history.container.is_some()) {
             found.insert("containers".into());
+        }
+        // a remote node without any connection is a node that cannot be reached; with one it is more than that
+        let connected = node.history.iter().any(|history| {
+            history.class == "ocf" && history.provider == "pacemaker" && history.agent == "remote"
+        });
+        if connected {
+            found.insert("remote nodes".into());
         }
     }
     found.into_iter().collect()

@@ -67,6 +67,8 @@ pub(crate) fn definition_differs(
     let masked = values
         .iter()
         .any(|(name, value)| private(name) && !value.is_empty() && value.chars().all(|c| c == '*'));
-    let public = |name: &str| !private(name) && !name.starts_with("CRM_meta_");
+    // what is for the fencer and not for the agent was never part of this digest
+    let fencer = |name: &str| world[r].fencing_device && name.starts_with("pcmk_");
+    let public = |name: &str| !private(name) && !fencer(name) && !name.starts_with("CRM_meta_");
     !(masked && !op.digests.nonprivate.is_empty() && of(&public) == op.digests.nonprivate)
 }

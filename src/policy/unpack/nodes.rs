@@ -55,6 +55,10 @@ pub(crate) fn judge(world: &mut World<'_>) {
         let node = &mut world[at];
         node.standby = standby;
         node.maintenance = maintenance;
+        if node.model.kind == NodeKind::Remote {
+            // reached only through a connection, of which there is none
+            continue;
+        }
         let Some(seen) = &node.model.state else { continue };
         node.unclean = false;
         node.unseen = false;
