@@ -7,9 +7,6 @@ use crate::model::{Model, Options, Primitive, Resource, ResourceKind, parse_bool
 /// Features of the model that are not planned yet, in the words of its configuration.
 pub(crate) fn missing(model: &Model) -> Vec<String> {
     let mut found: BTreeSet<String> = model.inexpressible.iter().cloned().collect();
-    if !model.constraints.tickets.is_empty() {
-        found.insert("tickets".into());
-    }
     let strategy = value(&model.properties, "placement-strategy");
     if strategy.is_some_and(|strategy| strategy != "default") {
         found.insert("placement strategies".into());
@@ -28,7 +25,11 @@ pub(crate) fn missing(model: &Model) -> Vec<String> {
         }
         // a remote node without any connection is a node that cannot be reached; with one it is more than that
         let connected = node.history.iter().any(|history| {
-            history.class == "ocf" && history.provider == "pacemaker" && history.agent == "remote"
+            let remote = history.class == "ocf"
+                && history.provider == "pacemaker"
+                && history.agent == "remote";
+            // one that is configured as something else now is that
+            remote && !model.resources.iter().any(|resource| resource.id == history.resource)
         });
         if connected {
             found.insert("remote nodes".into());

@@ -7,7 +7,7 @@ use crate::{
     plan::Stage,
     score::any_available,
     unpack::QuorumPolicy,
-    world::{ActFlags, ColocIx, NodeIx, Nodes as _, ResIx, Source, Verb, World},
+    world::{ActFlags, Cell, ColocIx, NodeIx, Nodes as _, ResIx, Source, Verb, World},
 };
 
 use super::{
@@ -75,11 +75,8 @@ fn listen(world: &mut World<'_>, r: ResIx) {
         hear_dependent(world, r, at);
     }
     let Some((allowed, reasons)) = saved else { return };
-    if any_available(world, r) {
-        return;
-    }
-    let kept = core::mem::replace(&mut world[r].allowed, allowed);
-    world[r].reasons.truncate(reasons);
+    let with_wishes = core::mem::replace(&mut world[r].allowed, allowed);
+    let all_reasons = world[r].reasons.split_off(reasons);
     for at in followed {
         if !is_wish(world, at) {
             follow_primary(world, r, at);
@@ -88,8 +85,17 @@ fn listen(world: &mut World<'_>, r: ResIx) {
     for at in with_this(world, r) {
         hear_dependent(world, r, at);
     }
-    if !any_available(world, r) {
-        world[r].allowed = kept;
+    // a node that serves what is mandatory must be left by the wishes, or they count for nothing
+    let serves = |cell: &Cell| cell.present && cell.score >= 0;
+    let left = world.node_ids().any(|node| {
+        world.available(node)
+            && serves(&world[r].allowed[node.ix()])
+            && serves(&with_wishes[node.ix()])
+    });
+    if left || !any_available(world, r) {
+        world[r].allowed = with_wishes;
+        world[r].reasons.truncate(reasons);
+        world[r].reasons.extend(all_reasons);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     model::{INFINITY, Role, parse_score},
     plan::Stage,
     unpack::{QuorumPolicy, strip_instance},
-    world::{NodeIx, Nodes as _, ResIx, ScoreNote, Variant, World, add_scores},
+    world::{NodeIx, Nodes as _, ResIx, ScoreNote, Source, Variant, World, add_scores},
 };
 
 use super::{
@@ -193,6 +193,9 @@ fn sort(world: &mut World<'_>, clone: ResIx) {
         }
     }
     hear_by_role(world, clone);
+    if world[clone].ticket_missing {
+        world.add_location_here(clone, -INFINITY, Source::Ticket);
+    }
     for at in 0..world.child_count(clone) {
         let instance = world.child(clone, at);
         if let Some(node) = location(world, instance, false)

@@ -106,6 +106,7 @@ fn render(world: &World<'_>, reason: &Reason) -> PlanReason {
         Source::TargetRole => "target-role is Stopped".into(),
         Source::InstanceLimit => "enough instances run already".into(),
         Source::ShutdownLock => "it is locked to a node that is shut down".into(),
+        Source::Ticket => "this site does not hold the ticket that it needs".into(),
         Source::MultipleActive => "it ran on several nodes and multiple-active is stop_only".into(),
         Source::Colocation(at) => format!("colocation {}", world[at].id),
     };

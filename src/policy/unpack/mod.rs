@@ -10,6 +10,7 @@ mod pattern;
 mod properties;
 mod resources;
 mod rules;
+mod tickets;
 
 pub(crate) use constraints::push_colocation;
 pub(crate) use definition::{definition_differs, operation_parameters};
@@ -33,4 +34,5 @@ pub(crate) fn run(model: &Model) -> Result<World<'_>, Error> {
 pub(crate) fn constrain(world: &mut World<'_>) {
     constraints::read(world);
     orders::read(world);
+    tickets::read(world);
 }

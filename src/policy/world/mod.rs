@@ -195,6 +195,14 @@ impl<'m> World<'m> {
         self[r].reasons.push(Reason { node, score, why });
     }
 
+    /// As [`Self::add_location`] on all nodes, for the resource itself only.
+    pub(crate) fn add_location_here(&mut self, r: ResIx, score: i32, why: Source) {
+        for node in self.node_ids() {
+            self.add_node_score(r, node, score);
+        }
+        self[r].reasons.push(Reason { node: None, score, why });
+    }
+
     fn add_node_score(&mut self, r: ResIx, node: NodeIx, score: i32) {
         let base = self[node].score;
         let cell = &mut self[r].allowed[node.ix()];

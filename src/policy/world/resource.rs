@@ -78,6 +78,7 @@ pub(crate) enum Source {
     TargetRole,
     InstanceLimit,
     ShutdownLock,
+    Ticket,
     MultipleActive,
     /// A colocation, by handle.
     Colocation(ColocIx),
@@ -164,6 +165,7 @@ pub(crate) struct Res<'m> {
     pub(crate) forgiven_on: Vec<NodeIx>,
     pub(crate) blocked: bool,
     pub(crate) start_pending: bool,
+    pub(crate) ticket_missing: bool,
     pub(crate) pending_on: Option<NodeIx>,
     pub(crate) locked_to: Option<NodeIx>,
     pub(crate) lock_time: i64,
