@@ -25,6 +25,23 @@ pub(crate) struct Names {
     pub(crate) sets: BTreeMap<String, Vec<String>>,
 }
 
+/// Parameters of a group or clone are those of everything inside, where it has none of its own.
+fn inherit(resource: &mut Resource, given: &Options) {
+    match &mut resource.kind {
+        ResourceKind::Primitive(primitive) => {
+            primitive.parameters.sets.extend(given.sets.iter().cloned().map(|mut set| {
+                set.score = i32::MIN;
+                set
+            }));
+        }
+        ResourceKind::Group(members) => {
+            members.iter_mut().for_each(|member| inherit(member, given))
+        }
+        ResourceKind::Clone(spec) => inherit(&mut spec.child, given),
+        ResourceKind::Bundle(_) => {}
+    }
+}
+
 struct Reader<'d, 'a, 'i> {
     doc: &'d Document<'a, 'i>,
     templates: BTreeMap<&'a str, Node<'a, 'i>>,
@@ -94,7 +111,14 @@ impl<'a, 'i> Reader<'_, 'a, 'i> {
             "bundle" => ResourceKind::Bundle(self.bundle(node, depth)?),
             other => return Err(doc.error(node, &format!("<{other}> is no resource"))),
         };
-        Ok(Resource { id, meta, kind })
+        let mut resource = Resource { id, meta, kind };
+        if node.tag_name().name() != "primitive" {
+            let given = options(doc, node, "instance_attributes")?;
+            if !given.is_empty() {
+                inherit(&mut resource, &given);
+            }
+        }
+        Ok(resource)
     }
 
     fn template(&mut self, node: Node<'a, 'i>) -> Result<Option<Node<'a, 'i>>, Error> {

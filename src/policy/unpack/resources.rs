@@ -265,7 +265,9 @@ fn prepare<'m>(
         }
         ResourceKind::Group(_) => {
             res.variant = Variant::Group;
-            res.ordered = res.meta_bool("ordered").unwrap_or(true);
+            // said of the group itself: for a clone around it the word means another thing
+            let own = super::rules::resolve(&resource.meta, &Context::cluster(world.model));
+            res.ordered = own.get("ordered").copied().and_then(parse_bool).unwrap_or(true);
         }
         ResourceKind::Clone(spec) => {
             res.variant = Variant::Clone;
