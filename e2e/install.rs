@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("nsenter", "util-linux"),
@@ -16,7 +16,6 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("setsid", "util-linux"),
     ("ipmi_sim", "openipmi"),
     ("ipmitool", "ipmitool"),
-    ("ps", "procps"),
 ];
 
 /// Refuses, with what to do, where the lab cannot work.

@@ -274,15 +274,20 @@ impl Lab {
         }
         Ok(())
     }
+}
 
-    /// Held while the lab is used by one scenario: two at once would judge each other's faults.
-    pub fn lock(&self) -> Result<File> {
-        let file = File::create(self.dir.join("lock"))?;
-        file.try_lock().map_err(|_| {
-            anyhow::anyhow!("another command uses the lab in {}", self.dir.display())
-        })?;
-        Ok(file)
+/// Held by whoever makes, uses or ends the lab of this folder: two scenarios at once would end each
+/// other's machines and judge each other's faults.
+pub fn lock(dir: &Path) -> Result<File> {
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
     }
+    let path = dir.with_extension("lock");
+    let file = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+    file.try_lock().map_err(|_| {
+        anyhow::anyhow!("another command uses the lab in {}: wait, or take --name", dir.display())
+    })?;
+    Ok(file)
 }
 
 /// A service that dies while we live must not stay as a zombie.

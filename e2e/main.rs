@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use e2e::kubebox::{KubeBox, Parts};
-use e2e::lab::{Lab, LabSpec};
+use e2e::lab::{self, Lab, LabSpec};
 use e2e::network::Network;
 use e2e::scenario::stack::Options;
 use e2e::{bmc, init, install, network, node_id, power, relay};
@@ -252,6 +252,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Up { boot_delay_ms, no_api } => {
             install::packages()?;
             install::kernel()?;
+            let _lock = lab::lock(&dir)?;
             let spec = LabSpec { boot_delay_ms, ..LabSpec::three(&cli.name) };
             let lab = Lab::create(&dir, spec, &std::env::current_exe()?)?;
             if !no_api {
@@ -284,6 +285,7 @@ fn run(cli: Cli) -> Result<()> {
             or_failed(powercuts::run(count, api_down_interleaved, &options, &with.out)?)
         }
         Verb::Down { purge } => {
+            let _lock = lab::lock(&dir)?;
             let lab = Lab::open(&dir)?;
             lab.down()?;
             if purge { lab.purge() } else { Ok(()) }

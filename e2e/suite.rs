@@ -10,6 +10,9 @@ use std::time::Instant;
 /// Scenarios that are quick and see most; `cargo lab scenario all` runs the rest.
 const QUICK: [&str; 4] = ["power-cut", "holder-isolated", "agent-restarted", "standby-and-back"];
 
+/// As many as CI has time for (SAFETY.md 4.7); longer runs by hand.
+const SEEDS: &str = "0..500";
+
 /// What a step may need.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -25,7 +28,7 @@ struct Step {
     run: fn(Context<'_>) -> Result<()>,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "format", run: |_| cargo(&["fmt", "--all", "--check"]) },
     Step {
         name: "lints",
@@ -35,6 +38,13 @@ const STEPS: [Step; 6] = [
         },
     },
     Step { name: "tests", run: |_| cargo(&["test", "--quiet", "--workspace", "--locked"]) },
+    Step {
+        name: "simulator",
+        run: |_| {
+            let sim = ["run", "--quiet", "--release", "--locked", "--package", "sim"];
+            cargo(&[&sim[..], &["--", "run", "--seeds", SEEDS]].concat())
+        },
+    },
     // The lab judges the product: it and its observer are tried first.
     Step { name: "lab", run: |_| ignored("lab") },
     Step { name: "kubebox", run: |_| ignored("kubebox") },

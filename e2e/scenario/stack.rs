@@ -3,7 +3,7 @@
 use crate::bmc;
 use crate::clock::{monotonic_ns, wait_until};
 use crate::kubebox::{KubeBox, Parts};
-use crate::lab::{Lab, LabSpec};
+use crate::lab::{self, Lab, LabSpec};
 use crate::machine::{BootEntry, Machine};
 use crate::observation::Observation;
 use crate::observer::audit::{Cursor, Requests};
@@ -11,7 +11,7 @@ use crate::observer::events::What;
 use crate::observer::verdict::Verdict;
 use crate::power;
 use anyhow::{Context, Result, bail};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -59,19 +59,14 @@ pub struct Stack {
     audit: Option<Cursor>,
     /// When the set-up was reached: gaps before it are no gaps.
     ready_ns: u64,
+    /// Nobody else may use this lab while this lives.
+    _lock: File,
 }
 
 impl Stack {
     /// Sets everything up; the address answers and all members are there when this returns.
     pub fn up(options: &Options) -> Result<Self> {
-        let started = Self::start(options);
-        if started.is_err()
-            && !options.keep
-            && let Ok(lab) = Lab::open(&options.dir)
-        {
-            lab.down()?;
-        }
-        let mut this = started?;
+        let mut this = Self::start(options)?;
         progress("waiting until all machines are members and the address answers");
         if let Err(error) = this.wait_whole(SETTLE) {
             let kept = options.dir.with_extension("failed");
@@ -87,6 +82,18 @@ impl Stack {
 
     /// Sets everything up and powers the machines on, without waiting for service.
     pub fn start(options: &Options) -> Result<Self> {
+        let lock = lab::lock(&options.dir)?;
+        let started = Self::start_locked(options, lock);
+        if started.is_err()
+            && !options.keep
+            && let Ok(lab) = Lab::open(&options.dir)
+        {
+            lab.down()?;
+        }
+        started
+    }
+
+    fn start_locked(options: &Options, lock: File) -> Result<Self> {
         progress("three machines, their networks and BMCs");
         let spec =
             LabSpec { boot_delay_ms: options.boot_delay_ms, ..LabSpec::three(&options.name) };
@@ -116,7 +123,7 @@ impl Stack {
         }
         let out = lab.dir().join("events.jsonl");
         let observation = Observation::start(&lab, &options.observer, &out)?;
-        Ok(Self { lab, api, observation, audit, ready_ns: 0 })
+        Ok(Self { lab, api, observation, audit, ready_ns: 0, _lock: lock })
     }
 
     /// Ends it; keeps the logs of one that did not pass.
