@@ -19,10 +19,18 @@ use crate::{
     member::{Leaving, Member},
     model::model,
     safety::Broken,
-    state::State,
+    state::{Position, State},
     status::Condition,
     wire::{Decision, Message},
 };
+
+/// A plan's orders and the conditions that come with them, for one position.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    at: Position,
+    orders: Dispatch,
+    conditions: BTreeSet<Condition>,
+}
 
 impl Member {
     /// Looks at the state and decides, if this member may.
@@ -36,7 +44,15 @@ impl Member {
             return;
         }
         self.back_off(now);
-        let (orders, mut conditions) = self.plan(now);
+        let position = self.state.as_ref().map(|s| s.position);
+        let (orders, mut conditions) = match self.planned.take() {
+            Some(planned) if Some(planned.at) == position => (planned.orders, planned.conditions),
+            _ => self.plan(now),
+        };
+        if let Some(at) = position {
+            let (orders, conditions) = (orders.clone(), conditions.clone());
+            self.planned = Some(Planned { at, orders, conditions });
+        }
         let power = self.power(now, &orders.fence);
         self.wakes = power.wakes;
         conditions.extend(power.conditions);

@@ -22,6 +22,8 @@ use crate::{
     wire::{self, Change, Directive, Intent, Message},
 };
 
+/// Nodes outside the ring whose joins are remembered.
+const HEARD_MAX: usize = 64;
 /// Changes that travel in one message.
 const CHANGES_IN_ONE: usize = 32;
 
@@ -456,7 +458,7 @@ impl Member {
 
     pub(crate) fn heard_outside(&mut self, now: Instant, node: NodeId, standing: &[u8]) {
         let member = self.installed.as_ref().is_some_and(|i| i.configuration.contains(node));
-        if member || self.heard.len() >= 64 {
+        if member || (self.heard.len() >= HEARD_MAX && !self.heard.contains_key(&node)) {
             return;
         }
         self.heard.insert(node, now);

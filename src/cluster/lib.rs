@@ -5,15 +5,20 @@
 //! to do next. Never: sockets, clocks, threads, randomness, a comparison of epochs by age, a decision by anybody but the
 //! coordinator of the configuration.
 //!
-//! The way of a failure (each box is a file of this crate):
+//! The way of a failure, with the files that it goes through:
 //!
 //! ```text
-//!  Silent ─▶ silence ─▶ Probe ─▶ verdict: fence at once, or wait a bounded grace
-//!  Ring   ─▶ era      configuration, exchange (hello) ─▶ merge ─▶ propose, promise (disk), open
-//!            snapshot losers take the winner's state ─▶ report: everybody says what really runs
-//!            debt     every voter outside owes ─▶ evict, intent (majority of disks) ─▶ Fencer: off, read back
-//!            evidence (majority of disks) pays ─▶ coordinator ─▶ plan (policy) ─▶ dispatch ─▶ Executor
-//!            close    after the deadline of every command the target may come back
+//!  Input::Silent ──▶ silence      Probe; its verdict says: fence at once, or wait a bounded grace
+//!  Input::Ring ────▶ era          configuration ─▶ hellos ─▶ merge: winner, coordinator, whose promise counts
+//!                      │          ─▶ propose ─▶ promise (disk) ─▶ promised by a majority: the era is open
+//!                      ├▶ debt    the state that it opens with: every voter outside owes evidence
+//!                      └▶ transfer  who holds another state takes this one in chunks, and drops the old when it is durable
+//!  Input::Executor ▶ effects      everybody says what really runs, in every era
+//!                  ▶ power        (coordinator) evict, intent ─▶ held by a majority of disks ─▶ Fencer: off, read back
+//!  Input::Fencer ──▶ evidence     held by a majority of disks ─▶ apply: paid
+//!                  ▶ coordinator  model ─▶ policy ─▶ dispatch: what is ready and `allowed` ─▶ Decision
+//!  every replica   ▶ apply        asks `allowed` again ─▶ effects: past the assertions of `safety` ─▶ Executor
+//!                  ▶ power        Close, after the deadline of every command: `admission` lets the target in again
 //! ```
 #![no_std]
 #![forbid(unsafe_code)]

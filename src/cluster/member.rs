@@ -15,6 +15,7 @@ use policy::revision::{Revision, Timings};
 use crate::{
     Config, ExecutorDo, FencerDo, File, Input, Output, PersistId, Phase, Reason, Record, RequestId,
     RequestKind,
+    coordinator::Planned,
     era::Installed,
     evidence::Fact,
     promise::PromiseRecord,
@@ -84,6 +85,8 @@ pub struct Member {
     pub(crate) recovery_said: BTreeSet<Incident>,
     /// Attempts after which each incident's pause was begun.
     pub(crate) backed_off: BTreeMap<Incident, u32>,
+    /// What the last look at the state came to: planned again only when the state or the time has changed.
+    pub(crate) planned: Option<Planned>,
     /// Changes of the executor wait to be said in this era.
     pub(crate) unsaid_changes: bool,
     /// An eviction was delivered: form a ring without the target, once the joins can say so.
@@ -180,6 +183,7 @@ impl Member {
             recovering: BTreeSet::new(),
             recovery_said: BTreeSet::new(),
             backed_off: BTreeMap::new(),
+            planned: None,
             unsaid_changes: false,
             reform: false,
             booted_said: None,
@@ -194,6 +198,10 @@ impl Member {
 
     /// Takes one input.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        // Tokens come a thousand times a second; they matter only after a gap.
+        if matches!(input, Input::Token { .. }) && self.gap == 0 {
+            return;
+        }
         match input {
             Input::Ring(event) => self.ring(now, event),
             Input::Token { ring } => self.token(now, ring),
@@ -216,6 +224,7 @@ impl Member {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.planned = None;
         if self.writes.dirty.is_some_and(|at| now >= at + LAZY) {
             self.persist_state(After::Nothing);
         }
@@ -260,6 +269,10 @@ impl Member {
         self.offer();
         self.decide(now);
         self.flush_holds();
+        if let (Some(installed), Some(state)) = (&mut self.installed, &self.state) {
+            installed.due.retain(|order, _| state.overdue_on(*order).is_some());
+            installed.fence_due.retain(|node, _| state.intents.contains_key(node));
+        }
         self.late.retain(|node, at| {
             // Kept while the eviction is open; passed deadlines need no timer.
             let open = self.state.as_ref().is_some_and(|s| s.evicted.contains_key(node));

@@ -207,6 +207,7 @@ impl Message {
             | Self::Close { .. }
             | Self::PowerOn { .. }
             | Self::Leave { .. }
+            | Self::Booted { .. }
             | Self::Revision(_)
             | Self::Request { .. } => Guarantee::Safe,
             Self::Decision(d) if d.orders.iter().any(|o| !o.order.operation.is_release()) => {
