@@ -8,6 +8,8 @@ pub const EXECUTOR_AWAY: &str = "ExecutorAway";
 pub const FENCER_AWAY: &str = "FencerAway";
 /// The ring's thread was not run for longer than half of the token timeout.
 pub const GAP: &str = "ExecutionGap";
+/// The ring's sockets cannot be bound.
+pub const LINK: &str = "LinkNotBound";
 /// A privilege was refused: memory may be paged out, or the thread may wait for others.
 pub const PRIVILEGE: &str = "PrivilegeRefused";
 /// Secrets in the state directory are not sealed by a TPM.

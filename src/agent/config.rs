@@ -65,6 +65,10 @@ pub struct Config {
     /// Root-owned folder with process templates. `/etc/palisade/processes`.
     #[serde(default)]
     pub process_templates: Option<PathBuf>,
+    /// Cgroup below the root of each hierarchy that processes of resources are moved to, for example `/palisade`: needed
+    /// where the agent runs in a container. None: they stay in the agent's.
+    #[serde(default)]
+    pub resource_cgroup: Option<String>,
     /// File with the machine's system UUID. `/sys/class/dmi/id/product_uuid`.
     #[serde(default)]
     pub system_uuid_file: Option<PathBuf>,
@@ -74,9 +78,6 @@ pub struct Config {
     /// Metrics and health. None: not served.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
-    /// User that the ring part becomes after it bound its sockets. None: it keeps its own.
-    #[serde(default)]
-    pub ring_uid: Option<u32>,
     /// Watchdog of the machine. None: not used.
     #[serde(default)]
     pub watchdog: Option<WatchdogConfig>,

@@ -15,18 +15,18 @@ pub const KEY_FILE_BYTES_MAX: usize = 4096;
 
 /// One cluster key with its id. The bytes are only used to derive per-sender keys.
 pub struct RingKey {
-    id: u8,
+    id: u16,
     bytes: Zeroizing<[u8; KEY_BYTES]>,
 }
 
 impl RingKey {
     /// From its parts.
-    pub const fn new(id: u8, bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
+    pub const fn new(id: u16, bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
         Self { id, bytes }
     }
 
     /// Travels in the clear in each datagram.
-    pub const fn id(&self) -> u8 {
+    pub const fn id(&self) -> u16 {
         self.id
     }
 
@@ -42,7 +42,8 @@ impl Clone for RingKey {
     }
 }
 
-/// One or two keys, the newest last.
+/// One or two keys, the newest last. During rotation the new key is added first (everybody accepts it), and the old line is
+/// removed when everybody sends with the new one (SAFETY.md 4.5).
 #[derive(Clone)]
 pub struct RingKeys(Vec<RingKey>);
 
@@ -56,7 +57,7 @@ pub enum KeyFileError {
     NotText,
     /// A line that is not `ID KEY`.
     #[error(
-        "ring keys, line {line}: must read ID KEY with ID from 0 to 255 and KEY of 32 bytes in base64 or hexadecimal"
+        "ring keys, line {line}: must read ID KEY with ID from 0 to 65535 and KEY of 32 bytes in base64 or hexadecimal"
     )]
     Line {
         /// Counted from 1.
@@ -116,6 +117,7 @@ impl RingKeys {
         if keys.is_empty() || keys.len() > KEYS_MAX {
             return Err(KeyFileError::Count { found: keys.len() });
         }
+        keys.sort_by_key(|key| key.id);
         Ok(Self(keys))
     }
 
@@ -132,25 +134,19 @@ impl RingKeys {
         Zeroizing::new(text)
     }
 
-    /// In the order of the file; the last is the newest.
+    /// The oldest first: ids grow by one at each rotation.
     pub fn iter(&self) -> core::slice::Iter<'_, RingKey> {
         self.0.iter()
     }
 
     /// The ids that this member accepts, for rotation.
-    pub fn ids(&self) -> Vec<u8> {
+    pub fn ids(&self) -> Vec<u16> {
         self.0.iter().map(RingKey::id).collect()
     }
 
     /// The key with this id.
-    pub fn key(&self, id: u8) -> Option<&RingKey> {
+    pub fn key(&self, id: u16) -> Option<&RingKey> {
         self.0.iter().find(|key| key.id == id)
-    }
-
-    /// The key that datagrams are sealed with: the first of the file. During rotation the new key is appended first
-    /// (everybody accepts it) and the old line removed later (everybody sends with it).
-    pub fn sealing(&self) -> &RingKey {
-        &self.0[0]
     }
 }
 
@@ -193,7 +189,6 @@ mod tests {
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(keys.ids(), [7, 8]);
         assert!(keys.key(7).map(RingKey::expose) == keys.key(8).map(RingKey::expose));
-        assert_eq!(keys.sealing().id(), 7);
     }
 
     #[test]
@@ -206,7 +201,7 @@ mod tests {
     fn broken_files_are_refused_without_repeating_them() {
         assert_eq!(refusal(""), KeyFileError::Count { found: 0 });
         assert_eq!(refusal("1 short"), KeyFileError::Line { line: 1 });
-        assert_eq!(refusal(&format!("256 {A}")), KeyFileError::Line { line: 1 });
+        assert_eq!(refusal(&format!("65536 {A}")), KeyFileError::Line { line: 1 });
         assert_eq!(refusal(&format!("1 {A}\n1 {A}")), KeyFileError::Twice { line: 2 });
         assert_eq!(refusal(&format!("1 {A}\n2 {A}\n3 {A}")), KeyFileError::Count { found: 3 });
         assert_eq!(refusal(&"0".repeat(64)), KeyFileError::Weak { line: 1 });

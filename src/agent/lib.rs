@@ -16,14 +16,24 @@
 //! Follows CLUSTER.md sections 8 and 9, SAFETY.md 4.3 to 4.5.
 #![deny(unsafe_code)]
 
+pub mod cipher;
 pub mod clock;
 pub mod conditions;
 pub mod config;
+pub mod executor;
+pub mod fencer;
 pub mod http;
 pub mod ipc;
 pub mod keys;
 pub mod kubernetes;
 pub mod local;
+pub mod messages;
 pub mod metrics;
+pub mod privileges;
+pub mod process;
+pub mod ring;
+pub mod secrets;
 pub mod state;
 pub mod status;
+pub mod supervise;
+pub mod transport;

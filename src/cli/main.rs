@@ -3,11 +3,17 @@
 //! Exit codes (DESIGN.md section 7): 0 done, 1 refused or failed with the reason on stderr, 2 wrong usage.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod controller;
 mod crds;
+mod local;
 mod log;
+mod node;
 mod plan;
+mod resource;
 mod simulate;
+mod status;
+mod timeline;
 
 use std::process::ExitCode;
 
@@ -27,8 +33,18 @@ enum Verb {
     Controller(controller::Args),
     /// Print the definitions of our kinds.
     Crds,
+    /// Be a member of a cluster on this machine.
+    Agent(agent::Args),
+    /// Standby, fence, confirm, leave: by the local agent.
+    Node(node::Args),
+    /// Move, ban, clean up, remove: by the local agent.
+    Resource(resource::Args),
     /// Plan one transition of a cluster and print it.
     Simulate(simulate::Args),
+    /// The cluster as the local agent sees it.
+    Status(status::Args),
+    /// What the local agent saw lately.
+    Timeline(timeline::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,13 +53,19 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == "shim") {
         return drivers::process::shim::main(words);
     }
+    let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().verb {
-        Verb::Controller(args) => controller::run(args),
-        Verb::Crds => crds::run(),
-        Verb::Simulate(args) => simulate::run(&args),
+        Verb::Controller(args) => controller::run(args).map(done),
+        Verb::Crds => crds::run().map(done),
+        Verb::Agent(args) => agent::run(args),
+        Verb::Node(args) => node::run(args).map(done),
+        Verb::Resource(args) => resource::run(args).map(done),
+        Verb::Simulate(args) => simulate::run(&args).map(done),
+        Verb::Status(args) => status::run(&args).map(done),
+        Verb::Timeline(args) => timeline::run(&args).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("palisade: {error:#}");
             ExitCode::from(1)

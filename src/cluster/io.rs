@@ -128,7 +128,7 @@ pub enum Verdict {
 }
 
 /// What the executor says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecutorSays {
     /// Once after each [`ExecutorDo::TakeEpoch`]: older orders are void, and this is what runs.
     Report {
@@ -168,7 +168,7 @@ pub enum ExecutorSays {
 }
 
 /// What the fencer says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FencerSays {
     /// It began a command.
     Started {
@@ -318,7 +318,7 @@ pub enum Output {
 }
 
 /// What the executor is told. Tokens come to it from the agent, with [`crate::Member::era_open`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecutorDo {
     /// The times that it lives by; follows each change of the accepted revision.
     Settings(lifecycle::Settings),
@@ -349,7 +349,7 @@ pub enum ExecutorDo {
 }
 
 /// What the fencer is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FencerDo {
     /// The epoch in force. A command of any other is dropped, and aborted where it has begun (CLUSTER.md section 6).
     Install {

@@ -29,13 +29,6 @@ impl Admitted {
         Self { uids }
     }
 
-    /// Also this one: the ring part after it gave its rights away.
-    #[must_use]
-    pub fn and(mut self, uid: Option<u32>) -> Self {
-        self.uids.extend(uid);
-        self
-    }
-
     /// Whether the kernel says that the peer is one of them.
     pub fn check(&self, peer: &UCred) -> bool {
         self.uids.contains(&peer.uid())

@@ -129,11 +129,16 @@ impl Prober {
         for socket in icmp.v4.iter().chain(&icmp.v6) {
             drain(socket);
         }
-        let links = machines
-            .iter()
-            .flat_map(|machine| machine.links.iter().map(move |link| (machine, link)));
-        let refusals = join_all(links.clone().map(|(machine, link)| ask_port(machine, link)));
-        let stations = join_all(links.map(|(machine, link)| self.ask_station(machine, link)));
+        // Lists, not lazy iterators: their closures would keep this future from being sent between threads.
+        let mut refusals = Vec::new();
+        let mut stations = Vec::new();
+        for machine in &machines {
+            for link in machine.links {
+                refusals.push(ask_port(machine, link));
+                stations.push(self.ask_station(machine, link));
+            }
+        }
+        let (refusals, stations) = (join_all(refusals), join_all(stations));
         let work = async {
             tokio::join!(
                 echo(&icmp, &machines),

@@ -1,0 +1,29 @@
+//! What the executor part does to its machine, behind one trait: the drivers in production, doubles in tests.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base::{ResourceId, ResourceKind};
+use drivers::{
+    power::{BoxFuture, Permit},
+    resource::Survivor,
+};
+use lifecycle::{Answer, Call};
+
+/// The machine as an executor sees it.
+pub trait Outside: Send + Sync {
+    /// What runs here in truth, whoever started it.
+    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>>;
+
+    /// Carries one call out. Dropping the future breaks it off. `permit` is asked after each wait, before an effect
+    /// (CLUSTER.md section 4).
+    fn carry_out<'a>(&'a self, call: &'a Call, permit: Permit) -> BoxFuture<'a, Answer>;
+
+    /// Gives a configured address a new lifetime, `None` for ever. Must not block.
+    fn renew(&self, resource: &ResourceId, kind: &ResourceKind, lifetime: Option<Duration>);
+
+    /// Interface of this machine on each network.
+    fn set_networks(&self, networks: BTreeMap<String, String>);
+
+    /// Takes this machine down, at once and without ceremony.
+    fn fence_self(&self);
+}

@@ -1,0 +1,209 @@
+//! The machine itself: addresses by netlink, processes under shims, reboot(2).
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base::{Instant, Label, ResourceId, ResourceKind};
+use drivers::{
+    power::{BoxFuture, Permit},
+    process::{ProcessConfig, ProcessDriver},
+    resource::{self, Instance, ResourceDriver, Survivor},
+    vip::{VipConfig, VipDriver},
+};
+use lifecycle::{Answer, Call, Operation, Outcome};
+use tokio::sync::mpsc;
+
+use super::Outside;
+use crate::{clock, config::SelfFenceConfig, messages::FromExecutor};
+
+/// While a start waits (a probe of the network, a process that comes up) its permit is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// First announcements of an address: so many, so far apart.
+const ANNOUNCE_FIRST: u8 = 5;
+/// Then once in this time ...
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(10);
+/// ... and this often (CLUSTER.md section 8: every 10 s for a minute).
+const ANNOUNCE_AGAIN: u8 = 6;
+
+/// Where things lie on this machine.
+pub struct RealSetup {
+    /// Processes.
+    pub process: ProcessConfig,
+    /// Addresses; the networks come with the revision.
+    pub vip: VipConfig,
+    /// How the machine is taken down.
+    pub self_fence: SelfFenceConfig,
+    /// Where word of announcements goes.
+    pub news: mpsc::Sender<FromExecutor>,
+}
+
+/// The drivers.
+pub struct RealOutside {
+    process: ProcessDriver,
+    vip: Mutex<(VipConfig, Option<Arc<VipDriver>>)>,
+    self_fence: SelfFenceConfig,
+    news: mpsc::Sender<FromExecutor>,
+}
+
+impl RealOutside {
+    /// Needs a runtime: the kernel's netlink is read by a task. Without rights for it addresses cannot be served, and
+    /// each operation on one says so.
+    pub fn open(setup: RealSetup) -> Self {
+        let vip = open(&setup.vip);
+        Self {
+            process: ProcessDriver::new(setup.process),
+            vip: Mutex::new((setup.vip, vip)),
+            self_fence: setup.self_fence,
+            news: setup.news,
+        }
+    }
+
+    fn vip(&self) -> Option<Arc<VipDriver>> {
+        self.vip.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    async fn run(&self, call: &Call, permit: &Permit) -> Answer {
+        match call.kind {
+            ResourceKind::Address { .. } => match self.vip() {
+                Some(vip) => guarded(&*vip, call, permit).await,
+                None => failed(
+                    "netlink cannot be opened on this machine: give the executor CAP_NET_ADMIN",
+                ),
+            },
+            ResourceKind::Process { .. } => guarded(&self.process, call, permit).await,
+        }
+    }
+
+    fn announce(&self, call: &Call, since: Instant) {
+        let Some(vip) = self.vip() else { return };
+        let (call, news) = (call.clone(), self.news.clone());
+        tokio::spawn(async move {
+            let instance = Instance {
+                resource: &call.resource,
+                kind: &call.kind,
+                lifetime: Some(call.lifetime),
+            };
+            let told = vip.announce(instance, ANNOUNCE_FIRST).await;
+            let took = clock::now().since(since);
+            let resource = call.resource.clone();
+            let _ = news.send(FromExecutor::Announced { resource, seen: told.is_ok(), took }).await;
+            for _ in 0..ANNOUNCE_AGAIN {
+                tokio::time::sleep(ANNOUNCE_EVERY).await;
+                // Only while it is here: announcing what another machine holds would take it from there.
+                if vip.monitor(instance).await != Outcome::Ok
+                    || vip.announce(instance, 1).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn open(config: &VipConfig) -> Option<Arc<VipDriver>> {
+    match VipDriver::open(config.clone()) {
+        Ok(driver) => Some(Arc::new(driver)),
+        Err(error) => {
+            tracing::error!(%error, "netlink cannot be opened: no addresses on this machine");
+            None
+        }
+    }
+}
+
+/// A start is broken off as soon as it is not permitted any more: its order's epoch or its token may age while it waits.
+async fn guarded(driver: &dyn ResourceDriver, call: &Call, permit: &Permit) -> Answer {
+    if !matches!(call.operation, Operation::Start | Operation::Promote) {
+        return resource::carry_out(driver, call).await;
+    }
+    let withdrawn = async {
+        // A process waits long for its monitor; what counts is that it was permitted when it was spawned.
+        let looks = if matches!(call.kind, ResourceKind::Process { .. }) { 4 } else { u32::MAX };
+        for _ in 0..looks {
+            if !permit.stands() {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        () = withdrawn => failed("the order was withdrawn before it took effect"),
+        answer = resource::carry_out(driver, call) => answer,
+    }
+}
+
+fn failed(reason: &str) -> Answer {
+    Answer { outcome: Outcome::Failed { code: 1, reason: reason.into() }, run: 0 }
+}
+
+impl Outside for RealOutside {
+    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
+        Box::pin(async {
+            let mut all = self.process.survivors().await;
+            if let Some(vip) = self.vip() {
+                all.extend(vip.survivors().await);
+                // Marked as ours, and nobody knows whose: taken away before this machine joins (SAFETY.md#S31).
+                for address in vip.managed().await.unwrap_or_default() {
+                    if address.resource.is_none() {
+                        tracing::warn!(address = %address.address, "managed and without a record: taken away");
+                        if let Err(error) = vip.remove_managed(&address).await {
+                            tracing::error!(%error, address = %address.address, "cannot be taken away");
+                        }
+                    }
+                }
+            }
+            all
+        })
+    }
+
+    fn carry_out<'a>(&'a self, call: &'a Call, permit: Permit) -> BoxFuture<'a, Answer> {
+        Box::pin(async move {
+            let answer = self.run(call, &permit).await;
+            let address = matches!(call.kind, ResourceKind::Address { .. });
+            if address && call.operation == Operation::Start && answer.outcome == Outcome::Ok {
+                self.announce(call, clock::now());
+            }
+            answer
+        })
+    }
+
+    fn renew(&self, resource: &ResourceId, kind: &ResourceKind, lifetime: Option<Duration>) {
+        let Some(vip) = self.vip() else { return };
+        let (resource, kind) = (resource.clone(), kind.clone());
+        tokio::spawn(async move {
+            let instance = Instance { resource: &resource, kind: &kind, lifetime };
+            if let Err(error) = vip.renew(instance).await {
+                tracing::warn!(%resource, %error, "an address was not renewed");
+            }
+        });
+    }
+
+    fn set_networks(&self, networks: BTreeMap<String, String>) {
+        let networks: BTreeMap<Label, String> = networks
+            .into_iter()
+            .filter_map(|(network, interface)| Some((network.parse().ok()?, interface)))
+            .collect();
+        let mut vip = self.vip.lock().unwrap_or_else(PoisonError::into_inner);
+        if vip.0.networks != networks {
+            vip.0.networks = networks;
+            let driver = open(&vip.0);
+            vip.1 = driver;
+        }
+    }
+
+    fn fence_self(&self) {
+        match self.self_fence {
+            SelfFenceConfig::Watchdog => {}
+            SelfFenceConfig::Reboot => {
+                let error = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT);
+                let error = error.map_or_else(io::Error::from, |never| match never {});
+                tracing::error!(%error, "reboot(2) was refused: only the watchdog is left");
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What the parts of an agent say to each other.
+//!
+//! The words of `cluster` for its executor and fencer travel as they are; around them stand the few that keep the
+//! parts honest: how old the last token is, which life of a part speaks, whether it still answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use base::{Instant, RingId};
+use cluster::{ExecutorDo, ExecutorSays, FencerDo, FencerSays};
+use serde::{Deserialize, Serialize};
+
+/// Ring part to executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToExecutor {
+    /// From the engine.
+    Do(ExecutorDo),
+    /// Interface of this machine on each network. First on each connection, with the last settings of the engine.
+    Networks(BTreeMap<String, String>),
+    /// A token of an installed ring was here.
+    Token {
+        /// Of which ring.
+        ring: RingId,
+        /// When, on this machine's boot-time clock: one that waited in a queue is old.
+        seen_at: Instant,
+    },
+}
+
+/// Executor to ring part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromExecutor {
+    /// First on each connection: which life of the executor speaks.
+    Hello {
+        /// Drawn at its start.
+        life: u128,
+    },
+    /// For the engine.
+    Says(ExecutorSays),
+    /// An address was added here and is announced: somebody on its network should confirm it.
+    Announced {
+        /// For the timeline.
+        resource: base::ResourceId,
+        /// Whether a peer's own answer showed the new link-layer address.
+        seen: bool,
+        /// From adding to being seen, or to giving up.
+        took: Duration,
+    },
+}
+
+/// Ring part to fencer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToFencer {
+    /// The ring part goes away on purpose, for that long: the watchdog is disarmed meanwhile, and no evidence after
+    /// (CLUSTER.md section 8).
+    Detach(Duration),
+    /// From the engine.
+    Do(FencerDo),
+    /// A turn of the ring's loop began then: needed for each feed of the watchdog.
+    Pass(Instant),
+    /// What the accepted revision says. First on each connection.
+    Settings(FencerSettings),
+    /// A token of an installed ring was here, on this machine's boot-time clock.
+    Token(Instant),
+}
+
+/// What a fencer needs to know of a revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FencerSettings {
+    /// Configured token timeout.
+    pub token: Duration,
+    /// Names of the Secrets with `username` and `password`; fetched before they are needed.
+    pub secrets: BTreeSet<String>,
+}
+
+/// Fencer to ring part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromFencer {
+    /// First on each connection.
+    Hello {
+        /// Drawn at its start.
+        life: u128,
+    },
+    /// For the engine.
+    Says(FencerSays),
+}
+
+/// Fencer to executor: do you still answer?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping;
+
+/// Executor to fencer. Nothing is said while the executor fences its own machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong;

@@ -1,0 +1,58 @@
+//! What the ring part asks of the kernel so that it is run in time. Each is tried; a refusal is a condition, never a
+//! failed start (SAFETY.md 4.3).
+
+use std::io;
+
+use nix::sys::{
+    mman::{MlockAllFlags, mlockall},
+    resource::{Resource, setrlimit},
+};
+
+/// Longest time that the real-time thread may compute without a wait; the kernel ends the process after it, so that a
+/// loop gone wild cannot take the machine (SAFETY.md 4.3).
+const RTTIME_US: u64 = 2_000_000;
+/// Lowest real-time priority: above all ordinary work, below whatever else a machine holds to be real-time.
+const PRIORITY: i32 = 1;
+
+/// A privilege that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which.
+    pub what: &'static str,
+    /// As the system said it.
+    pub error: String,
+}
+
+/// Asks that this process is the last that is killed when memory runs out.
+pub fn oom_protection() -> Result<(), Refusal> {
+    std::fs::write("/proc/self/oom_score_adj", "-999")
+        .map_err(|error| refusal("oom_score_adj -999", &error))
+}
+
+/// Keeps in memory what was touched. With `MCL_ONFAULT`: nothing is loaded that is not used.
+pub fn lock_memory() -> Result<(), Refusal> {
+    let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
+    // nix has no name for it; the value is of the kernel's interface.
+    let flags = flags | MlockAllFlags::from_bits_retain(nix::libc::MCL_ONFAULT);
+    mlockall(flags).map_err(|errno| refusal("mlockall", &errno.into()))
+}
+
+/// SCHED_RR for the calling thread, bounded by `RLIMIT_RTTIME`.
+pub fn real_time() -> Result<(), Refusal> {
+    setrlimit(Resource::RLIMIT_RTTIME, RTTIME_US, RTTIME_US)
+        .map_err(|errno| refusal("RLIMIT_RTTIME", &errno.into()))?;
+    set_scheduler().map_err(|error| refusal("SCHED_RR", &error))
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper of sched_setscheduler in our crates")]
+fn set_scheduler() -> io::Result<()> {
+    let parameters = nix::libc::sched_param { sched_priority: PRIORITY };
+    let policy = nix::libc::SCHED_RR | nix::libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the pointer is to a live, initialised value; the call keeps nothing of it.
+    let result = unsafe { nix::libc::sched_setscheduler(0, policy, &raw const parameters) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn refusal(what: &'static str, error: &io::Error) -> Refusal {
+    Refusal { what, error: error.to_string() }
+}

@@ -1,0 +1,73 @@
+//! The executor's process.
+
+use std::{io, path::PathBuf};
+
+use drivers::{
+    process::{Cgroups, ProcessConfig, TEMPLATES},
+    vip::VipConfig,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    EXECUTOR_SOCKET, Exit, Machine, PART_LOCK_PATIENCE, WATCH_SOCKET, accept, asked_to_end, runtime,
+};
+use crate::{
+    config::Options,
+    executor::{RealOutside, RealSetup, Setup, run},
+    privileges,
+    state::{DirLock, make_private},
+};
+
+/// Word of announcements that waits for the ring part.
+const NEWS_MAX: usize = 256;
+
+pub(super) fn main(options: Options) -> io::Result<Exit> {
+    let run_dir = options.run_dir();
+    make_private(&run_dir).map_err(io::Error::other)?;
+    let _lock =
+        DirLock::take(&run_dir, "executor.lock", PART_LOCK_PATIENCE).map_err(io::Error::other)?;
+    for refusal in [privileges::oom_protection(), privileges::lock_memory()] {
+        if let Err(refusal) = refusal {
+            tracing::info!(what = refusal.what, error = refusal.error, "a privilege was refused");
+        }
+    }
+    runtime()?.block_on(async move {
+        let machine = Machine::read(&options.config)?;
+        let (news, told) = mpsc::channel(NEWS_MAX);
+        let templates = options.config.process_templates.clone();
+        let outside = RealOutside::open(RealSetup {
+            process: ProcessConfig {
+                templates: templates.unwrap_or_else(|| PathBuf::from(TEMPLATES)),
+                resources: run_dir.join("resources"),
+                shim: vec![std::env::current_exe()?.into(), "shim".into()],
+                cgroups: match &options.config.resource_cgroup {
+                    Some(to) => Cgroups::Leave { to: to.clone() },
+                    None => Cgroups::Stay,
+                },
+            },
+            vip: VipConfig {
+                networks: std::collections::BTreeMap::new(),
+                records: run_dir.join("addresses"),
+            },
+            self_fence: options.config.self_fence,
+            news,
+        });
+        let (ring, rings) = mpsc::channel(1);
+        let (asker, askers) = mpsc::channel(1);
+        let setup = Setup {
+            run_dir: run_dir.clone(),
+            boot_id: machine.boot_id,
+            outside: std::sync::Arc::new(outside),
+            rings,
+            askers,
+            news: told,
+        };
+        tokio::select! {
+            ended = accept(run_dir.join(EXECUTOR_SOCKET), ring) => ended?,
+            ended = accept(run_dir.join(WATCH_SOCKET), asker) => ended?,
+            () = run(setup) => {}
+            ended = asked_to_end() => ended?,
+        }
+        Ok(Exit::Done)
+    })
+}

@@ -1,0 +1,68 @@
+//! The fencer's process.
+
+use std::{io, sync::Arc};
+
+use drivers::watchdog::{Device, Socket, Watchdog};
+use tokio::sync::{Notify, mpsc};
+
+use super::{Exit, FENCER_SOCKET, PART_LOCK_PATIENCE, WATCH_SOCKET, accept, asked_to_end, runtime};
+use crate::{
+    config::{Options, WatchdogConfig},
+    fencer::{RealDevices, Setup, Watched, run},
+    messages::{Ping, Pong},
+    privileges,
+    ring::Dial,
+    secrets::SecretsByChild,
+    state::{DirLock, make_private},
+};
+
+pub(super) fn main(options: Options) -> io::Result<Exit> {
+    let dir = options.state_dir.join("fencer");
+    make_private(&dir).map_err(io::Error::other)?;
+    let _lock = DirLock::take(&dir, "lock", PART_LOCK_PATIENCE).map_err(io::Error::other)?;
+    for refusal in [privileges::oom_protection(), privileges::lock_memory()] {
+        if let Err(refusal) = refusal {
+            tracing::info!(what = refusal.what, error = refusal.error, "a privilege was refused");
+        }
+    }
+    runtime()?.block_on(async move {
+        let run_dir = options.run_dir();
+        let (ring, rings) = mpsc::channel(1);
+        let (executor, executors) = mpsc::channel(1);
+        // Kept for ever: the connection to the executor is looked after by the watch itself.
+        let lost = Arc::new(Notify::new());
+        tokio::spawn(
+            Dial::<Ping, Pong>::Socket(run_dir.join(WATCH_SOCKET))
+                .keep(executor, Arc::clone(&lost)),
+        );
+        let setup = Setup {
+            dir,
+            devices: Arc::new(RealDevices::default()),
+            fetch: Arc::new(SecretsByChild::new(&options)),
+            dog: options.config.watchdog.as_ref().map(watched),
+            rings,
+            executors,
+            executor_lost: lost,
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let part = tokio::spawn(run(setup, stopped));
+        tokio::select! {
+            ended = accept(run_dir.join(FENCER_SOCKET), ring) => ended?,
+            ended = asked_to_end() => ended?,
+        }
+        // The watchdog is disarmed before this process ends on purpose.
+        let _ = stop.send(());
+        let _ = part.await;
+        Ok(Exit::Done)
+    })
+}
+
+fn watched(config: &WatchdogConfig) -> Watched {
+    let dog: Box<dyn Watchdog> = match (&config.device, &config.socket) {
+        (_, Some(socket)) => Box::new(Socket::new(socket)),
+        (device, None) => {
+            Box::new(Device::new(device.clone().unwrap_or_else(|| "/dev/watchdog".into())))
+        }
+    };
+    Watched { dog, timeout: config.timeout() }
+}

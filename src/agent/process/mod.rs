@@ -1,0 +1,156 @@
+//! The agent as processes: `palisade agent` starts and watches three more of itself (CLUSTER.md section 8).
+//!
+//! Invariants: each part runs one thread with a small runtime (the ring one more for what may wait); a part ends with
+//! its supervisor; whatever runs as a resource does not.
+
+mod executor;
+mod fencer;
+mod machine;
+mod ring;
+
+use std::{ffi::OsString, io, path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+pub use machine::{Machine, RealProber};
+
+use crate::{
+    config::Options,
+    ipc::{Admitted, Listener, Port},
+    state::{DirLock, make_private},
+    supervise::{self, Ended, Part},
+};
+
+/// A new agent waits for an old one to go: a surging DaemonSet overlaps by 60 to 260 ms, a slow stop takes seconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// Parts of one agent follow each other quickly.
+const PART_LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How an agent process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// As asked.
+    Done,
+    /// With this code, which the supervisor understands.
+    Code(u8),
+}
+
+/// Which process this is.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// Starts and watches the others. `arguments` are its own, to be given on.
+    Supervisor {
+        /// As they were given, without the program's name.
+        arguments: Vec<OsString>,
+    },
+    /// Reads Secrets for the fencer and ends.
+    Secrets {
+        /// The fencer.
+        parent: u32,
+    },
+    /// One of the three, started by the process with this id.
+    Part {
+        /// Which.
+        part: Part,
+        /// Its supervisor.
+        parent: u32,
+    },
+}
+
+/// Runs one process of the agent to its end.
+pub fn main(options: Options, role: Role) -> io::Result<Exit> {
+    match role {
+        Role::Supervisor { arguments } => supervisor(&options, &arguments),
+        Role::Secrets { parent } => {
+            supervise::end_with_parent(parent)?;
+            crate::secrets::child(&options)
+        }
+        Role::Part { part, parent } => {
+            supervise::end_with_parent(parent)?;
+            match part {
+                Part::Executor => executor::main(options),
+                Part::Fencer => fencer::main(options),
+                Part::Ring => ring::main(options),
+            }
+        }
+    }
+}
+
+fn supervisor(options: &Options, arguments: &[OsString]) -> io::Result<Exit> {
+    make_private(&options.state_dir).map_err(io::Error::other)?;
+    make_private(&options.run_dir()).map_err(io::Error::other)?;
+    let _lock =
+        DirLock::take(&options.state_dir, "agent.lock", LOCK_PATIENCE).map_err(io::Error::other)?;
+    let program = std::env::current_exe()?;
+    let parent = std::process::id().to_string();
+    let command = |part: Part| {
+        let mut command = tokio::process::Command::new(&program);
+        command
+            .args(arguments)
+            .args(["--part", part.name(), "--parent", &parent])
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    };
+    tracing::info!(node = %options.node_name, cluster = options.cluster_key(), "the agent starts");
+    match runtime()?.block_on(supervise::run(command))? {
+        Ended::Stopped => Ok(Exit::Done),
+        Ended::Left => {
+            tracing::info!("this member has left the cluster; the agent ends");
+            Ok(Exit::Code(1))
+        }
+    }
+}
+
+/// One thread; two more at most, for moments, where the system has no other way than to wait.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_stack_size(256 * 1024)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build()
+}
+
+/// Until the supervisor says that it is time.
+async fn asked_to_end() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        // From a terminal everybody gets it; the supervisor's word follows.
+        _ = async { loop { interrupt.recv().await; } } => {}
+    }
+    Ok(())
+}
+
+/// Accepts connections on a part's socket and gives them on as ports.
+async fn accept<Out, In>(path: PathBuf, ports: mpsc::Sender<Port<Out, In>>) -> io::Result<()>
+where
+    Out: serde::Serialize + Send + Sync + 'static,
+    In: serde::de::DeserializeOwned + Send + 'static,
+{
+    let listener = Listener::bind(&path, Admitted::own())?;
+    loop {
+        match listener.accept().await {
+            Ok(stream) => {
+                if ports.send(Port::over(stream)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Names of the parts' sockets in the run directory.
+const EXECUTOR_SOCKET: &str = "executor.sock";
+const WATCH_SOCKET: &str = "executor-watch.sock";
+const FENCER_SOCKET: &str = "fencer.sock";

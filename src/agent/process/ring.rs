@@ -1,0 +1,238 @@
+//! The ring's process: one thread for the ring, this one for everything that may wait: the local socket, metrics, the API.
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use base::NodeId;
+use policy::revision::{REVISION_FORMAT, Revision};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    EXECUTOR_SOCKET, Exit, FENCER_SOCKET, Machine, PART_LOCK_PATIENCE, RealProber, asked_to_end,
+    runtime,
+};
+use crate::{
+    clock, conditions,
+    config::{Options, Realtime},
+    http,
+    ipc::{Admitted, Listener},
+    keys::RingKeys,
+    kubernetes,
+    local::{self, Call, Reply, Request},
+    metrics::Metrics,
+    ring::{Dial, Ended, Feed, Setup, Stop, ask_privileges, run},
+    state::{Disk, FileKind, StateDir, random_u128},
+    status::{RingStatus, Status},
+    supervise::{AGAIN, LEFT},
+};
+
+/// Announced when the agent is stopped by a signal: an upgrade or a restart by its supervisor.
+const DETACH: Duration = Duration::from_secs(10);
+/// Requests on their way to the ring.
+const CALLS_MAX: usize = 16;
+/// News of the API on their way to the ring.
+const FEED_MAX: usize = 16;
+
+pub(super) fn main(options: Options) -> io::Result<Exit> {
+    let state_dir =
+        StateDir::open(&options.state_dir, PART_LOCK_PATIENCE).map_err(io::Error::other)?;
+    runtime()?.block_on(start(options, state_dir))
+}
+
+async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
+    let machine = Machine::read(&options.config)?;
+    let metrics = Arc::new(Metrics::new());
+    let (call, mut calls) = mpsc::channel(CALLS_MAX);
+    let listener = Listener::bind(&options.socket(), Admitted::own())?;
+    tokio::spawn(local::serve(listener, call.clone()));
+    if let Some(address) = options.config.metrics_listen {
+        let metrics = Arc::clone(&metrics);
+        tokio::spawn(async move {
+            if let Err(error) = http::serve(address, metrics).await {
+                tracing::error!(%error, "metrics and health are not served");
+            }
+        });
+    }
+    let (news, mut feed) = mpsc::channel(FEED_MAX);
+    let (views, view) = watch::channel(None);
+    let known = state_dir
+        .read_as::<Revision>(FileKind::Revision)?
+        .filter(|revision| revision.format == REVISION_FORMAT);
+    tokio::spawn(kubernetes::run::<Feed>(kubernetes::Setup {
+        kubeconfig: options.kubeconfig.clone(),
+        namespace: options.namespace.clone(),
+        cluster: options.cluster.clone(),
+        known: known.clone(),
+        news,
+        calls: call,
+        views: view,
+    }));
+
+    let contact = first_contact(&options, known, &mut state_dir, &mut feed, &mut calls);
+    let Contact { revision, keys, era } = tokio::select! {
+        contact = contact => contact?,
+        ended = asked_to_end() => { ended?; return Ok(Exit::Done); }
+    };
+    let me = member(&options, &revision)?;
+    let mut loaded = state_dir
+        .begin(&options.cluster_key(), me, random_u128(), clock::wall_ms())
+        .map_err(io::Error::other)?;
+    if loaded.disk == Disk::Lost {
+        // An era opened from the empty state starts above what the API shows already (CLUSTER.md section 7).
+        loaded.reserved = loaded.reserved.max(era);
+    }
+    let mut wrong = Vec::new();
+    for file in &loaded.set_aside {
+        let text =
+            format!("{} was kept as {}: {}", file.kind.file_name(), file.kept.display(), file.why);
+        wrong.push((conditions::STATE_SET_ASIDE, text));
+    }
+    let unsealed = "ring keys and BMC credentials lie in the state directory with mode 0600 only: this machine offers no TPM to the agent";
+    wrong.push((conditions::SECRETS_UNSEALED, unsealed.to_owned()));
+
+    let own = revision.voter(me).map(|voter| voter.links.clone()).unwrap_or_default();
+    let run_dir = options.run_dir();
+    let (stop, stopping) = mpsc::channel(1);
+    let realtime = options.config.realtime == Realtime::Try;
+    let (ended, mut end) = oneshot::channel();
+    let make = move || {
+        wrong.extend(ask_privileges(realtime).map(|text| (conditions::PRIVILEGE, text)));
+        let result = runtime().and_then(|runtime| {
+            runtime.block_on(async move {
+                let prober = Arc::new(RealProber::open(own));
+                run(Setup {
+                    node_name: options.node_name.clone(),
+                    state_dir,
+                    loaded,
+                    revision,
+                    keys,
+                    boot_id: machine.boot_id,
+                    system_uuid: machine.system_uuid,
+                    networks: options.config.interfaces.clone(),
+                    executor: Dial::Socket(run_dir.join(EXECUTOR_SOCKET)),
+                    fencer: Dial::Socket(run_dir.join(FENCER_SOCKET)),
+                    prober,
+                    calls,
+                    feed,
+                    views,
+                    stop: stopping,
+                    metrics,
+                    conditions: wrong,
+                })
+                .await
+            })
+        });
+        let _ = ended.send(result);
+    };
+    // A panic drops the sender: this process ends, and the watchdog is not fed until it is back (STYLE.md 14).
+    thread::Builder::new().name("ring".into()).stack_size(2 * 1024 * 1024).spawn(make)?;
+    let result = tokio::select! {
+        result = &mut end => result,
+        asked = asked_to_end() => {
+            asked?;
+            let _ = stop.send(Stop::Detach(DETACH)).await;
+            end.await
+        }
+    };
+    match result.map_err(|_| io::Error::other("the ring's thread panicked"))?? {
+        Ended::Detached => Ok(Exit::Done),
+        Ended::Left(reason) => {
+            tracing::warn!(%reason, "this member has left the ring for good");
+            Ok(Exit::Code(LEFT))
+        }
+        Ended::Reconfigured => Ok(Exit::Code(AGAIN)),
+    }
+}
+
+/// What a member must know before it can be one.
+struct Contact {
+    revision: Revision,
+    keys: RingKeys,
+    /// Highest era that the API showed, 0 without the API.
+    era: u64,
+}
+
+/// The cached revision and keys, or the first ones that the API gives. People who ask meanwhile hear what is missing.
+async fn first_contact(
+    options: &Options,
+    mut revision: Option<Revision>,
+    state_dir: &mut StateDir,
+    feed: &mut mpsc::Receiver<Feed>,
+    calls: &mut mpsc::Receiver<Call>,
+) -> io::Result<Contact> {
+    let mut era = 0;
+    let mut keys = state_dir.ring_keys()?;
+    let mut api = "not yet reached".to_owned();
+    loop {
+        let missing = match (revision.take(), keys.take()) {
+            (Some(revision), Some(keys)) => return Ok(Contact { revision, keys, era }),
+            (None, Some(known)) => {
+                keys = Some(known);
+                "a revision of the cluster"
+            }
+            (Some(known), None) => {
+                revision = Some(known);
+                "the ring keys"
+            }
+            (None, None) => "a revision of the cluster and the ring keys",
+        };
+        tokio::select! {
+            Some(call) = calls.recv() => answer(options, call, missing, &api),
+            news = feed.recv() => match news {
+                Some(Feed::Api(Ok(()))) => api = "reached".into(),
+                Some(Feed::Api(Err(error))) => {
+                    tracing::warn!(%error, "waiting for the API, for {missing}");
+                    api = error;
+                }
+                Some(Feed::Era(sequence)) => era = era.max(sequence),
+                Some(Feed::Keys(new)) => {
+                    state_dir.write(FileKind::RingKeys, new.to_text().as_bytes())?;
+                    keys = Some(new);
+                }
+                Some(Feed::Revision(new)) => {
+                    state_dir.write_as(FileKind::Revision, &*new)?;
+                    revision = Some(*new);
+                }
+                None => {
+                    let error = format!(
+                        "{} holds no {missing}, and there is no API to ask: name one by --kubeconfig",
+                        options.state_dir.display()
+                    );
+                    return Err(io::Error::new(io::ErrorKind::NotFound, error));
+                }
+            },
+        }
+    }
+}
+
+fn answer(options: &Options, call: Call, missing: &str, api: &str) {
+    let reply = match call.request {
+        Request::Status {} => Reply::Status(Box::new(Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            cluster: options.cluster_key(),
+            node: options.node_name.to_string(),
+            at_ms: clock::wall_ms(),
+            ring: RingStatus { state: "waiting".into(), ..RingStatus::default() },
+            conditions: vec![crate::status::ConditionStatus {
+                kind: conditions::API_UNREACHABLE.into(),
+                reason: "FirstContact".into(),
+                message: format!("waiting for {missing}; the API: {api}"),
+            }],
+            ..Status::default()
+        })),
+        Request::Timeline { .. } => Reply::Timeline(Vec::new()),
+        _ => Reply::Refused(format!("this member has not started yet: it waits for {missing}")),
+    };
+    let _ = call.reply.send(reply);
+}
+
+fn member(options: &Options, revision: &Revision) -> io::Result<NodeId> {
+    let found = revision.voters.iter().find(|voter| voter.name == options.node_name);
+    found.map(|voter| voter.id).ok_or_else(|| {
+        let names: Vec<&str> = revision.voters.iter().map(|v| v.name.as_str()).collect();
+        io::Error::other(format!(
+            "no member is called {}: add it to spec.members of the HACluster, or correct --node-name (members: {})",
+            options.node_name,
+            names.join(", ")
+        ))
+    })
+}

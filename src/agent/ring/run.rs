@@ -1,0 +1,741 @@
+//! The loop of the ring part: one thread, one runtime, one turn after the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use base::{BootId, Instant, Member, NodeId, NodeName, SystemUuid};
+use cluster::{
+    Config as EngineConfig, ExecutorSays, FencerSays, Input, Member as Engine, RequestId,
+    RequestKind, Status as View, Stored, Verdict,
+};
+use drivers::power::BoxFuture;
+use policy::revision::Revision;
+use tokio::sync::{mpsc, watch};
+use totem::{
+    Ring, Start,
+    frame::{Channel, ChannelConfig, KeyId},
+};
+
+use super::{
+    core::{ClusterAdmission, Core},
+    outlet::Outlet,
+    parts::{Dial, Part},
+    requests,
+    view::{Beside, status},
+};
+use crate::{
+    cipher::{RingCipher, cluster_number},
+    clock::{self, GapMeter},
+    conditions,
+    executor::sleep_until,
+    keys::RingKeys,
+    kubernetes::News,
+    local::{Call, Reply, Request},
+    messages::{FencerSettings, FromExecutor, FromFencer, ToExecutor, ToFencer},
+    metrics::{Metrics, Outcome, Reason},
+    privileges,
+    state::{FileKind, Loaded, Persisted, Persister, StateDir, WriteToken},
+    transport::{Addresses, DATAGRAM_BYTES_MAX, Transport},
+};
+
+/// Wall time, metrics, views: nothing that anybody waits for.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// How often the engine hears of the wall clock.
+const WALL_EVERY: Duration = Duration::from_secs(10);
+/// After a failed bind or connect of the sockets.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
+/// For the ring to take up the announcement of an absence.
+const DETACH_PATIENCE: Duration = Duration::from_millis(1500);
+/// Requests of the local socket that wait for the ring.
+const REPLIES_MAX: usize = 64;
+/// Requests of our own have numbers above those of people.
+const OWN_REQUEST: RequestId = RequestId(u64::MAX);
+
+/// What comes from the API, or from whoever stands in for it.
+#[derive(Clone)]
+pub enum Feed {
+    /// Whether it can be reached: a condition, nothing else (CLUSTER.md section 7).
+    Api(Result<(), String>),
+    /// The ring keys.
+    Keys(RingKeys),
+    /// A compiled revision.
+    Revision(Box<Revision>),
+    /// The highest era that any object names. Only a member that starts without its disk needs it, before it starts.
+    Era(u64),
+}
+
+impl From<News> for Feed {
+    fn from(news: News) -> Self {
+        match news {
+            News::Api(reached) => Self::Api(reached),
+            News::Era(sequence) => Self::Era(sequence),
+            News::Keys(keys) => Self::Keys(keys),
+            News::Revision(revision) => Self::Revision(revision),
+        }
+    }
+}
+
+/// A planned end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The agent stops and will be back within this time, at most 60 s.
+    Detach(Duration),
+}
+
+/// Why [`run`] returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As asked.
+    Detached,
+    /// For good, with the reason.
+    Left(String),
+    /// Members, addresses or times of the ring changed: start again with the cached revision.
+    Reconfigured,
+}
+
+/// Looks whether a machine answers although its agent does not (CLUSTER.md section 5).
+pub trait Prober: Send + Sync {
+    /// All links at once, three tries, 100 ms in all.
+    fn probe(&self, addresses: Vec<IpAddr>, port: u16) -> BoxFuture<'static, Verdict>;
+}
+
+/// What the ring part starts with.
+pub struct Setup {
+    /// This machine's name.
+    pub node_name: NodeName,
+    /// The directory, locked.
+    pub state_dir: StateDir,
+    /// What it held.
+    pub loaded: Loaded,
+    /// The newest revision that this member has seen.
+    pub revision: Revision,
+    /// The ring keys.
+    pub keys: RingKeys,
+    /// This boot of the machine.
+    pub boot_id: BootId,
+    /// What the machine says that it is.
+    pub system_uuid: Option<SystemUuid>,
+    /// Interfaces that the machine's own configuration names, over the revision's.
+    pub networks: BTreeMap<String, String>,
+    /// How the executor is reached.
+    pub executor: Dial<ToExecutor, FromExecutor>,
+    /// How the fencer is reached.
+    pub fencer: Dial<ToFencer, FromFencer>,
+    /// How machines are probed.
+    pub prober: Arc<dyn Prober>,
+    /// From the local socket.
+    pub calls: mpsc::Receiver<Call>,
+    /// From the API.
+    pub feed: mpsc::Receiver<Feed>,
+    /// To the mirror: the engine's view whenever it changed.
+    pub views: watch::Sender<Option<Arc<View>>>,
+    /// Planned ends.
+    pub stop: mpsc::Receiver<Stop>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// What is wrong already: type and text.
+    pub conditions: Vec<(&'static str, String)>,
+}
+
+struct Loop {
+    core: Core,
+    outlet: Outlet,
+    meter: GapMeter,
+    buffer: Vec<u8>,
+    revision: Revision,
+    node_name: NodeName,
+    own_networks: BTreeMap<String, String>,
+    addresses: Addresses,
+    bind_at: Option<Instant>,
+    next_request: u64,
+    /// The sockets had more when we turned to other things.
+    more: bool,
+    house_at: Instant,
+    wall_at: Instant,
+    stopping: Option<(Instant, Ended)>,
+    reconfigure_at: Option<Instant>,
+    dropped: BTreeMap<&'static str, u64>,
+    accepted: u64,
+    shown: Option<Arc<View>>,
+}
+
+/// What woke the loop.
+enum Woken {
+    Call(Call),
+    Datagrams,
+    Executor(Option<FromExecutor>),
+    Feed(Feed),
+    Fencer(Option<FromFencer>),
+    Persisted(Persisted),
+    Probed(NodeId, Verdict),
+    Stop(Stop),
+    Timer,
+}
+
+/// Runs one life of the member. Must be called inside a current-thread runtime of its own.
+pub async fn run(setup: Setup) -> io::Result<Ended> {
+    let (answer, mut persisted) = mpsc::unbounded_channel();
+    let (probed_tx, mut probed) = mpsc::channel(64);
+    // One answer at most for each write that waits, and those are bounded.
+    let answer = Arc::new(move |said| drop(answer.send(said)));
+    let persister = Persister::start(setup.state_dir.path().into(), answer)?;
+    let Setup {
+        node_name,
+        state_dir: _lock,
+        loaded,
+        revision,
+        keys,
+        boot_id,
+        system_uuid,
+        networks,
+        executor,
+        fencer,
+        prober,
+        mut calls,
+        mut feed,
+        views,
+        mut stop,
+        metrics,
+        conditions,
+    } = setup;
+    let now = clock::now();
+    let me = loaded.identity.node;
+    let addresses = addresses(me, &revision)?;
+    let core = core(now, me, &revision, keys, loaded, boot_id, system_uuid)?;
+    let outlet = Outlet {
+        transport: None,
+        persister,
+        executor: Part::start("executor", executor),
+        fencer: Part::start("fencer", fencer),
+        executor_settings: None,
+        networks: interfaces(me, &revision, &networks),
+        install: None,
+        fencer_settings: fencer_settings(&revision),
+        prober,
+        addresses: addresses.peers.clone(),
+        port: addresses.port,
+        probed: probed_tx,
+        replies: BTreeMap::new(),
+        answered: VecDeque::new(),
+        timeline: super::timeline::Timeline::default(),
+        incidents: super::incidents::Incidents::default(),
+        conditions: BTreeMap::new(),
+        metrics,
+        members: Vec::new(),
+        configurations: 0,
+        left: None,
+        changed: true,
+        token: None,
+        told_at: Instant::ZERO,
+        passed_at: Instant::ZERO,
+        now,
+    };
+    let mut this = Loop {
+        core,
+        outlet,
+        meter: GapMeter::new(now, revision.timings.token / 2),
+        buffer: vec![0; DATAGRAM_BYTES_MAX],
+        node_name,
+        own_networks: networks,
+        addresses,
+        bind_at: Some(now),
+        next_request: 1,
+        more: false,
+        house_at: now,
+        wall_at: now,
+        stopping: None,
+        reconfigure_at: None,
+        dropped: BTreeMap::new(),
+        accepted: 0,
+        shown: None,
+        revision,
+    };
+    for (kind, text) in conditions {
+        this.outlet.condition(kind, Some(text));
+    }
+    this.outlet.timeline.add(now, "agent", "the ring part has started");
+    loop {
+        if let Some(ended) = this.turn(&views) {
+            // The others hear what was said last before their connections close.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            this.outlet.persister.finish();
+            return Ok(ended);
+        }
+        let wake = this.wake();
+        let transport = &this.outlet.transport;
+        let datagrams = std::future::poll_fn(|context| match transport {
+            Some(transport) => transport.poll_ready(context),
+            None => std::task::Poll::Pending,
+        });
+        let woken = tokio::select! {
+            biased;
+            () = datagrams => Woken::Datagrams,
+            Some(said) = persisted.recv() => Woken::Persisted(said),
+            said = this.outlet.executor.next() => Woken::Executor(said),
+            said = this.outlet.fencer.next() => Woken::Fencer(said),
+            Some((node, verdict)) = probed.recv() => Woken::Probed(node, verdict),
+            Some(call) = calls.recv() => Woken::Call(call),
+            Some(news) = feed.recv() => Woken::Feed(news),
+            Some(how) = stop.recv() => Woken::Stop(how),
+            () = sleep_until(wake) => Woken::Timer,
+        };
+        this.begin();
+        this.woken(woken);
+    }
+}
+
+impl Loop {
+    /// The begin of a turn: the gap is said first, then the queued datagrams come.
+    fn begin(&mut self) {
+        let now = clock::now();
+        self.outlet.now = now;
+        self.outlet.pass(now);
+        if let Some(gap) = self.meter.turn_begins(now) {
+            self.gap(now, gap);
+        }
+        self.drain();
+    }
+
+    fn gap(&mut self, now: Instant, gap: Duration) {
+        self.outlet.metrics.gaps.inc();
+        self.outlet.metrics.gap_seconds.observe(gap.as_secs_f64());
+        let text = format!("this member was not run for {} ms", gap.as_millis());
+        tracing::warn!(gap_ms = gap.as_millis(), "{text}");
+        self.outlet.timeline.add(now, "agent", &text);
+        self.core.handle_gap(now, gap);
+    }
+
+    fn drain(&mut self) {
+        let Self { core, outlet, buffer, more, .. } = self;
+        let Some(transport) = &mut outlet.transport else { return };
+        // One reading of the clock for the batch: it takes microseconds, and the core wants time that never goes back.
+        let now = clock::now();
+        *more = transport.drain(buffer, |source, datagram| {
+            core.handle_datagram(now, source, datagram);
+        });
+        while let Some(node) = transport.poll_closed() {
+            core.handle_unreachable(now, node);
+        }
+    }
+
+    /// Timers and effects, after everything that came. Some: it is over.
+    fn turn(&mut self, views: &watch::Sender<Option<Arc<View>>>) -> Option<Ended> {
+        let now = clock::now();
+        self.outlet.now = now;
+        self.core.handle_timeout(now);
+        self.core.pump(now, &mut self.outlet);
+        if self.bind_at.is_some_and(|at| at <= now) {
+            self.bind(now);
+        }
+        if self.house_at <= now {
+            self.keep_house(now, views);
+        }
+        if let Some(reason) = self.outlet.left.take() {
+            return Some(Ended::Left(reason));
+        }
+        if self.reconfigure_at.is_some_and(|at| at <= now) {
+            self.reconfigure_at = None;
+            self.detach(now, Duration::from_secs(10), Ended::Reconfigured);
+        }
+        let announced = self.outlet.answered.drain(..).any(|(id, _)| id == OWN_REQUEST);
+        if let Some((until, ended)) = &self.stopping
+            && (announced || *until <= now)
+        {
+            let ended = ended.clone();
+            if !announced {
+                tracing::warn!(
+                    "the ring has not taken up the announcement of this absence in time"
+                );
+            }
+            // The others form their ring at once instead of waiting for our token.
+            self.core.leave_ring(now);
+            self.core.pump(now, &mut self.outlet);
+            return Some(ended);
+        }
+        let now = clock::now();
+        if let Some(busy) = self.meter.turn_ends(now, self.wake().unwrap_or(now)) {
+            self.gap(now, busy);
+        }
+        None
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        if self.more {
+            return Some(self.outlet.now);
+        }
+        let stopping = self.stopping.as_ref().map(|(at, _)| *at);
+        let wishes = [self.core.poll_timeout(), self.bind_at, stopping, Some(self.house_at)];
+        wishes.into_iter().flatten().min()
+    }
+
+    fn woken(&mut self, woken: Woken) {
+        let now = clock::now();
+        match woken {
+            Woken::Datagrams | Woken::Timer => {}
+            Woken::Call(call) => self.call(now, call),
+            Woken::Executor(said) => self.executor(now, said),
+            Woken::Feed(news) => self.feed(now, news),
+            Woken::Fencer(said) => self.fencer(now, said),
+            Woken::Persisted(said) => self.persisted(now, said),
+            Woken::Probed(node, verdict) => {
+                let text = format!("probe of node {node}: {verdict:?}");
+                self.outlet.timeline.add(now, "ring", &text);
+                self.core.handle(now, Input::Probed { node, verdict });
+            }
+            Woken::Stop(Stop::Detach(span)) => self.detach(now, span, Ended::Detached),
+        }
+    }
+
+    fn persisted(&mut self, now: Instant, said: Persisted) {
+        match said {
+            Persisted::Durable { kind, tokens, took } => {
+                self.outlet.metrics.persist_seconds.observe(took.as_secs_f64());
+                self.outlet.condition(conditions::STATE_DIR, None);
+                self.core.handle_persisted(now, kind, &tokens);
+            }
+            Persisted::Failing { kind, error } => {
+                self.outlet.metrics.persist_failures.inc();
+                let text = format!(
+                    "{error}: this member's {} is not durable, and nothing that needs it goes on; free space or repair the disk",
+                    kind.file_name()
+                );
+                self.outlet.condition(conditions::STATE_DIR, Some(text));
+            }
+        }
+    }
+
+    fn executor(&mut self, now: Instant, said: Option<FromExecutor>) {
+        match said {
+            None if self.outlet.executor.connected() => self.outlet.greet_executor(),
+            None => {
+                let text =
+                    "the executor does not answer: nothing starts or stops here until it is back";
+                self.outlet.condition(conditions::EXECUTOR_AWAY, Some(text.into()));
+            }
+            // What it runs is unknown until it has reported; the engine gives the epoch again.
+            Some(FromExecutor::Hello { life: _ }) => {
+                self.core.handle(now, Input::Executor(ExecutorSays::Restarted));
+            }
+            Some(FromExecutor::Says(says)) => self.core.handle(now, Input::Executor(says)),
+            Some(FromExecutor::Announced { resource, seen, took }) => {
+                let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                let text = if seen {
+                    format!("{resource} is seen at its new place after {took_ms} ms")
+                } else {
+                    format!("{resource} was announced for {took_ms} ms and nobody confirmed it")
+                };
+                self.outlet.timeline.add(now, "executor", &text);
+                if seen {
+                    self.outlet.incidents.announced(&resource, took_ms);
+                }
+            }
+        }
+    }
+
+    fn fencer(&mut self, now: Instant, said: Option<FromFencer>) {
+        match said {
+            None if self.outlet.fencer.connected() => self.outlet.greet_fencer(),
+            None => {
+                let text = "the fencer does not answer: this member cannot power others off";
+                self.outlet.condition(conditions::FENCER_AWAY, Some(text.into()));
+            }
+            Some(FromFencer::Hello { life: _ }) => {}
+            Some(FromFencer::Says(says)) => {
+                if let FencerSays::Ended(result) = &says {
+                    let outcome = if result.outcome.is_ok() { "ok" } else { "failed" };
+                    self.outlet.metrics.fencing.get_or_create(&Outcome { outcome }).inc();
+                    self.outlet.incidents.fenced(result);
+                    let text = format!(
+                        "{:?} of node {} ended after {} ms: {:?}",
+                        result.goal,
+                        result.incident.node,
+                        result.took.as_millis(),
+                        result.outcome
+                    );
+                    self.outlet.timeline.add(now, "fencing", &text);
+                }
+                self.core.handle(now, Input::Fencer(says));
+            }
+        }
+    }
+
+    fn call(&mut self, now: Instant, call: Call) {
+        let reply = match &call.request {
+            Request::Status {} => Reply::Status(Box::new(self.status())),
+            Request::Timeline { limit } => Reply::Timeline(self.outlet.timeline.last(*limit)),
+            request => match requests::kind(request, &self.revision) {
+                Ok(kind) if self.outlet.replies.len() < REPLIES_MAX => {
+                    let id = RequestId(self.next_request);
+                    self.next_request += 1;
+                    self.outlet.timeline.add(now, "request", &format!("{request:?}"));
+                    self.outlet.replies.insert(id, call.reply);
+                    self.core.handle_request(now, id, kind);
+                    self.outlet.replies.retain(|_, reply| !reply.is_closed());
+                    return;
+                }
+                Ok(_) => {
+                    Reply::Refused("too many requests wait for the ring: try again later".into())
+                }
+                Err(reason) => Reply::Refused(reason),
+            },
+        };
+        let _ = call.reply.send(reply);
+    }
+
+    fn status(&self) -> crate::status::Status {
+        status(
+            &self.core.member().status(),
+            &Beside {
+                revision: &self.revision,
+                node: self.node_name.as_str(),
+                state: self.core.ring_state(),
+                members: &self.outlet.members,
+                configurations: self.outlet.configurations,
+                dropped: self.dropped.values().sum(),
+                incidents: &self.outlet.incidents,
+                conditions: &self.outlet.conditions,
+            },
+        )
+    }
+
+    fn feed(&mut self, now: Instant, news: Feed) {
+        match news {
+            Feed::Api(reached) => self.outlet.condition(conditions::API_UNREACHABLE, reached.err()),
+            Feed::Era(_) => {}
+            Feed::Keys(keys) => {
+                let text = keys.to_text();
+                let _ = self.outlet.persister.write(
+                    FileKind::RingKeys,
+                    text.as_bytes().to_vec(),
+                    WriteToken(0),
+                );
+                self.core.set_keys(&keys);
+            }
+            Feed::Revision(revision) => {
+                if *revision == self.revision {
+                    return;
+                }
+                let content = postcard::to_allocvec(&*revision).unwrap_or_default();
+                let _ = self.outlet.persister.write(FileKind::Revision, content, WriteToken(0));
+                let me = self.core.me();
+                if shape(&revision) != shape(&self.revision) && self.reconfigure_at.is_none() {
+                    // One member after the other, so that the others go on.
+                    let place = revision.voters.iter().position(|v| v.id == me).unwrap_or(0);
+                    let place = u32::try_from(place).unwrap_or(0);
+                    let wait = Duration::from_secs(3) + Duration::from_secs(8) * place;
+                    tracing::info!(
+                        wait_s = wait.as_secs(),
+                        "members, addresses or times of the ring changed: this part starts again"
+                    );
+                    self.reconfigure_at = Some(now + wait);
+                }
+                self.outlet.networks = interfaces(me, &revision, &self.own_networks);
+                self.outlet.executor.say(ToExecutor::Networks(self.outlet.networks.clone()));
+                self.outlet.fencer_settings = fencer_settings(&revision);
+                self.outlet.fencer.say(ToFencer::Settings(self.outlet.fencer_settings.clone()));
+                self.revision = (*revision).clone();
+                self.core.handle(now, Input::Revision(revision));
+            }
+        }
+    }
+
+    fn detach(&mut self, now: Instant, span: Duration, ended: Ended) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.outlet.fencer.say(ToFencer::Detach(span));
+        self.outlet.timeline.add(
+            now,
+            "agent",
+            &format!("stops, back in at most {} s", span.as_secs()),
+        );
+        self.stopping = Some((now + DETACH_PATIENCE, ended));
+        self.core.handle_request(now, OWN_REQUEST, RequestKind::Detach(span));
+    }
+
+    fn bind(&mut self, now: Instant) {
+        match Transport::bind(&self.addresses) {
+            Ok(transport) => {
+                self.outlet.transport = Some(transport);
+                self.bind_at = None;
+                self.outlet.condition(conditions::LINK, None);
+                tracing::info!(port = self.addresses.port, "the ring's sockets are bound");
+            }
+            Err(error) => {
+                self.bind_at = Some(now + BIND_AGAIN);
+                let text = format!(
+                    "{error}: the ring's sockets are not bound; check the addresses in the cluster's members and the machine's network"
+                );
+                self.outlet.condition(conditions::LINK, Some(text));
+            }
+        }
+    }
+
+    fn keep_house(&mut self, now: Instant, views: &watch::Sender<Option<Arc<View>>>) {
+        self.house_at = now + HOUSEKEEPING;
+        if self.wall_at <= now {
+            self.wall_at = now + WALL_EVERY;
+            let seconds = i64::try_from(clock::wall_ms() / 1000).unwrap_or(i64::MAX);
+            self.core.handle(now, Input::Wall(seconds));
+            self.core.pump(now, &mut self.outlet);
+        }
+        let metrics = Arc::clone(&self.outlet.metrics);
+        let (accepted, dropped) = self.core.datagrams();
+        metrics.received.inc_by(accepted - self.accepted);
+        self.accepted = accepted;
+        for (why, count) in dropped {
+            let known = self.dropped.entry(why.label()).or_insert(0);
+            if count > *known {
+                metrics
+                    .dropped
+                    .get_or_create(&Reason { reason: why.label() })
+                    .inc_by(count - *known);
+                *known = count;
+            }
+        }
+        if !core::mem::take(&mut self.outlet.changed) {
+            return;
+        }
+        let view = self.core.member().status();
+        metrics.quorate.set(view.quorate.into());
+        metrics.era_open.set(view.era.is_some().into());
+        if let Some(era) = view.era {
+            metrics.era_sequence.set(i64::try_from(era.seq).unwrap_or(i64::MAX));
+        }
+        metrics.health.set_ready(view.era.is_some());
+        metrics.coordinator.set((view.coordinator == view.me).into());
+        let debts = view.nodes.iter().filter(|n| n.owes.is_some()).count();
+        metrics.debts.set(i64::try_from(debts).unwrap_or(i64::MAX));
+        let here = |i: &&cluster::status::InstanceStatus| {
+            Some(i.node) == view.me && i.role.is_some_and(base::Role::is_active)
+        };
+        let running = view.instances.iter().filter(here).count();
+        metrics.instances.set(i64::try_from(running).unwrap_or(i64::MAX));
+        if self.shown.as_deref() != Some(&view) {
+            let view = Arc::new(view);
+            self.shown = Some(Arc::clone(&view));
+            views.send_replace(Some(view));
+        }
+    }
+}
+
+fn core(
+    now: Instant,
+    me: NodeId,
+    revision: &Revision,
+    keys: RingKeys,
+    loaded: Loaded,
+    boot_id: BootId,
+    system_uuid: Option<SystemUuid>,
+) -> io::Result<Core> {
+    let member = Member { node: me, incarnation: loaded.incarnation };
+    let nodes: BTreeSet<NodeId> = revision.voters.iter().map(|voter| voter.id).collect();
+    let others: Vec<NodeId> = nodes.iter().copied().filter(|node| *node != me).collect();
+    let peers = revision
+        .voters
+        .iter()
+        .filter(|voter| voter.id != me)
+        .map(|voter| (voter.id, voter.links.clone()))
+        .collect();
+    let seed = u64::try_from(crate::state::random_u128() >> 64).unwrap_or(0);
+    let channel = ChannelConfig {
+        cluster: cluster_number(&revision.cluster.namespace, &revision.cluster.name),
+        member,
+        peers,
+        keys: keys.ids().into_iter().map(KeyId).collect(),
+        seed,
+    };
+    let cipher = RingCipher::new(keys, revision.transport.cipher);
+    let channel = Channel::new(channel, cipher).map_err(io::Error::other)?;
+    let times = revision.timings;
+    let mut config = totem::Config::new(me, nodes, times.token);
+    config.consensus = times.consensus;
+    config.merge = times.merge;
+    let start = Start { incarnation: loaded.incarnation, reserved: loaded.reserved, seed: !seed };
+    let ring = Ring::new(now, config, start, Box::new(ClusterAdmission)).map_err(|error| {
+        io::Error::other(format!("{error}: correct the times of the HACluster"))
+    })?;
+    let engine = EngineConfig {
+        me,
+        incarnation: loaded.incarnation,
+        boot_id,
+        system_uuid,
+        first: revision.clone(),
+        disk: Stored { promise: loaded.promise, state: loaded.state },
+        planner: policy::schedule,
+    };
+    Ok(Core::new(channel, ring, Engine::new(now, engine), me, others))
+}
+
+fn addresses(me: NodeId, revision: &Revision) -> io::Result<Addresses> {
+    let own = revision.voter(me).ok_or_else(|| {
+        io::Error::other(format!("node {me} is no member of the cluster: add it to spec.members"))
+    })?;
+    let others = revision.voters.iter().filter(|voter| voter.id != me);
+    Ok(Addresses {
+        port: revision.transport.port,
+        own: own.links.clone(),
+        peers: others.map(|voter| (voter.id, voter.links.clone())).collect(),
+    })
+}
+
+fn interfaces(
+    me: NodeId,
+    revision: &Revision,
+    own: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let named = revision.voter(me).into_iter().flat_map(|voter| &voter.interfaces);
+    let named = named.map(|(network, interface)| (network.to_string(), interface.clone()));
+    named.chain(own.clone()).collect()
+}
+
+fn fencer_settings(revision: &Revision) -> FencerSettings {
+    let secrets = revision.devices.iter().map(|device| device.device.credentials.clone());
+    FencerSettings {
+        token: revision.timings.token,
+        secrets: secrets.filter(|secret| !secret.is_empty()).collect(),
+    }
+}
+
+/// What a running ring cannot change.
+#[derive(PartialEq, Eq)]
+struct Shape<'a> {
+    voters: Vec<(NodeId, &'a [IpAddr])>,
+    port: u16,
+    cipher: policy::revision::Cipher,
+    times: [Duration; 3],
+}
+
+fn shape(revision: &Revision) -> Shape<'_> {
+    let times = revision.timings;
+    Shape {
+        voters: revision.voters.iter().map(|voter| (voter.id, voter.links.as_slice())).collect(),
+        port: revision.transport.port,
+        cipher: revision.transport.cipher,
+        times: [times.token, times.consensus, times.merge],
+    }
+}
+
+/// Privileges of the ring's thread; each refusal as a condition's text.
+pub fn ask_privileges(real_time: bool) -> Option<String> {
+    let mut asked = vec![privileges::oom_protection(), privileges::lock_memory()];
+    if real_time {
+        asked.push(privileges::real_time());
+    }
+    let refused: Vec<String> = asked
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|refusal| format!("{} ({})", refusal.what, refusal.error))
+        .collect();
+    (!refused.is_empty()).then(|| {
+        format!(
+            "refused by the kernel: {}; under load this member may be taken for dead",
+            refused.join(", ")
+        )
+    })
+}

@@ -1,0 +1,227 @@
+//! The engine's view in the words of `palisade status`.
+
+use std::collections::BTreeMap;
+
+use base::{NodeId, ResourceKind};
+use cluster::Status as View;
+use policy::revision::Revision;
+use totem::State;
+
+use super::incidents::Incidents;
+use crate::{
+    clock,
+    status::{
+        ConditionStatus, DebtStatus, EraStatus, IncidentStatus, InstanceStatus, NodeStatus,
+        OperationStatus, ResourceStatus, RingStatus, Status,
+    },
+};
+
+/// What stands beside the engine's view.
+pub(super) struct Beside<'a> {
+    pub(super) revision: &'a Revision,
+    pub(super) node: &'a str,
+    pub(super) state: State,
+    pub(super) members: &'a [NodeId],
+    pub(super) configurations: u64,
+    pub(super) dropped: u64,
+    pub(super) incidents: &'a Incidents,
+    /// Of this member: type and text.
+    pub(super) conditions: &'a BTreeMap<&'static str, String>,
+}
+
+/// Puts it together.
+pub(super) fn status(view: &View, beside: &Beside<'_>) -> Status {
+    let names = |node: NodeId| name(beside.revision, node);
+    let unreported = |n: &&cluster::status::NodeStatus| n.member && !n.reported;
+    let waiting: Vec<String> =
+        view.nodes.iter().filter(unreported).map(|n| names(n.node)).collect();
+    let key = &beside.revision.cluster;
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        cluster: format!("{}/{}", key.namespace, key.name),
+        node: beside.node.into(),
+        at_ms: clock::wall_ms(),
+        ring: RingStatus {
+            state: ring_state(beside.state).into(),
+            id: view.ring.map(|id| id.to_string()),
+            members: beside.members.iter().map(|node| names(*node)).collect(),
+            configurations: beside.configurations,
+            dropped: beside.dropped,
+        },
+        quorate: view.quorate,
+        era: view.era.or(view.ring).map(|id| EraStatus {
+            id: id.to_string(),
+            sequence: id.seq,
+            open: view.era.is_some(),
+            waiting_for: (view.era.is_none()).then(|| {
+                if view.quorate { "promises of a majority".into() } else { "quorum".into() }
+            }),
+            unreported: waiting,
+        }),
+        coordinator: view.coordinator.map(names),
+        nodes: view.nodes.iter().map(|n| node(n, &names)).collect(),
+        resources: resources(view, beside.revision, &names),
+        debts: debts(view, &names),
+        operations: view
+            .operations
+            .iter()
+            .map(|o| OperationStatus {
+                node: names(o.incident.node),
+                incident: o.incident.ring.to_string(),
+                state: operation_state(o),
+                executor: o.executor.map(names),
+                attempts: o.attempts,
+                evidence: o.evidence.clone(),
+            })
+            .collect(),
+        conditions: conditions(view, beside.conditions),
+        incidents: beside
+            .incidents
+            .iter()
+            .map(|seen| IncidentStatus {
+                node: names(seen.incident.node),
+                incident: seen.incident.ring.to_string(),
+                at_ms: seen.at_ms,
+                phases_ms: seen.phases,
+            })
+            .collect(),
+    }
+}
+
+fn name(revision: &Revision, node: NodeId) -> String {
+    revision.voter(node).map_or_else(|| format!("node {node}"), |voter| voter.name.to_string())
+}
+
+const fn ring_state(state: State) -> &'static str {
+    match state {
+        State::Commit => "commit",
+        State::Gather => "gather",
+        State::Left => "left",
+        State::Operational => "operational",
+        State::Recovery => "recovery",
+    }
+}
+
+fn node(n: &cluster::status::NodeStatus, names: &impl Fn(NodeId) -> String) -> NodeStatus {
+    let (state, reason) = if n.evicted {
+        ("evicted", n.owes.map(|i| format!("being fenced for incident {}", i.ring)))
+    } else if let Some(incident) = n.owes {
+        ("unclean", Some(format!("owes evidence for incident {}", incident.ring)))
+    } else if !n.member && n.detached {
+        ("detached", Some("its agent is away on purpose".into()))
+    } else if !n.member {
+        ("offline", None)
+    } else if n.standby {
+        ("standby", Some("by request".into()))
+    } else if n.maintenance {
+        ("maintenance", Some("by request".into()))
+    } else if !n.reported {
+        ("pending", Some("has not said yet what it runs".into()))
+    } else if n.wiped {
+        ("online", Some("its disk was lost: its promises do not count yet".into()))
+    } else {
+        ("online", None)
+    };
+    NodeStatus {
+        name: n.name.as_ref().map_or_else(|| names(n.node), ToString::to_string),
+        id: n.node.as_u16(),
+        state: state.into(),
+        reason,
+        incarnation: n.incarnation.map(|i| i.to_string()),
+    }
+}
+
+fn resources(
+    view: &View,
+    revision: &Revision,
+    names: &impl Fn(NodeId) -> String,
+) -> Vec<ResourceStatus> {
+    let mut all: BTreeMap<String, ResourceStatus> = revision
+        .primitives()
+        .map(|(placement, primitive)| {
+            let id = primitive.id.to_string();
+            let kind = match primitive.kind {
+                ResourceKind::Address { .. } => "Address",
+                ResourceKind::Process { .. } => "Process",
+            };
+            (
+                id.clone(),
+                ResourceStatus {
+                    id,
+                    kind: kind.into(),
+                    instances: Vec::new(),
+                    reason: None,
+                    retained: placement.retained,
+                },
+            )
+        })
+        .collect();
+    for i in &view.instances {
+        // `db:0` is an instance of `db`.
+        let id = i.resource.to_string();
+        let of = id.split_once(':').map_or(id.as_str(), |(of, _)| of).to_owned();
+        let resource = all.entry(of.clone()).or_insert_with(|| ResourceStatus {
+            id: of,
+            kind: String::new(),
+            instances: Vec::new(),
+            reason: None,
+            retained: i.retained,
+        });
+        resource.retained |= i.retained;
+        resource.instances.push(InstanceStatus {
+            node: names(i.node),
+            role: i.role.map_or_else(|| "Unknown".into(), |role| role.to_string()),
+            failures: i.failures,
+            stop_failed: i.stop_failed,
+            failed: i.pending.as_ref().map(|what| format!("{what} in progress")),
+        });
+    }
+    for condition in &view.conditions {
+        if let Some(resource) = all.get_mut(&condition.object) {
+            resource.reason.get_or_insert_with(|| condition.text.clone());
+        }
+    }
+    all.into_values().collect()
+}
+
+fn debts(view: &View, names: &impl Fn(NodeId) -> String) -> Vec<DebtStatus> {
+    let owing = view.nodes.iter().filter_map(|n| n.owes);
+    owing
+        .map(|incident| {
+            let node = names(incident.node);
+            let operation = view.operations.iter().find(|o| o.incident == incident);
+            let condition = view.conditions.iter().find(|c| c.object == node);
+            let reason = condition
+                .map(|c| c.text.clone())
+                .or_else(|| operation.and_then(|o| o.failure.clone()))
+                .or_else(|| operation.map(operation_state))
+                .unwrap_or_else(|| "waiting for its grace to end, or for a fencer".into());
+            let blocked = view.conditions.iter().filter(|c| c.kind == "Blocked");
+            let blocks = blocked.map(|c| c.object.clone()).collect();
+            DebtStatus { node, incident: incident.ring.to_string(), reason, blocks }
+        })
+        .collect()
+}
+
+fn operation_state(o: &cluster::status::OperationStatus) -> String {
+    match (&o.evidence, &o.failure, o.closed) {
+        (_, _, true) => "closed".into(),
+        (Some(evidence), _, false) => format!("paid: {evidence}"),
+        (None, Some(failure), false) => format!("failed, tried again: {failure}"),
+        (None, None, false) => "in progress".into(),
+    }
+}
+
+fn conditions(view: &View, own: &BTreeMap<&'static str, String>) -> Vec<ConditionStatus> {
+    let engine = view.conditions.iter().map(|c| ConditionStatus {
+        kind: c.kind.clone(),
+        reason: c.object.clone(),
+        message: c.text.clone(),
+    });
+    let member = own.iter().map(|(kind, message)| ConditionStatus {
+        kind: (*kind).into(),
+        reason: "Member".into(),
+        message: message.clone(),
+    });
+    engine.chain(member).collect()
+}

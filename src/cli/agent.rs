@@ -1,0 +1,83 @@
+//! `palisade agent`: one member of a cluster, and the three processes that it is made of.
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use agent::{
+    config::{Config, Options},
+    process::{self, Exit, Role},
+    supervise::Part,
+};
+use anyhow::Context as _;
+use base::NodeName;
+use clap::ValueEnum;
+
+use crate::log::{self, LogFormat};
+
+/// Options of `palisade agent`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// This machine's name in spec.members of the HACluster.
+    #[arg(long, value_name = "NAME")]
+    node_name: NodeName,
+    /// How the API is reached; the in-cluster account when it is missing.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Namespace of the HACluster.
+    #[arg(long, value_name = "NS")]
+    namespace: String,
+    /// Name of the HACluster.
+    #[arg(long, value_name = "NAME")]
+    cluster: String,
+    /// What this member remembers: kept over restarts and power cuts, never copied, never shared.
+    #[arg(long, value_name = "DIR")]
+    state_dir: PathBuf,
+    /// What differs from machine to machine, as TOML.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Form of the log on standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Which part this process is; given by the agent to itself.
+    #[arg(long, hide = true, requires = "parent")]
+    part: Option<PartName>,
+    /// The agent that started this part.
+    #[arg(long, hide = true)]
+    parent: Option<u32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PartName {
+    Executor,
+    Fencer,
+    Ring,
+    Secrets,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    log::start(args.log_format)?;
+    let config = match &args.config {
+        Some(path) => Config::load(path).context("the configuration cannot be used")?,
+        None => Config::default(),
+    };
+    let options = Options {
+        node_name: args.node_name,
+        kubeconfig: args.kubeconfig,
+        namespace: args.namespace,
+        cluster: args.cluster,
+        state_dir: args.state_dir,
+        config,
+    };
+    let role = match (args.part, args.parent) {
+        (Some(part), Some(parent)) => match part {
+            PartName::Executor => Role::Part { part: Part::Executor, parent },
+            PartName::Fencer => Role::Part { part: Part::Fencer, parent },
+            PartName::Ring => Role::Part { part: Part::Ring, parent },
+            PartName::Secrets => Role::Secrets { parent },
+        },
+        _ => Role::Supervisor { arguments: std::env::args_os().skip(1).collect::<Vec<OsString>>() },
+    };
+    match process::main(options, role)? {
+        Exit::Done => Ok(ExitCode::SUCCESS),
+        Exit::Code(code) => Ok(ExitCode::from(code)),
+    }
+}
