@@ -180,5 +180,5 @@ fn copies(state: &State, resource: &ResourceId, promotion: bool) -> usize {
 
 /// The text of a condition for something that waits.
 pub(crate) fn waits(operation: Operation, why: &Blocked) -> String {
-    alloc::format!("{} waits: {why}", crate::apply::operation_name(operation))
+    alloc::format!("{} waits: {why}", crate::results::operation_name(operation))
 }

@@ -64,6 +64,7 @@ mod model;
 mod power;
 mod promise;
 mod requests;
+mod results;
 mod revision;
 mod safety;
 mod silence;

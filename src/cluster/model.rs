@@ -104,7 +104,7 @@ fn history(id: &ResourceId, kind: &Kind, instance: Option<&Instance>) -> Resourc
         return history.with_done("stop", 0, 1);
     }
     if let Some(last) = instance.last.as_ref().filter(|l| l.code != 0) {
-        let name = crate::apply::operation_name(last.operation);
+        let name = crate::results::operation_name(last.operation);
         history = history.with_done(name, last.interval_ms, i32::from(last.code));
         if let Some(op) = history.operations.last_mut() {
             op.last_run = Some(last.wall);

@@ -163,7 +163,7 @@ fn instances(state: &State) -> Vec<InstanceStatus> {
                 .pending
                 .values()
                 .find(|p| p.node == *node && p.resource == *resource)
-                .map(|p| crate::apply::operation_name(p.operation).into()),
+                .map(|p| crate::results::operation_name(p.operation).into()),
             retained: state
                 .revision
                 .iter()

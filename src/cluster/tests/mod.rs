@@ -2,9 +2,14 @@
 //! seeded random walk.
 
 mod admission;
+mod outside;
+mod parts;
 mod planner;
 mod real;
+mod ring;
 mod scenarios;
+mod specimen;
 mod unit;
 mod walk;
+mod ways;
 mod world;

@@ -7,7 +7,10 @@ use base::Role;
 use lifecycle::{InstanceReport, Operation, Outcome};
 use policy::revision as rev;
 
-use super::world::{World, id, process, revision, single, web};
+use super::{
+    specimen::{process, revision, single},
+    world::{World, id, web},
+};
 use crate::{ExecutorSays, Input, RequestKind};
 
 const S: Duration = Duration::from_secs(1);

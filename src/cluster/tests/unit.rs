@@ -6,7 +6,10 @@ use std::{vec, vec::Vec};
 use base::{Guarantee, Instant, RingId, SplitMix64};
 use policy::revision as rev;
 
-use super::world::{World, id, revision, web};
+use super::{
+    specimen::revision,
+    world::{World, id, web},
+};
 use crate::{
     Input, Reason, Verdict,
     apply::Effect,
@@ -205,7 +208,7 @@ fn starts_are_safe_and_stops_are_agreed() {
                         coordinator: base::Incarnation { counter: 1, random: 1 },
                     },
                     resource: web(),
-                    kind: super::world::process(),
+                    kind: super::specimen::process(),
                     exclusive: true,
                     operation,
                     interval: None,
@@ -253,7 +256,7 @@ fn failure(number: u64) -> wire::Change {
         outcome: lifecycle::Outcome::NotRunning,
         instance: lifecycle::InstanceReport {
             resource: web(),
-            kind: super::world::process(),
+            kind: super::specimen::process(),
             role: Some(base::Role::Stopped),
             stop_failed: false,
             failed: Some(lifecycle::Outcome::NotRunning),
@@ -317,7 +320,7 @@ fn a_decision_of_another_or_from_an_old_input_is_not_carried_out() {
             id: lifecycle::OrderId(input),
             epoch,
             resource: web(),
-            kind: super::world::process(),
+            kind: super::specimen::process(),
             exclusive: true,
             operation: lifecycle::Operation::Start,
             interval: None,

@@ -1,0 +1,123 @@
+//! The trivial executor and fencer of one machine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use base::{Epoch, Instant, NodeId, ResourceId, ResourceKind, Role};
+use fencing::FenceCommand;
+use lifecycle::{InstanceReport, Operation, Order, Outcome, Quorum, Report};
+
+use crate::{
+    ExecutorDo, FencerDo,
+    faulty::{Rule, broken},
+};
+
+/// A trivial executor. It outlives the agent's ring part.
+#[derive(Default)]
+pub(crate) struct Exec {
+    pub(crate) epoch: Option<(Epoch, Quorum)>,
+    pub(crate) quorum: Option<Quorum>,
+    pub(crate) running: BTreeMap<ResourceId, (ResourceKind, Role)>,
+    pub(crate) queue: Vec<(Instant, Order)>,
+    pub(crate) stop_fails: bool,
+    pub(crate) stop_failed: BTreeSet<ResourceId>,
+    pub(crate) report_due: bool,
+    pub(crate) leaving: bool,
+    /// Says nothing (an executor that hangs).
+    pub(crate) mute: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct FencerPart {
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) members: Vec<NodeId>,
+    /// (delivered, command, sent, was on when sent)
+    pub(crate) commands: Vec<(Instant, FenceCommand, bool)>,
+}
+
+impl Exec {
+    pub(crate) fn told(&mut self, now: Instant, what: ExecutorDo) {
+        match what {
+            ExecutorDo::Void { quorum, .. } => {
+                if !broken(Rule::EpochByAge) {
+                    self.epoch = None;
+                }
+                self.quorum = Some(quorum);
+                self.report_due = false;
+            }
+            ExecutorDo::TakeEpoch { epoch, quorum } => {
+                self.epoch = Some((epoch, quorum));
+                self.quorum = Some(quorum);
+                self.report_due = true;
+            }
+            ExecutorDo::Carry(order) => self.queue.push((now, order)),
+            ExecutorDo::Leave => self.leaving = true,
+            ExecutorDo::Settings(_) | ExecutorDo::Detach(_) | ExecutorDo::Suspend => {}
+        }
+    }
+
+    pub(crate) fn run(&mut self, order: &Order) -> Outcome {
+        let fails = || Outcome::Failed { code: 1, reason: "it does not end".into() };
+        match order.operation {
+            Operation::Start => {
+                let role = (order.kind.clone(), Role::Started);
+                self.running.insert(order.resource.clone(), role);
+                Outcome::Ok
+            }
+            Operation::Stop if self.stop_fails && self.running.contains_key(&order.resource) => {
+                self.stop_failed.insert(order.resource.clone());
+                fails()
+            }
+            Operation::Stop => {
+                self.running.remove(&order.resource);
+                Outcome::Ok
+            }
+            Operation::Promote | Operation::Demote => {
+                let role = if order.operation == Operation::Promote {
+                    Role::Promoted
+                } else {
+                    Role::Unpromoted
+                };
+                match self.running.get_mut(&order.resource) {
+                    Some(runs) => {
+                        runs.1 = role;
+                        Outcome::Ok
+                    }
+                    None => Outcome::NotRunning,
+                }
+            }
+            Operation::Probe | Operation::Monitor => Outcome::Ok,
+        }
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let instance =
+            |(resource, (kind, role)): (&ResourceId, &(ResourceKind, Role))| InstanceReport {
+                resource: resource.clone(),
+                kind: kind.clone(),
+                role: Some(*role),
+                stop_failed: self.stop_failed.contains(resource),
+                failed: None,
+                run: 1,
+            };
+        Report { instances: self.running.iter().map(instance).collect() }
+    }
+}
+
+impl FencerPart {
+    pub(crate) fn told(&mut self, now: Instant, what: FencerDo) {
+        match what {
+            FencerDo::Install { epoch, members, .. } => {
+                self.epoch = Some(epoch);
+                self.members = members;
+            }
+            FencerDo::Carry(command) => self.commands.push((now, command, false)),
+            FencerDo::AbortAll => {
+                self.epoch = None;
+                self.commands.clear();
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The ways of CLUSTER.md sections 4 to 7: graces, leaves, evictions, confirmations, power loss, suspension.
+
+use core::time::Duration;
+use std::{vec, vec::Vec};
+
+use super::{
+    scenarios::three,
+    world::{id, web},
+};
+use crate::RequestKind;
+
+const S: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_agent_restart_within_its_grace_costs_nothing() {
+    let mut world = three();
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 2);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0), "port closed: it is waited for");
+    world.start_process(0);
+    world.join_all(S * 10);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0), "adopted as it runs");
+}
+
+#[test]
+fn an_agent_that_stays_away_is_fenced_after_its_grace() {
+    let mut world = three();
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 12);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
+#[test]
+fn a_detached_agent_is_waited_for_longer() {
+    let mut world = three();
+    world.request(0, RequestKind::Detach(S * 30));
+    world.settle(S);
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 25);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0));
+    world.settle(S * 10);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1), "at most as long as it said");
+}
+
+#[test]
+fn a_clean_leave_needs_no_power_off() {
+    let mut world = three();
+    let request = world.request(0, RequestKind::Leave);
+    world.settle(S * 5);
+    let _ = request;
+    assert!(world.nodes[0].left.as_deref().is_some_and(|r| r.starts_with("left")));
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 20);
+    assert_eq!((world.holders().len(), world.shots), (1, 0));
+    assert!(world.holders() != [1]);
+}
+
+#[test]
+fn an_unreachable_bmc_blocks_until_a_person_confirms_once() {
+    let mut world = three();
+    world.unreachable_bmc.insert(0);
+    world.power_off(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders(), Vec::<usize>::new());
+    let blocked = world.member(1).status().conditions;
+    assert!(blocked.iter().any(|c| c.text.contains("confirm-off")), "{blocked:?}");
+    let kind = || RequestKind::ConfirmOff { node: id(0), incident: None, who: "anna".into() };
+    let first = world.request(1, kind());
+    world.settle(S * 10);
+    assert_eq!(world.nodes[1].answers.get(&first), Some(&Ok(())));
+    assert_eq!(world.holders(), [2]);
+    let second = world.request(1, kind());
+    world.settle(S * 2);
+    assert!(world.nodes[1].answers[&second].is_err(), "one-shot");
+}
+
+#[test]
+fn a_confirmation_is_refused_while_the_node_is_heard() {
+    let mut world = three();
+    let kind = RequestKind::ConfirmOff { node: id(2), incident: None, who: "anna".into() };
+    let request = world.request(1, kind);
+    world.settle(S);
+    assert!(world.nodes[1].answers[&request].as_ref().is_err_and(|e| e.0.contains("still heard")));
+}
+
+#[test]
+fn a_member_whose_stop_fails_is_evicted_then_shot_then_it_starts_elsewhere() {
+    let mut world = three();
+    world.nodes[0].exec.stop_fails = true;
+    world.request(1, RequestKind::Move { resource: web(), to: id(1) });
+    world.settle(S * 30);
+    // Evicted it has no quorum, so it fences itself before the power-off comes; that is read as off.
+    assert!(!world.nodes[0].on);
+    assert_eq!(world.holders(), [2]);
+    let operations = world.member(1).status().operations;
+    assert!(operations.iter().any(|o| o.incident.node == id(0) && o.closed), "{operations:?}");
+}
+
+#[test]
+fn a_person_may_have_a_present_member_fenced() {
+    let mut world = three();
+    let request = world.request(1, RequestKind::Fence { node: id(0), who: "anna".into() });
+    world.settle(S * 30);
+    assert_eq!(world.nodes[1].answers.get(&request), Some(&Ok(())));
+    assert!(!world.nodes[0].on);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
+#[test]
+fn the_last_majority_is_never_fenced() {
+    let mut world = three();
+    world.power_off(2);
+    world.change(&[0, 0, 1], true);
+    world.settle(S * 10);
+    let request = world.request(1, RequestKind::Fence { node: id(0), who: "anna".into() });
+    world.settle(S * 20);
+    assert!(world.nodes[1].answers[&request].as_ref().is_err_and(|e| e.0.contains("quorate")));
+    assert!(world.nodes[0].on);
+}
+
+#[test]
+fn who_does_not_report_is_evicted() {
+    let mut world = three();
+    world.nodes[2].exec.mute = true;
+    world.change(&[0, 0, 0], true);
+    world.settle(S * 30);
+    assert!(!world.nodes[2].on, "no report within five seconds");
+    assert_eq!(world.holders(), [1]);
+}
+
+#[test]
+fn two_of_three_dead_start_nothing_and_one_back_serves() {
+    let mut world = three();
+    world.power_off(0);
+    world.power_off(1);
+    world.change(&[0, 1, 2], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders(), Vec::<usize>::new());
+    assert_eq!(world.shots, 0, "no quorum, no power-off (S5)");
+    world.power_on(1);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!(world.holders().len(), 1);
+}
+
+#[test]
+fn after_total_power_loss_two_of_three_read_the_third_and_serve() {
+    let mut world = three();
+    for i in 0..3 {
+        world.power_off(i);
+    }
+    world.power_on(1);
+    world.power_on(2);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 15);
+    assert_eq!(world.holders(), Vec::<usize>::new(), "startupWait first");
+    world.settle(S * 15);
+    assert_eq!(world.holders().len(), 1, "off is evidence");
+    assert_eq!(world.shots, 0);
+}
+
+#[test]
+fn a_frozen_coordinator_does_nothing_when_it_thaws() {
+    let mut world = three();
+    world.freeze(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 8);
+    assert_eq!(world.shots, 1);
+    assert_eq!(world.holders(), [2]);
+}
+
+#[test]
+fn suspend_neither_fences_nor_recovers_and_ends_with_all_back() {
+    let mut world = three();
+    world.request(1, RequestKind::Suspend);
+    world.settle(S * 5);
+    assert!((0..3).all(|i| world.nodes[i].member.is_none()), "the rings have stopped");
+    assert_eq!(world.holders(), [1], "and what runs goes on");
+    world.start_process(1);
+    world.start_process(2);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 60);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0));
+    world.start_process(0);
+    world.join_all(S * 10);
+    assert!(!world.member(0).status().suspended);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0));
+}
+
+#[test]
+fn a_settled_cluster_is_silent() {
+    let mut world = three();
+    world.settle(S * 10);
+    let said = world.cfgs.iter().map(|c| c.log.len()).sum::<usize>();
+    let starts = world.starts;
+    world.settle(S * 600);
+    assert_eq!(world.cfgs.iter().map(|c| c.log.len()).sum::<usize>(), said, "no message");
+    assert_eq!((world.starts, world.shots), (starts, 0));
+    assert_eq!(world.member(0).poll_timeout(), None, "and no timer");
+}
