@@ -49,7 +49,7 @@ enum Output {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let model = load(args)?;
-    let text = match (policy::schedule(&model), args.output) {
+    let text = match (policy::explain(&model), args.output) {
         (Ok(plan), Output::Dot) => plan::dot(&plan),
         (Ok(plan), Output::Json) => format!("{}\n", render(&plan, args.scores)),
         (Ok(plan), Output::Svg) => plan::svg(&plan),
@@ -161,7 +161,10 @@ fn action(at: u32, action: &policy::plan::Action) -> Value {
             };
             put("fence_action", json!(text));
         }
-        Task::Sync(_) | Task::Unfence | Task::Shutdown | Task::ClearFailures => {}
+        Task::Unfence => {
+            put("fence_action", json!("on"));
+        }
+        Task::Sync(_) | Task::Shutdown | Task::ClearFailures => {}
         _ => {
             put("interval_ms", json!(0));
         }

@@ -58,6 +58,26 @@ pub enum Error {
 /// # Errors
 /// [`Error::Invalid`] when the model contradicts itself, [`Error::Unsupported`] when it needs what is not built.
 pub fn schedule(model: &Model) -> Result<Plan, Error> {
+    plan_with(model, Detail::Decision)
+}
+
+/// As [`schedule`], and the plan also says why: all scores, and an explanation for each resource. The decisions are
+/// the same; the words cost more than the decisions, so they are made when somebody asks.
+///
+/// # Errors
+/// As [`schedule`].
+pub fn explain(model: &Model) -> Result<Plan, Error> {
+    plan_with(model, Detail::Reasons)
+}
+
+/// How much a plan says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Decision,
+    Reasons,
+}
+
+fn plan_with(model: &Model, detail: Detail) -> Result<Plan, Error> {
     model.validate()?;
     let unsupported = supported::missing(model);
     if !unsupported.is_empty() {
@@ -71,5 +91,6 @@ pub fn schedule(model: &Model) -> Result<Plan, Error> {
     place::run(&mut world);
     act::run(&mut world);
     order::run(&mut world);
-    Ok(trim::run(&world))
+    act::notify(&mut world);
+    Ok(trim::run(&world, detail))
 }

@@ -8,21 +8,14 @@ use crate::{
     model::{OperationRecord, ResourceHistory},
     unpack::{
         active_span, definition_differs, fail_count, find_operation, operation_parameters,
-        sorted_operations, strip_instance,
+        sorted_operations,
     },
     world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
 };
 
 fn history_of<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Option<&'m ResourceHistory> {
-    let res = &world[r];
-    let name = res.history_name.as_deref().unwrap_or(&res.id);
-    let anonymous = !res.unique && res.parent.is_some();
-    let model = world[node].model;
-    let exact = model.history.iter().find(|history| history.resource == name);
-    exact.or_else(|| {
-        let base = strip_instance(name);
-        model.history.iter().find(|history| anonymous && strip_instance(&history.resource) == base)
-    })
+    // of several records that belong to one instance the last read is the one that made it active
+    world[r].histories.iter().rev().find(|(at, _)| *at == node).map(|(_, history)| *history)
 }
 
 /// Operations since the resource was last started on the node; none if it was stopped since.

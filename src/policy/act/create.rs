@@ -70,8 +70,8 @@ impl World<'_> {
             let act = &self[*at];
             act.verb == verb
                 && act.interval_ms == interval_ms
-                && act.label == label
                 && (act.node == node || act.node.is_none() || node.is_none())
+                && act.label == label
         });
         let at = match found {
             Some(at) => {

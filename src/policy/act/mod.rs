@@ -4,12 +4,14 @@ mod cancel;
 mod create;
 mod fencing;
 mod instances;
+mod notify;
 mod primitive;
 mod probe;
 mod recurring;
 
 pub(crate) use create::{actions_of, first_action};
 pub(crate) use fencing::fence_action;
+pub(crate) use notify::run as notify;
 
 use crate::world::{ResIx, Variant, World};
 

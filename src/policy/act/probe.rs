@@ -87,11 +87,13 @@ fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
     if blind && !idle && world[top].is_clone() {
         block_idle(world, act, top);
     }
-    world.order_rules.push(OrderRule {
-        first: OrderEnd::Act(act),
-        then: OrderEnd::Of(top, Verb::Reload),
-        flags: OrderFlags::ORDERED,
-    });
+    if !super::actions_of(world, top, Verb::Reload, None).is_empty() {
+        world.order_rules.push(OrderRule {
+            first: OrderEnd::Act(act),
+            then: OrderEnd::Of(top, Verb::Reload),
+            flags: OrderFlags::ORDERED,
+        });
+    }
     true
 }
 

@@ -15,7 +15,7 @@ pub struct Plan {
     pub placements: BTreeMap<String, Vec<Placement>>,
     /// The same before the transition.
     pub current: BTreeMap<String, Vec<Placement>>,
-    /// Scores as placement saw them, in order of computation.
+    /// Scores as placement saw them, in order of computation; only from [`crate::explain`].
     pub scores: Vec<ScoreRow>,
     /// Everything to be done; an action's [`ActionId`] is its position.
     pub actions: Vec<Action>,
@@ -25,7 +25,7 @@ pub struct Plan {
     pub fenced: Vec<String>,
     /// Nodes to be unfenced, by name.
     pub unfenced: Vec<String>,
-    /// Why each resource is where it is, by resource instance.
+    /// Why each resource is where it is, by resource instance; only from [`crate::explain`].
     pub explanations: BTreeMap<String, Explanation>,
     /// Remarks about the configuration: what was ignored and why.
     pub warnings: Vec<String>,
@@ -100,7 +100,7 @@ pub struct Action {
 pub struct Notification {
     /// Before the event (`pre`) or after it.
     pub before: bool,
-    /// `start`, `stop`, `promote`, `demote`.
+    /// Before: `start`, `stop`, `promote`, `demote`; after: `running`, `stopped`, `promoted`, `demoted`.
     pub operation: String,
 }
 

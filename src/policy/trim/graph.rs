@@ -3,7 +3,7 @@
 use alloc::{string::String, vec, vec::Vec};
 
 use crate::{
-    plan::{Action, ActionId, Intent, Task},
+    plan::{Action, ActionId, Intent, Notification, Task},
     unpack::strip_instance,
     world::{Act, ActIx, ResIx, Verb, World},
 };
@@ -181,6 +181,14 @@ fn task(act: &Act) -> Task {
     }
 }
 
+fn notification(act: &Act) -> Option<Notification> {
+    if act.verb != Verb::Notify {
+        return None;
+    }
+    let (when, what) = act.label.split_once("_notify_")?;
+    Some(Notification { before: when == "pre", operation: what.into() })
+}
+
 pub(super) fn render(world: &World<'_>, graph: &Graph) -> (Vec<Action>, Vec<(ActionId, ActionId)>) {
     let actions = graph
         .acts
@@ -211,7 +219,7 @@ pub(super) fn render(world: &World<'_>, graph: &Graph) -> (Vec<Action>, Vec<(Act
                 node: act.node.map(|node| world[node].name().into()),
                 intent: intent(world, graph, act),
                 implied: act.pseudo() && !collective && act.verb != Verb::Sync,
-                notifies: None,
+                notifies: notification(act),
                 digest: String::new(),
             }
         })

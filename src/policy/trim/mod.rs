@@ -7,19 +7,20 @@ mod outcome;
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use crate::{
+    Detail,
     plan::{Placement, Plan, ScoreRow},
     world::World,
 };
 
-pub(crate) fn run(world: &World<'_>) -> Plan {
+pub(crate) fn run(world: &World<'_>, detail: Detail) -> Plan {
     let graph = graph::build(world);
     let (actions, order) = graph::render(world, &graph);
     let placements = outcome::after(world, &graph);
     let current = outcome::before(world);
     let fenced = graph::nodes_with(world, &graph, crate::world::Verb::Fence);
     let unfenced = graph::nodes_with(world, &graph, crate::world::Verb::Unfence);
-    let scores = world
-        .scores
+    let wanted = if detail == Detail::Reasons { world.scores.as_slice() } else { &[] };
+    let scores = wanted
         .iter()
         .map(|note| ScoreRow {
             stage: note.stage,
@@ -28,7 +29,10 @@ pub(crate) fn run(world: &World<'_>) -> Plan {
             score: note.score,
         })
         .collect();
-    let explanations = explain::run(world, &graph);
+    let explanations = match detail {
+        Detail::Reasons => explain::run(world, &graph),
+        Detail::Decision => BTreeMap::new(),
+    };
     Plan {
         placements,
         current,

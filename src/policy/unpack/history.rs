@@ -193,6 +193,7 @@ fn read_resource<'m>(world: &mut World<'m>, node: NodeIx, history: &'m ResourceH
             _ => add_removed(world, history),
         },
     };
+    world[r].histories.push((node, history));
     if let Some(time) = locked {
         lock(world, r, node, time);
     }

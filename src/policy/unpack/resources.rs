@@ -201,6 +201,7 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         forgiven_on: Vec::new(),
         blocked: false,
         start_pending: false,
+        histories: Vec::new(),
         ticket_missing: false,
         pending_on: None,
         locked_to: None,

@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use crate::model::{Primitive, Role};
+use crate::model::{Primitive, ResourceHistory, Role};
 
 use super::{ActIx, ColocIx, NodeIx, ResIx};
 
@@ -165,6 +165,8 @@ pub(crate) struct Res<'m> {
     pub(crate) forgiven_on: Vec<NodeIx>,
     pub(crate) blocked: bool,
     pub(crate) start_pending: bool,
+    /// What each node has recorded of it.
+    pub(crate) histories: Vec<(NodeIx, &'m ResourceHistory)>,
     pub(crate) ticket_missing: bool,
     pub(crate) pending_on: Option<NodeIx>,
     pub(crate) locked_to: Option<NodeIx>,
