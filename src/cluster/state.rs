@@ -13,7 +13,7 @@ use core::time::Duration;
 use base::{BootId, Incarnation, NodeId, ResourceId, ResourceKind, RingId, Role, SystemUuid};
 use fencing::Incident;
 use lifecycle::{Operation, OrderId};
-use policy::revision::Revision;
+use policy::revision::{NoQuorumPolicy, Revision};
 use serde::{Deserialize, Serialize};
 
 use crate::wire::Intent;
@@ -333,7 +333,10 @@ impl State {
 
     /// Whether a self-fencing bound is evidence at all (CLUSTER.md section 6, *Start-up*).
     pub(crate) fn self_fencing_counts(&self) -> bool {
-        self.revision.as_ref().is_some_and(|r| r.fencing.self_fencing)
+        // under `freeze` a member without quorum goes on, and its watchdog is fed: no bound ever passes
+        self.revision
+            .as_ref()
+            .is_some_and(|r| r.fencing.self_fencing && r.no_quorum_policy != NoQuorumPolicy::Freeze)
     }
 }
 

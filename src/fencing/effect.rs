@@ -12,7 +12,7 @@ pub struct CallId(pub u64);
 
 /// What is done in one session with a device. The driver compares the identity that the device reports with the
 /// enrolled one in the same session, before anything else (SAFETY.md#S8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceAction {
     /// Read the power state.
     Read,

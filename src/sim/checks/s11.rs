@@ -1,0 +1,43 @@
+//! S11: a node without quorum stops its exclusive resources in time, or it is dead: after the grace, `t_stop` for its
+//! coordinator and `t_stop` for its own stops nothing exclusive runs on a machine whose executor is alive.
+
+use super::Check;
+use crate::{
+    fact::{Fact, Part},
+    queue::Time,
+    truth::Truth,
+};
+
+/// For drivers and scheduling.
+const MARGIN_US: Time = 1_000_000;
+
+#[derive(Debug, Default)]
+pub(super) struct S11;
+
+impl Check for S11 {
+    const ID: &'static str = "S11";
+
+    //= SAFETY.md#S11
+    fn observe(&mut self, at: Time, fact: &Fact, truth: &Truth) -> Result<(), String> {
+        // looked at whenever some agent is asked what it claims, for all machines
+        if !matches!(fact, Fact::Claims { .. }) || !truth.setup.stops_without_quorum {
+            return Ok(());
+        }
+        let setup = &truth.setup;
+        let bound = setup.grace_us.max(setup.t_mem_us) + 2 * setup.t_stop_us + MARGIN_US;
+        for (node, seen) in &truth.nodes {
+            let frozen = seen.frozen.contains_key(&Part::Executor);
+            let Some(lively) = seen.lively_at.get(&Part::Executor) else { continue };
+            if !seen.powered || frozen || !seen.parts.contains(&Part::Executor) {
+                continue;
+            }
+            let silent = at.saturating_sub(seen.quorate_at.max(*lively));
+            if silent > bound
+                && let Some((resource, _)) = seen.holds.iter().find(|(_, exclusive)| **exclusive)
+            {
+                return Err(format!("{resource} runs on {node}, inquorate for {silent} us"));
+            }
+        }
+        Ok(())
+    }
+}

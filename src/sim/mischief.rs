@@ -1,0 +1,270 @@
+//! How planned faults begin and end.
+
+use std::time::Duration;
+
+use cluster::RequestKind;
+
+use crate::{
+    fact::{Fact, Part, PowerLoss},
+    faults::Fault,
+    net::{Datagram, Weather},
+    params::node_id,
+    world::{Event, World},
+};
+
+impl World {
+    /// Begins a planned fault.
+    pub fn begin_fault(&mut self, number: usize) {
+        let fault = self.faults[number].fault.clone();
+        self.faults_begun += 1;
+        self.log.fact(Fact::Note(format!("fault {number} begins: {fault:?}")));
+        self.queue.push(self.faults[number].end, Event::FaultEnds(number));
+        match fault {
+            Fault::PowerCut(machine) => self.mains(machine, false),
+            Fault::PowerCutAll => {
+                for machine in 0..self.params.nodes {
+                    self.mains(machine, false);
+                }
+            }
+            Fault::Kill(machine, parts) => self.hold_down(machine, &parts),
+            Fault::Restart(machine) => {
+                self.request(machine, RequestKind::Detach(Duration::from_secs(20)));
+                self.queue.push(self.now + 200_000, Event::KillAll(machine));
+                for part in Part::ALL {
+                    self.machines[machine].slot(part).held_down += 1;
+                }
+            }
+            Fault::Freeze(machine, parts) => {
+                for part in parts {
+                    self.freeze(machine, part, true);
+                }
+            }
+            Fault::Partition(groups) => self.partition(&groups, true),
+            Fault::OneWay(from, to) => self.net.cut(from, to, true),
+            Fault::Mute { machine, hears } => self.mute(machine, hears, true),
+            Fault::Swizzle(links) => {
+                for (from, to) in links {
+                    self.net.clog(from, to, true);
+                }
+            }
+            Fault::BadWeather { loss, jitter_us } => {
+                self.net.weather = Weather { loss, jitter_us, ..self.net.fair };
+            }
+            Fault::Wipe(machine) => {
+                self.hold_down(machine, &Part::ALL);
+                self.machines[machine].disk.wipe();
+            }
+            Fault::Restore(machine) => {
+                self.hold_down(machine, &Part::ALL);
+                self.machines[machine].disk.restore();
+            }
+            Fault::BackUp(machine) => self.machines[machine].disk.back_up(),
+            Fault::Forget(machine) => {
+                self.hold_down(machine, &Part::ALL);
+                self.machines[machine].kernel.record.clear();
+            }
+            Fault::SlowDisk(machine) => self.machines[machine].slow_disk += 1,
+            Fault::BmcAway(machine) => self.machines[machine].bmc.away += 1,
+            Fault::BmcSlow(machine) => self.machines[machine].bmc.slow += 1,
+            Fault::StopFails(machine, resource) => {
+                self.machines[machine].moods.stop_fails.insert(resource);
+            }
+            Fault::StopHangs(machine, resource) => {
+                self.machines[machine].moods.stop_hangs.insert(resource);
+            }
+            Fault::StartFails(machine, resource) => {
+                self.machines[machine].moods.start_fails.insert(resource);
+            }
+            Fault::StartHangs(machine, resource) => {
+                self.machines[machine].moods.start_hangs.insert(resource);
+            }
+            Fault::Crash(machine, resource) => {
+                self.machines[machine].kernel.stop(&mut self.log, &resource, "crashed");
+            }
+            Fault::ClockJump(machine, seconds) => {
+                self.machines[machine].clock.wall_offset += seconds * 1_000_000;
+            }
+            Fault::Standby(machine) => {
+                self.request(machine, RequestKind::Standby(node_id(machine)));
+            }
+            Fault::FenceRequest(machine) => {
+                let request = RequestKind::Fence { node: node_id(machine), who: "tester".into() };
+                self.request(machine, request);
+            }
+            Fault::Move(machine, resource) => {
+                let to = node_id(machine);
+                self.request(machine, RequestKind::Move { resource, to });
+            }
+        }
+    }
+
+    /// Ends it.
+    pub fn end_fault(&mut self, number: usize) {
+        let fault = self.faults[number].fault.clone();
+        self.log.fact(Fact::Note(format!("fault {number} ends")));
+        match fault {
+            Fault::PowerCut(machine) => self.mains(machine, true),
+            Fault::PowerCutAll => {
+                for machine in 0..self.params.nodes {
+                    self.mains(machine, true);
+                }
+            }
+            Fault::Kill(machine, parts) => self.let_up(machine, &parts),
+            Fault::Restart(machine)
+            | Fault::Wipe(machine)
+            | Fault::Restore(machine)
+            | Fault::Forget(machine) => self.let_up(machine, &Part::ALL),
+            Fault::Freeze(machine, parts) => {
+                for part in parts {
+                    self.freeze(machine, part, false);
+                }
+            }
+            Fault::Partition(groups) => self.partition(&groups, false),
+            Fault::OneWay(from, to) => self.net.cut(from, to, false),
+            Fault::Mute { machine, hears } => self.mute(machine, hears, false),
+            Fault::Swizzle(mut links) => {
+                while !links.is_empty() {
+                    let at = self.dice.below(links.len() as u64) as usize;
+                    let (from, to) = links.swap_remove(at);
+                    let waiting = self.net.clog(from, to, false);
+                    self.release(from, to, waiting);
+                }
+            }
+            Fault::BadWeather { .. } => self.net.weather = self.net.fair,
+            Fault::SlowDisk(machine) => {
+                let slow = &mut self.machines[machine].slow_disk;
+                *slow = slow.saturating_sub(1);
+            }
+            Fault::BmcAway(machine) => {
+                let away = &mut self.machines[machine].bmc.away;
+                *away = away.saturating_sub(1);
+            }
+            Fault::BmcSlow(machine) => {
+                let slow = &mut self.machines[machine].bmc.slow;
+                *slow = slow.saturating_sub(1);
+            }
+            Fault::StopFails(machine, resource) => {
+                self.machines[machine].moods.stop_fails.remove(&resource);
+            }
+            Fault::StopHangs(machine, resource) => {
+                self.machines[machine].moods.stop_hangs.remove(&resource);
+            }
+            Fault::StartFails(machine, resource) => {
+                self.machines[machine].moods.start_fails.remove(&resource);
+            }
+            Fault::StartHangs(machine, resource) => {
+                self.machines[machine].moods.start_hangs.remove(&resource);
+            }
+            Fault::Standby(machine) => {
+                self.request(machine, RequestKind::Online(node_id(machine)));
+            }
+            Fault::Move(machine, resource) => self.request(machine, RequestKind::Clear(resource)),
+            Fault::BackUp(_) | Fault::Crash(..) | Fault::ClockJump(..) | Fault::FenceRequest(_) => {
+            }
+        }
+    }
+
+    /// Everything that a fault may have left behind is put right; machines in `core` are on, the others off for ever.
+    pub fn make_peace(&mut self, core: &[usize]) {
+        self.net.mend_all();
+        for index in 0..self.params.nodes {
+            let machine = &mut self.machines[index];
+            machine.moods = crate::machine::Moods::default();
+            machine.slow_disk = 0;
+            machine.bmc.away = 0;
+            machine.bmc.slow = 0;
+            if !core.contains(&index) {
+                machine.wants_on = false;
+                self.power_off(index, PowerLoss::LeftDead);
+                self.machines[index].mains = false;
+                continue;
+            }
+            machine.cuts = 0;
+            machine.mains = true;
+            for part in Part::ALL {
+                self.machines[index].slot(part).held_down = 0;
+                while self.machines[index].slot(part).frozen > 0 {
+                    self.freeze(index, part, false);
+                }
+            }
+            self.power_on(index);
+            for part in Part::ALL {
+                let generation = self.machines[index].generation;
+                // a machine that has just got its power starts its agent by itself
+                let delay = if part == Part::Ring { 10_000 } else { 0 };
+                let at = self.now + self.params.boot_us + delay;
+                self.queue.push(at, Event::Start { machine: index, part, generation });
+            }
+        }
+    }
+
+    fn mains(&mut self, index: usize, on: bool) {
+        let machine = &mut self.machines[index];
+        if on {
+            machine.cuts = machine.cuts.saturating_sub(1);
+            if machine.cuts > 0 {
+                return;
+            }
+            machine.mains = true;
+            if machine.wants_on {
+                self.power_on(index);
+            }
+        } else {
+            machine.cuts += 1;
+            machine.mains = false;
+            self.power_off(index, PowerLoss::Cut);
+        }
+    }
+
+    fn hold_down(&mut self, index: usize, parts: &[Part]) {
+        for part in parts {
+            self.machines[index].slot(*part).held_down += 1;
+        }
+        for part in parts {
+            self.kill(index, *part);
+        }
+    }
+
+    fn let_up(&mut self, index: usize, parts: &[Part]) {
+        let mut parts = parts.to_vec();
+        // the ring part last, as its supervisor does
+        parts.sort_by_key(|part| *part == Part::Ring);
+        for part in parts {
+            let slot = self.machines[index].slot(part);
+            slot.held_down = slot.held_down.saturating_sub(1);
+            if slot.held_down == 0 && self.booted(index) {
+                self.start_part(index, part);
+            }
+        }
+    }
+
+    /// Whether the supervisor of a machine runs already.
+    fn booted(&self, index: usize) -> bool {
+        let machine = &self.machines[index];
+        machine.powered && self.now >= machine.fed_at
+    }
+
+    fn partition(&mut self, groups: &[u8], cut: bool) {
+        for from in 0..groups.len() {
+            for to in 0..groups.len() {
+                if groups[from] != groups[to] {
+                    self.net.cut(from, to, cut);
+                }
+            }
+        }
+    }
+
+    fn mute(&mut self, machine: usize, hears: bool, cut: bool) {
+        for other in (0..self.params.nodes).filter(|other| *other != machine) {
+            let (from, to) = if hears { (machine, other) } else { (other, machine) };
+            self.net.cut(from, to, cut);
+        }
+    }
+
+    fn release(&mut self, from: usize, to: usize, waiting: Vec<Datagram>) {
+        for bytes in waiting {
+            let at = self.now + self.dice.range(50, 5_000);
+            self.queue.push(at, Event::Datagram { from, to, bytes });
+        }
+    }
+}

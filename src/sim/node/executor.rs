@@ -1,0 +1,203 @@
+//! Glue around `lifecycle`: orders in, driver calls out.
+
+use std::collections::BTreeMap;
+
+use base::Instant;
+use cluster::{ExecutorDo, ExecutorSays};
+use lifecycle::{Answer, Call, CallId, Executor, Found, Operation, Outcome, Output, Quorum, Token};
+
+use super::{Context, Effect, Message};
+use crate::{
+    fact::{Fact, Part},
+    params::{is_exclusive, kind_of},
+};
+
+/// A driver call that has not ended.
+#[derive(Debug)]
+struct Job {
+    call: Call,
+    /// Whether its effect has happened.
+    effected: bool,
+    /// What to answer whatever the kernel shows.
+    refused: bool,
+}
+
+/// The executor process.
+pub struct ExecutorPart {
+    executor: Executor,
+    jobs: BTreeMap<CallId, Job>,
+}
+
+impl ExecutorPart {
+    /// Starts on a machine: what drivers find and what the record of this boot says.
+    pub fn start(ctx: &mut Context<'_>) -> Self {
+        let mut names = ctx.kernel.all();
+        names.extend(ctx.kernel.record.keys().cloned());
+        names.sort();
+        names.dedup();
+        let found = names
+            .into_iter()
+            .map(|resource| Found {
+                kind: kind_of(&resource),
+                exclusive: is_exclusive(&resource),
+                recorded: ctx.kernel.record.contains_key(&resource),
+                resource,
+            })
+            .collect();
+        let settings = ctx.params.executor();
+        let executor = Executor::new(ctx.local, settings, found);
+        let mut part = Self { executor, jobs: BTreeMap::new() };
+        part.drain(ctx);
+        part
+    }
+
+    pub(super) fn handle(&mut self, ctx: &mut Context<'_>, message: Message) {
+        let now = ctx.local;
+        match message {
+            Message::ExecutorDo(order) => self.obey(ctx, order),
+            Message::Token { seen_at, era_open } => {
+                self.executor.handle_token(now, Token { seen_at, era_open });
+            }
+            Message::RingClosed => self.executor.handle_ring_closed(now),
+            Message::Due(call) => self.effect(ctx, call),
+            Message::Done(call, answer) => self.done(ctx, call, answer),
+            _ => {}
+        }
+        self.drain(ctx);
+    }
+
+    pub(super) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
+        self.executor.handle_timeout(ctx.local);
+        self.drain(ctx);
+    }
+
+    pub(super) fn wake(&self) -> Option<Instant> {
+        self.executor.poll_timeout().map(|(at, _)| at)
+    }
+
+    /// Whether the watchdog's feeder gets its answer.
+    pub fn answers_watchdog(&self) -> bool {
+        self.executor.answers_watchdog()
+    }
+
+    fn obey(&mut self, ctx: &mut Context<'_>, order: ExecutorDo) {
+        let now = ctx.local;
+        match order {
+            ExecutorDo::Settings(settings) => self.executor.handle_settings(now, settings),
+            ExecutorDo::Void { quorum, .. } => self.executor.handle_configuration(now, quorum),
+            ExecutorDo::TakeEpoch { epoch, quorum } => {
+                let quorate = quorum == Quorum::Quorate;
+                ctx.log.fact(Fact::Epoch { node: ctx.node, epoch, quorate });
+                self.executor.handle_epoch(now, epoch, quorum);
+            }
+            ExecutorDo::Carry(order) => self.executor.handle_order(now, order),
+            ExecutorDo::Detach(span) => self.executor.handle_detach(now, span),
+            ExecutorDo::Suspend => self.executor.handle_suspend(now),
+            ExecutorDo::Leave => self.executor.handle_leave(now),
+        }
+    }
+
+    /// The moment of the system call: asked once more.
+    fn effect(&mut self, ctx: &mut Context<'_>, id: CallId) {
+        let permitted = self.executor.permits(ctx.local, id);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let resource = &job.call.resource;
+        match job.call.operation {
+            Operation::Start | Operation::Promote if !permitted => job.refused = true,
+            Operation::Start => {
+                let expires = ctx.local + job.call.lifetime;
+                let expires_at = ctx.clock.world(expires);
+                let exclusive = is_exclusive(resource);
+                ctx.kernel.start(ctx.log, resource, &job.call.kind, exclusive, expires_at);
+                job.effected = true;
+            }
+            Operation::Stop => {
+                ctx.kernel.stop(ctx.log, resource, "stopped");
+                ctx.kernel.record.remove(resource);
+                job.effected = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn done(&mut self, ctx: &mut Context<'_>, id: CallId, answer: Option<Answer>) {
+        let Some(job) = self.jobs.remove(&id) else { return };
+        let Call { resource, operation, order, .. } = job.call;
+        let run = ctx.kernel.run(&resource);
+        let seen = match (operation, run) {
+            (Operation::Stop, 0) => Outcome::Ok,
+            (_, 0) if job.refused => {
+                Outcome::Failed { code: 1, reason: "no longer permitted".into() }
+            }
+            (_, 0) => Outcome::NotRunning,
+            (Operation::Stop, _) => Outcome::Failed { code: 1, reason: "still there".into() },
+            (_, _) => Outcome::Ok,
+        };
+        let answer = answer.unwrap_or(Answer { outcome: seen, run });
+        let good = matches!(answer.outcome, Outcome::Ok);
+        ctx.log.fact(Fact::Answered { node: ctx.node, resource, operation, order, good });
+        self.executor.handle_answer(ctx.local, id, answer);
+    }
+
+    fn drain(&mut self, ctx: &mut Context<'_>) {
+        while let Some(output) = self.executor.poll_output() {
+            match output {
+                Output::Call(call) => {
+                    ctx.log.fact(Fact::Began {
+                        node: ctx.node,
+                        resource: call.resource.clone(),
+                        operation: call.operation,
+                        order: call.order,
+                        exclusive: is_exclusive(&call.resource),
+                    });
+                    ctx.effects.push(Effect::Drive(call.clone()));
+                    self.jobs.insert(call.id, Job { call, effected: false, refused: false });
+                }
+                Output::Cancel(call) => self.cancel(ctx, call),
+                Output::OrderEnd { epoch, id, end } => {
+                    self.say(ctx, ExecutorSays::Ended { epoch, id, end });
+                }
+                Output::Changed { operation, outcome, instance } => {
+                    self.say(ctx, ExecutorSays::Changed { operation, outcome, instance });
+                }
+                Output::Report { epoch, report } => {
+                    let running = report
+                        .instances
+                        .iter()
+                        .filter(|i| i.role != Some(base::Role::Stopped))
+                        .map(|i| i.resource.clone())
+                        .collect();
+                    ctx.log.fact(Fact::Reported { node: ctx.node, epoch, running });
+                    self.say(ctx, ExecutorSays::Report { epoch, report });
+                }
+                Output::RenewAddress { resource, lifetime, .. } => {
+                    let at = lifetime.map(|lifetime| ctx.clock.world(ctx.local + lifetime));
+                    ctx.kernel.renew(&resource, at);
+                }
+                Output::Released => {
+                    ctx.log.fact(Fact::Released { node: ctx.node });
+                    self.say(ctx, ExecutorSays::Released);
+                }
+                Output::SelfFence(reason) => {
+                    let reason = reason.to_string();
+                    self.say(ctx, ExecutorSays::SelfFencing { reason });
+                    ctx.effects.push(Effect::Reboot);
+                }
+            }
+        }
+    }
+
+    /// Nothing of the call takes effect any more; what was being started is killed.
+    fn cancel(&mut self, ctx: &mut Context<'_>, call: CallId) {
+        if let Some(job) = self.jobs.remove(&call)
+            && job.call.operation == Operation::Start
+            && job.effected
+        {
+            ctx.kernel.stop(ctx.log, &job.call.resource, "start broken off");
+        }
+    }
+
+    fn say(&self, ctx: &mut Context<'_>, says: ExecutorSays) {
+        ctx.effects.push(Effect::Tell(Part::Ring, Message::ExecutorSays(says)));
+    }
+}

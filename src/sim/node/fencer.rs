@@ -1,0 +1,149 @@
+//! Glue around `fencing`: commands in, sessions with BMCs out.
+
+use std::collections::BTreeMap;
+
+use base::{Instant, NodeId};
+use cluster::{FencerDo, FencerSays};
+use fencing::{
+    Answer, CallId, DeviceAction, DeviceCall, DeviceError, FenceCommand, Fencer, Output,
+    PowerState, Settings,
+};
+
+use super::{Context, Effect, Message};
+use crate::fact::{Fact, Part};
+
+/// The fencer process.
+pub struct FencerPart {
+    fencer: Fencer,
+    sessions: BTreeMap<CallId, DeviceCall>,
+    /// Commands that were handed in, with the time of this machine: for the facts.
+    asked: BTreeMap<NodeId, (FenceCommand, Instant)>,
+}
+
+impl FencerPart {
+    /// Starts, and says whether this machine's watchdog is armed.
+    pub fn start(ctx: &mut Context<'_>) -> Self {
+        let fencer = Fencer::new(Settings { token: ctx.params.token });
+        let part = Self { fencer, sessions: BTreeMap::new(), asked: BTreeMap::new() };
+        part.say(ctx, FencerSays::Watchdog { timeout: ctx.params.watchdog() });
+        part
+    }
+
+    pub(super) fn handle(&mut self, ctx: &mut Context<'_>, message: Message) {
+        let now = ctx.local;
+        match message {
+            Message::FencerDo(order) => self.obey(ctx, order),
+            Message::Token { seen_at, .. } => self.fencer.handle_token(now, seen_at),
+            Message::RingClosed => self.fencer.handle_ring_closed(now),
+            Message::LoggedIn(call) => self.transmit(ctx, call),
+            Message::Closed(call, answer) => {
+                self.sessions.remove(&call);
+                self.fencer.handle_answer(now, call, answer);
+            }
+            _ => {}
+        }
+        self.drain(ctx);
+    }
+
+    pub(super) fn handle_timeout(&mut self, ctx: &mut Context<'_>) {
+        self.fencer.handle_timeout(ctx.local);
+        self.drain(ctx);
+    }
+
+    pub(super) fn wake(&self) -> Option<Instant> {
+        self.fencer.poll_timeout().map(|(at, _)| at)
+    }
+
+    fn obey(&mut self, ctx: &mut Context<'_>, order: FencerDo) {
+        let now = ctx.local;
+        match order {
+            FencerDo::Install { epoch, quorate, mut members, evicted } => {
+                members.retain(|node| !evicted.contains(node));
+                if quorate && self.fencer.epoch() == Some(epoch) {
+                    self.fencer.handle_members(now, members);
+                } else {
+                    self.fencer.handle_configuration(now, members);
+                    if quorate {
+                        self.fencer.handle_epoch(now, epoch);
+                    }
+                }
+                // the ring part may have started after this one
+                self.say(ctx, FencerSays::Watchdog { timeout: ctx.params.watchdog() });
+            }
+            FencerDo::Carry(command) => {
+                let FenceCommand { incident, epoch, goal, deadline, .. } = command;
+                let deadline_us = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
+                ctx.log.fact(Fact::FenceAsked { by: ctx.node, incident, epoch, goal, deadline_us });
+                self.asked
+                    .entry(incident.node)
+                    .and_modify(|asked| {
+                        if asked.0 != command {
+                            *asked = (command.clone(), now);
+                        }
+                    })
+                    .or_insert_with(|| (command.clone(), now));
+                self.say(ctx, FencerSays::Started { incident, epoch });
+                self.fencer.handle_command(now, command);
+            }
+            FencerDo::AbortAll => self.fencer.handle_ring_closed(now),
+        }
+    }
+
+    /// Right before a command leaves the machine: asked once more.
+    fn transmit(&mut self, ctx: &mut Context<'_>, id: CallId) {
+        let Some(call) = self.sessions.get(&id) else { return };
+        let (target, action) = (call.target, call.action);
+        if action != DeviceAction::Read {
+            if !self.fencer.permits(ctx.local, id) {
+                self.sessions.remove(&id);
+                let error = DeviceError::NotSent("withdrawn before it was sent".into());
+                self.fencer.handle_answer(ctx.local, id, Err(error));
+                return;
+            }
+            let late = self
+                .asked
+                .get(&target)
+                .is_none_or(|(command, at)| ctx.local.since(*at) > command.deadline);
+            ctx.log.fact(Fact::FenceSent { by: ctx.node, target, call: id.0, action, late });
+        }
+        ctx.effects.push(Effect::Transmit { call: id, target, action });
+    }
+
+    fn drain(&mut self, ctx: &mut Context<'_>) {
+        while let Some(output) = self.fencer.poll_output() {
+            match output {
+                Output::Call(call) => {
+                    let (by, target) = (ctx.node, call.target);
+                    let (id, action) = (call.id.0, call.action);
+                    ctx.log.fact(Fact::Session { by, target, call: id, action });
+                    ctx.effects.push(Effect::Session(call.clone()));
+                    self.sessions.insert(call.id, call);
+                }
+                Output::Abort(call) => {
+                    self.sessions.remove(&call);
+                }
+                Output::Result(result) => {
+                    self.asked.remove(&result.incident.node);
+                    ctx.log.fact(Fact::FenceEnded {
+                        by: ctx.node,
+                        incident: result.incident,
+                        goal: result.goal,
+                        off: result.outcome == Ok(PowerState::Off),
+                        commanded: result.commanded,
+                    });
+                    ctx.log.note(|| format!("{} fencer: {:?}", ctx.node, result.outcome));
+                    self.say(ctx, FencerSays::Ended(result));
+                }
+            }
+        }
+    }
+
+    fn say(&self, ctx: &mut Context<'_>, says: FencerSays) {
+        ctx.effects.push(Effect::Tell(Part::Ring, Message::FencerSays(says)));
+    }
+}
+
+/// What a session answers, for the world's model of BMCs.
+pub fn session_answer(action: DeviceAction, state: PowerState) -> Answer {
+    if action == DeviceAction::Read { Answer::Power(state) } else { Answer::Accepted }
+}

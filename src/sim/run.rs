@@ -1,0 +1,177 @@
+//! One run: a phase of faults in which nothing bad may happen, then a phase of peace in which something good must
+//! (SAFETY.md#L10).
+
+use base::{NodeId, ResourceId};
+use cluster::RequestKind;
+
+use crate::{
+    checks::Violation,
+    dice::Dice,
+    fact::Part,
+    faults,
+    node::Running,
+    params::{Options, Params, exclusive, node_id},
+    queue::Time,
+    world::{Event, World},
+};
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing bad happened, and the core serves.
+    Good,
+    /// Nothing bad happened; the core waits for a person, and says so.
+    Blocked(String),
+    /// Something bad happened, or nothing good did.
+    Bad(Violation),
+}
+
+/// What a run was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Equal for equal runs.
+    pub hash: u64,
+    /// Events of the queue.
+    pub events: u64,
+    /// Facts that checks looked at.
+    pub facts: u64,
+    /// Faults that began.
+    pub faults: u32,
+    /// Virtual time.
+    pub virtual_us: Time,
+}
+
+/// How long the core may take to serve, in steps of [`STEP_US`].
+const PEACE_STEPS_MAX: u32 = 180;
+/// Between two looks.
+const STEP_US: Time = 500_000;
+/// So many looks in a row must be good.
+const STABLE_STEPS: u32 = 6;
+
+/// Runs one seed.
+pub fn run(seed: u64, options: &Options) -> Report {
+    let mut dice = Dice::new(seed);
+    let params = Params::draw(&mut dice, options);
+    let planned = faults::draw(&mut dice, &params, options.duration_us);
+    let mut world = World::new(seed, params, dice, options.trace);
+    for (number, fault) in planned.iter().enumerate() {
+        world.queue.push(fault.begin, Event::FaultBegins(number));
+    }
+    world.faults = planned;
+    let verdict =
+        if world.run_until(options.duration_us) { peace(&mut world) } else { bad(&world) };
+    Report {
+        verdict,
+        hash: world.log.trace_hash(),
+        events: world.events,
+        facts: world.log.facts,
+        faults: world.faults_begun,
+        virtual_us: world.now,
+    }
+}
+
+fn bad(world: &World) -> Verdict {
+    match &world.log.violation {
+        Some(violation) => Verdict::Bad(violation.clone()),
+        None => Verdict::Good,
+    }
+}
+
+/// A majority is connected and healthy; the others are dead for ever.
+fn peace(world: &mut World) -> Verdict {
+    let nodes = world.params.nodes;
+    let mut order: Vec<usize> = (0..nodes).collect();
+    for at in (1..nodes).rev() {
+        order.swap(at, world.dice.below(at as u64 + 1) as usize);
+    }
+    let size = world.dice.range(nodes as u64 / 2 + 1, nodes as u64) as usize;
+    let mut core = order[..size].to_vec();
+    core.sort_unstable();
+    world.log.note(|| format!("peace: {core:?} live on"));
+    world.make_peace(&core);
+    let mut good = 0;
+    for step in 0..PEACE_STEPS_MAX {
+        if !world.run_until(world.now + STEP_US) {
+            return bad(world);
+        }
+        good = if missing(world, &core).is_none() { good + 1 } else { 0 };
+        if good >= STABLE_STEPS {
+            return Verdict::Good;
+        }
+        if step % 10 == 9 {
+            help(world, &core);
+        }
+    }
+    for index in &core {
+        let slot = world.machines[*index].slots.get(&Part::Ring);
+        let ring = slot.and_then(|slot| slot.running.as_ref()?.as_ring());
+        if let Some(status) = ring.map(crate::node::RingPart::status) {
+            world.log.note(|| format!("{status:#?}"));
+        }
+    }
+    let missing = missing(world, &core).unwrap_or_else(|| "it does not stay so".into());
+    match reason(world, &core) {
+        Some(reason) => Verdict::Blocked(reason),
+        None => Verdict::Bad(Violation { id: "L10", at: world.now, what: missing }),
+    }
+}
+
+/// What is not yet as it must be.
+fn missing(world: &World, core: &[usize]) -> Option<String> {
+    let mut eras = Vec::new();
+    for index in core {
+        let machine = &world.machines[*index];
+        let ring = machine.slots.get(&Part::Ring).and_then(|slot| slot.running.as_ref()?.as_ring());
+        let Some(ring) = ring else { return Some(format!("no ring part on {}", machine.node)) };
+        let Some(era) = ring.era() else { return Some(format!("no era on {}", machine.node)) };
+        eras.push(era);
+    }
+    if eras.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Some(format!("several eras: {eras:?}"));
+    }
+    for resource in exclusive() {
+        let holders = world.log.truth.holders.get(&resource);
+        if holders.is_none_or(|holders| holders.len() != 1) {
+            return Some(format!("{resource} runs nowhere"));
+        }
+    }
+    None
+}
+
+/// What a person does who reads the conditions: confirms what is off, clears failures.
+fn help(world: &mut World, core: &[usize]) {
+    let at = core[0];
+    for index in 0..world.params.nodes {
+        if !core.contains(&index) {
+            let node = node_id(index);
+            world.log.fact(crate::fact::Fact::Confirmed { node });
+            let who = "tester".into();
+            world.request(at, RequestKind::ConfirmOff { node, incident: None, who });
+        } else if !world.machines[index].powered {
+            world.power_on(index);
+        }
+    }
+    for resource in exclusive() {
+        cleanup(world, at, resource);
+    }
+    for index in core {
+        world.request(at, RequestKind::Online(node_id(*index)));
+    }
+}
+
+fn cleanup(world: &mut World, at: usize, resource: ResourceId) {
+    world.request(at, RequestKind::Cleanup { resource, node: None::<NodeId> });
+}
+
+/// Why the core says that it waits for a person.
+fn reason(world: &World, core: &[usize]) -> Option<String> {
+    core.iter().find_map(|index| {
+        let slot = world.machines[*index].slots.get(&Part::Ring)?;
+        let status = slot.running.as_ref().and_then(Running::as_ring)?.status();
+        let known = ["StateLost"];
+        let condition = status.conditions.into_iter().find(|c| known.contains(&c.kind.as_str()))?;
+        Some(condition.kind)
+    })
+}

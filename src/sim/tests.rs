@@ -1,0 +1,40 @@
+//! What CI runs: seeds that failed once, and that one seed is one run.
+
+use crate::{Options, Verdict, run};
+
+/// One line a seed: `SEED [3|5]`, then `#` and what it once found.
+const CORPUS: &str = include_str!("corpus/seeds.txt");
+
+fn options(nodes: Option<usize>) -> Options {
+    Options { duration_us: 30_000_000, nodes, trace: false }
+}
+
+#[test]
+fn seeds_that_failed_once_are_good_or_blocked_with_a_reason() {
+    let mut seeds = 0;
+    for line in CORPUS.lines() {
+        let words = line.split('#').next().unwrap_or("").trim();
+        let mut words = words.split_whitespace();
+        let Some(seed) = words.next() else { continue };
+        let seed = seed.parse().expect("a seed is a number");
+        let nodes = words.next().map(|nodes| nodes.parse().expect("a number of nodes"));
+        let report = run(seed, &options(nodes));
+        assert!(
+            !matches!(report.verdict, Verdict::Bad(_)),
+            "{:?}; replay: cargo run --release -p sim -- replay {seed} --trace",
+            report.verdict
+        );
+        seeds += 1;
+    }
+    assert!(seeds > 0, "the corpus has seeds");
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    for seed in [2, 5] {
+        let first = run(seed, &options(None));
+        assert_eq!(first, run(seed, &options(None)));
+        assert!(first.events > 1000, "something happened: {first:?}");
+        assert_ne!(first.hash, run(seed + 1, &options(None)).hash);
+    }
+}
