@@ -140,7 +140,11 @@ fn the_controller_makes_what_addresses_and_members_stand_for_and_then_is_silent(
     let palisade = exe.parent().and_then(Path::parent).expect("target").join("palisade");
     let fresh = Fresh::up("kctl");
     let tree = |path: &str| format!("{TREE}/{path}");
-    fresh.kubectl(&["apply", "-f", &tree("e2e/manifests/rbac.yaml")]).expect("the roles are taken");
+    // the role that people get from us, and nothing beyond it
+    fresh.kubectl(&["apply", "-f", &tree("manifests/rbac.yaml")]).expect("the roles are taken");
+    let binding = ["-n", "palisade", "create", "rolebinding", "lab", "--role=palisade-controller"];
+    let user = ["--user=palisade:controller"];
+    fresh.kubectl(&[&binding[..], &user[..]].concat()).expect("bound");
     fresh.lab.adopt_program(&palisade, "palisade").expect("copied");
     let program = fresh.lab.program("palisade").display().to_string();
     let config = fresh.api.kubeconfig("controller").display().to_string();
