@@ -189,6 +189,9 @@ struct With {
     /// Give each machine a watchdog.
     #[arg(long)]
     watchdog: bool,
+    /// Write each machine's system UUID into its FenceDevice, as a person may.
+    #[arg(long)]
+    name_identities: bool,
 }
 
 impl With {
@@ -206,6 +209,7 @@ impl With {
             keep: self.keep,
             without_objects: self.without_objects,
             watchdog: self.watchdog,
+            name_identities: self.name_identities,
         })
     }
 }

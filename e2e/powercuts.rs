@@ -83,6 +83,7 @@ fn one(stack: &Stack, without_api: bool) -> Result<Cut> {
     if without_api {
         stack.start_api()?;
     }
+    power::on(&holder, "person")?; // what is found off is left off (SAFETY.md 1.8)
     stack.wait_whole(LIMIT)?;
     let verdict = stack.observation().verdict_since(begun.saturating_sub(1_000_000_000))?;
     if !verdict.blind.is_empty() {

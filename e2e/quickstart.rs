@@ -34,7 +34,11 @@ pub fn run(options: &Options) -> Result<()> {
     std::thread::sleep(Duration::from_secs(2)); // what goes to the API goes after the work
     show()?;
     kubectl(&stack, &["get", "fencingoperation"])?;
-    say(&format!("{} was powered on again and boots; waiting until it is a member", holder.name()));
+    say(&format!(
+        "plugging {} in again; waiting until it has booted and is a member",
+        holder.name()
+    ));
+    power::on(&holder, "person")?;
     stack.wait_whole(BACK)?;
     show()?;
     let overlap = stack.observation().verdict()?.overlap_ms();

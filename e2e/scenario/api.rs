@@ -16,6 +16,7 @@ pub(super) fn stopped_while_holder_dies(stack: &Stack, checks: &mut Checks) -> R
     let begun = monotonic_ns();
     power::off(&holder, "scenario")?;
     recovered_elsewhere(stack, checks, &holder, begun)?;
+    power::on(&holder, "person")?; // found off, left off
     back_and_quiet(stack, checks, begun)?;
     stack.start_api()?;
     let serving = stack.holder()?;

@@ -23,6 +23,8 @@ pub const CLUSTER: &str = "quickstart";
 const CONTROLLER: &str = "palisade-controller";
 /// From power-on of all machines to service, at most.
 const SETTLE: Duration = Duration::from_secs(120);
+/// Between service and the fault.
+const REST: Duration = Duration::from_secs(10);
 /// Longer than `agentRestartGrace`, 5 s by default (CLUSTER.md section 8).
 const WATCHDOG_S: u16 = 10;
 /// Where the agents answer with their metrics.
@@ -49,6 +51,8 @@ pub struct Options {
     pub without_objects: bool,
     /// Give each machine a watchdog.
     pub watchdog: bool,
+    /// Write each machine's system UUID into its `FenceDevice`, as a person may.
+    pub name_identities: bool,
 }
 
 /// A cluster that serves.
@@ -76,6 +80,9 @@ impl Stack {
             }
             return Err(error).with_context(|| format!("the set-up; logs in {}", kept.display()));
         }
+        // What starts is not at rest: BMCs are compared, statuses written, two cores are busy.
+        std::thread::sleep(REST);
+        this.wait_whole(SETTLE).context("the set-up did not stay")?;
         this.ready_ns = monotonic_ns();
         Ok(this)
     }
@@ -116,6 +123,9 @@ impl Stack {
         if !options.without_objects {
             progress("kubectl apply -f manifests/quickstart/");
             api.kubectl(&["apply", "-f", &tree("manifests/quickstart")])?;
+            if options.name_identities {
+                name_identities(&lab, &api)?;
+            }
         }
         progress("power on; agents, controller");
         for machine in lab.machines() {
@@ -375,6 +385,16 @@ fn apply(lab: &Lab, api: &KubeBox, name: &str, object: &serde_json::Value) -> Re
     let made = api.kubectl(&["apply", "--server-side", "-f", &file.display().to_string()]);
     crate::records::remove(&file)?;
     made.map(drop)
+}
+
+fn name_identities(lab: &Lab, api: &KubeBox) -> Result<()> {
+    for machine in lab.machines() {
+        let uuid = machine.system_uuid()?.to_string();
+        let patch = serde_json::json!({"spec": {"identity": {"systemUuid": uuid}}}).to_string();
+        let device = format!("fencedevice/bmc-{}", machine.name());
+        api.kubectl(&["-n", NAMESPACE, "patch", &device, "--type=merge", "-p", &patch])?;
+    }
+    Ok(())
 }
 
 fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, watchdog: bool) -> Result<()> {
