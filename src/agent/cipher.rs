@@ -36,9 +36,14 @@ impl RingCipher {
         Self { keys, kind }
     }
 
-    /// Takes other keys: rotation. Derived keys of the old ones live in the channel until they are retired there.
-    pub fn set_keys(&mut self, keys: RingKeys) {
-        self.keys = keys;
+    /// Holds these too: rotation. What is held already stays until it is dropped.
+    pub fn add_keys(&mut self, keys: &RingKeys) {
+        self.keys.merge(keys);
+    }
+
+    /// Forgets a key that the channel has retired.
+    pub fn drop_key(&mut self, id: u16) {
+        self.keys.remove(id);
     }
 }
 

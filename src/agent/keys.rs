@@ -134,6 +134,21 @@ impl RingKeys {
         Zeroizing::new(text)
     }
 
+    /// Holds the others too; an id that is held already keeps its key: an id is never given to another key.
+    pub(crate) fn merge(&mut self, others: &Self) {
+        for key in &others.0 {
+            if self.key(key.id).is_none() {
+                self.0.push(key.clone());
+            }
+        }
+        self.0.sort_by_key(|key| key.id);
+    }
+
+    /// Forgets one.
+    pub(crate) fn remove(&mut self, id: u16) {
+        self.0.retain(|key| key.id != id);
+    }
+
     /// The oldest first: ids grow by one at each rotation.
     pub fn iter(&self) -> core::slice::Iter<'_, RingKey> {
         self.0.iter()

@@ -38,13 +38,12 @@ pub enum FromExecutor {
     },
     /// For the engine.
     Says(ExecutorSays),
-    /// An address was added here and is announced: somebody on its network should confirm it.
+    /// An address was added here and its first announcements are on the wire. Whether anybody took notice is not known:
+    /// nobody is asked yet.
     Announced {
-        /// For the timeline.
+        /// Which.
         resource: base::ResourceId,
-        /// Whether a peer's own answer showed the new link-layer address.
-        seen: bool,
-        /// From adding to being seen, or to giving up.
+        /// From the end of adding it.
         took: Duration,
     },
 }

@@ -37,19 +37,21 @@ pub struct SecretsByChild {
 }
 
 impl SecretsByChild {
-    /// The child gets the same options as this process.
-    pub fn new(options: &Options) -> Self {
-        let mut arguments: Vec<OsString> = vec!["agent".into()];
-        let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
-        add("--node-name", options.node_name.as_str().into());
-        add("--namespace", options.namespace.clone().into());
-        add("--cluster", options.cluster.clone().into());
-        add("--state-dir", options.state_dir.clone().into());
-        if let Some(file) = &options.kubeconfig {
-            add("--kubeconfig", file.clone().into());
+    /// The child gets the options of this process, which is a part itself.
+    pub fn of_this_part() -> Self {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut given = std::env::args_os().skip(1);
+        while let Some(word) = given.next() {
+            if word == "--part" || word == "--parent" {
+                given.next();
+            } else {
+                arguments.push(word);
+            }
         }
-        add("--part", "secrets".into());
-        add("--parent", std::process::id().to_string().into());
+        let own = [("--part", "secrets".to_owned()), ("--parent", std::process::id().to_string())];
+        for (name, value) in own {
+            arguments.extend([name.into(), value.into()]);
+        }
         Self { arguments }
     }
 }

@@ -189,7 +189,7 @@ pub struct Phases {
     /// Evidence to the last start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover: Option<u64>,
-    /// Address added to seen by a peer.
+    /// Address added to its first announcements on the wire, on the member that took it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub announce: Option<u64>,
 }

@@ -76,8 +76,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
         _ => Role::Supervisor { arguments: std::env::args_os().skip(1).collect::<Vec<OsString>>() },
     };
-    match process::main(options, role)? {
-        Exit::Done => Ok(ExitCode::SUCCESS),
-        Exit::Code(code) => Ok(ExitCode::from(code)),
+    match process::main(options, role) {
+        Ok(Exit::Done) => Ok(ExitCode::SUCCESS),
+        Ok(Exit::Code(code)) => Ok(ExitCode::from(code)),
+        Err(error) => {
+            // In the form of the log, which is what a machine's journal holds.
+            tracing::error!(%error, "the agent ends");
+            Ok(ExitCode::from(1))
+        }
     }
 }

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(35);
 #[derive(clap::Args)]
 pub(crate) struct Socket {
     /// Socket of the local agent.
-    #[arg(long, value_name = "SOCKET", env = "PALISADE_AGENT")]
+    #[arg(long, value_name = "SOCKET", env = "PALISADE_AGENT", global = true)]
     agent: Option<PathBuf>,
 }
 

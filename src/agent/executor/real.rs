@@ -87,10 +87,16 @@ impl RealOutside {
                 kind: &call.kind,
                 lifetime: Some(call.lifetime),
             };
-            let told = vip.announce(instance, ANNOUNCE_FIRST).await;
-            let took = clock::now().since(since);
-            let resource = call.resource.clone();
-            let _ = news.send(FromExecutor::Announced { resource, seen: told.is_ok(), took }).await;
+            match vip.announce(instance, ANNOUNCE_FIRST).await {
+                Ok(()) => {
+                    let took = clock::now().since(since);
+                    let resource = call.resource.clone();
+                    let _ = news.send(FromExecutor::Announced { resource, took }).await;
+                }
+                Err(error) => {
+                    tracing::warn!(resource = %call.resource, %error, "an address was not announced");
+                }
+            }
             for _ in 0..ANNOUNCE_AGAIN {
                 tokio::time::sleep(ANNOUNCE_EVERY).await;
                 // Only while it is here: announcing what another machine holds would take it from there.

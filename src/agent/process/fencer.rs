@@ -38,7 +38,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
         let setup = Setup {
             dir,
             devices: Arc::new(RealDevices::default()),
-            fetch: Arc::new(SecretsByChild::new(&options)),
+            fetch: Arc::new(SecretsByChild::of_this_part()),
             dog: options.config.watchdog.as_ref().map(watched),
             rings,
             executors,

@@ -25,6 +25,9 @@ use crate::{
 
 /// Messages of the engine that wait for room in the ring. It sends in bounded bursts; more than this is a mistake.
 const PENDING_MAX: usize = 4096;
+/// A key that left the Secret is accepted for so long: members that were away have fetched the next one by then, and
+/// datagrams sealed with it are long gone.
+const RETIRE_AFTER: Duration = Duration::from_secs(60);
 
 /// Asks the engine's rule who stays outside (CLUSTER.md section 6).
 pub(super) struct ClusterAdmission;
@@ -78,19 +81,24 @@ pub(super) struct Core {
     me: NodeId,
     nodes: Vec<NodeId>,
     members: Vec<NodeId>,
+    /// Ids of the ring keys that the channel accepts.
+    held: Vec<u16>,
+    /// Those that left the Secret, and when they may go.
+    retiring: BTreeMap<u16, Instant>,
     pending: VecDeque<(Vec<u8>, Guarantee)>,
     body: Vec<u8>,
     datagram: Vec<u8>,
 }
 
 impl Core {
-    /// `nodes` are all voters but this one.
+    /// `nodes` are all voters but this one, `keys` the ids that the channel was made with.
     pub(super) fn new(
         channel: Channel<RingCipher>,
         ring: Ring,
         member: Member,
         me: NodeId,
         nodes: Vec<NodeId>,
+        keys: Vec<u16>,
     ) -> Self {
         Self {
             channel,
@@ -99,6 +107,8 @@ impl Core {
             me,
             nodes,
             members: Vec::new(),
+            held: keys,
+            retiring: BTreeMap::new(),
             pending: VecDeque::new(),
             body: Vec::new(),
             datagram: Vec::new(),
@@ -176,12 +186,36 @@ impl Core {
         }
     }
 
-    /// Keys were rotated: new ones are accepted and advertised, old ones retired once nobody sends with them.
-    pub(super) fn set_keys(&mut self, keys: &RingKeys) {
-        self.channel.cipher_mut().set_keys(keys.clone());
+    /// Keys were rotated: new ones are accepted and advertised at once; one that is gone from the Secret is retired when
+    /// nobody needs it any more, see [`Self::retire_keys`].
+    pub(super) fn set_keys(&mut self, now: Instant, keys: &RingKeys) {
+        self.channel.cipher_mut().add_keys(keys);
         for id in keys.ids() {
-            if let Err(error) = self.channel.add_key(KeyId(id)) {
-                tracing::error!(key = id, %error, "a ring key was not taken");
+            match self.channel.add_key(KeyId(id)) {
+                Ok(()) if self.held.contains(&id) => {}
+                Ok(()) => {
+                    tracing::info!(key = id, "a ring key is accepted");
+                    self.held.push(id);
+                }
+                Err(error) => tracing::error!(key = id, %error, "a ring key was not taken"),
+            }
+        }
+        self.retiring.retain(|id, _| !keys.ids().contains(id));
+        for id in self.held.iter().filter(|id| !keys.ids().contains(id)) {
+            self.retiring.entry(*id).or_insert(now + RETIRE_AFTER);
+        }
+    }
+
+    /// Called now and then: drops keys whose time has passed and that this member does not send with any more.
+    pub(super) fn retire_keys(&mut self, now: Instant) {
+        let due: Vec<u16> =
+            self.retiring.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            if self.channel.retire_key(KeyId(id)).is_ok() {
+                self.channel.cipher_mut().drop_key(id);
+                self.retiring.remove(&id);
+                self.held.retain(|held| *held != id);
+                tracing::info!(key = id, "a ring key is retired");
             }
         }
     }

@@ -422,17 +422,11 @@ impl Loop {
                 self.core.handle(now, Input::Executor(ExecutorSays::Restarted));
             }
             Some(FromExecutor::Says(says)) => self.core.handle(now, Input::Executor(says)),
-            Some(FromExecutor::Announced { resource, seen, took }) => {
+            Some(FromExecutor::Announced { resource, took }) => {
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                let text = if seen {
-                    format!("{resource} is seen at its new place after {took_ms} ms")
-                } else {
-                    format!("{resource} was announced for {took_ms} ms and nobody confirmed it")
-                };
+                let text = format!("{resource} was announced within {took_ms} ms");
                 self.outlet.timeline.add(now, "executor", &text);
-                if seen {
-                    self.outlet.incidents.announced(&resource, took_ms);
-                }
+                self.outlet.incidents.announced(&resource, took_ms);
             }
         }
     }
@@ -514,7 +508,7 @@ impl Loop {
                     text.as_bytes().to_vec(),
                     WriteToken(0),
                 );
-                self.core.set_keys(&keys);
+                self.core.set_keys(now, &keys);
             }
             Feed::Revision(revision) => {
                 if *revision == self.revision {
@@ -584,6 +578,7 @@ impl Loop {
             self.core.handle(now, Input::Wall(seconds));
             self.core.pump(now, &mut self.outlet);
         }
+        self.core.retire_keys(now);
         let metrics = Arc::clone(&self.outlet.metrics);
         let (accepted, dropped) = self.core.datagrams();
         metrics.received.inc_by(accepted - self.accepted);
@@ -650,6 +645,7 @@ fn core(
         keys: keys.ids().into_iter().map(KeyId).collect(),
         seed,
     };
+    let held = keys.ids();
     let cipher = RingCipher::new(keys, revision.transport.cipher);
     let channel = Channel::new(channel, cipher).map_err(io::Error::other)?;
     let times = revision.timings;
@@ -669,7 +665,7 @@ fn core(
         disk: Stored { promise: loaded.promise, state: loaded.state },
         planner: policy::schedule,
     };
-    Ok(Core::new(channel, ring, Engine::new(now, engine), me, others))
+    Ok(Core::new(channel, ring, Engine::new(now, engine), me, others, held))
 }
 
 fn addresses(me: NodeId, revision: &Revision) -> io::Result<Addresses> {

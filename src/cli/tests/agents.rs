@@ -1,0 +1,219 @@
+//! Three agents as people run them: `palisade agent` with its three parts, on 127.89.0.0/16, a real process as resource.
+//!
+//! Needs no root: what the kernel refuses is a condition. The process is a `sleep` from a template in the test's folder.
+
+#[path = "../../agent/tests/loopback/revision.rs"]
+mod revision;
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use agent::{
+    state::{FileKind, StateDir},
+    status::Status,
+};
+
+const KEY: &str = "1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const CANARY: &str = "00010203";
+const LONG: Duration = Duration::from_secs(30);
+
+struct Machine {
+    dir: PathBuf,
+    agent: Option<Child>,
+}
+
+struct Lab {
+    machines: Vec<Machine>,
+    _dir: tempfile::TempDir,
+}
+
+impl Lab {
+    fn start(port: u16) -> Self {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let machines = [1_u16, 2, 3].map(|node| {
+            let dir = dir.path().join(format!("ctl-{node}"));
+            let templates = dir.join("processes");
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&templates).expect("made");
+            fs::write(templates.join("web.toml"), "argv = [\"/bin/sleep\", \"1000\"]\n").expect("written");
+            fs::write(dir.join("uuid"), revision::uuid(node).to_string()).expect("written");
+            let boot = format!("{node:032x}\n");
+            fs::write(dir.join("boot-id"), boot).expect("written");
+            let config = format!(
+                "run_dir = {:?}\nprocess_templates = {templates:?}\nsystem_uuid_file = {:?}\nboot_id_file = {:?}\nself_fence = \"watchdog\"\n",
+                dir.join("run"),
+                dir.join("uuid"),
+                dir.join("boot-id"),
+            );
+            fs::write(dir.join("agent.toml"), config).expect("written");
+            let mut state = StateDir::open(&dir.join("state"), Duration::ZERO).expect("opened");
+            state.write_as(FileKind::Revision, &revision::three(port)).expect("written");
+            state.write(FileKind::RingKeys, KEY.as_bytes()).expect("written");
+            assert!(state.ring_keys().expect("read").is_some());
+            Machine { dir, agent: None }
+        });
+        let mut lab = Self { machines: machines.into(), _dir: dir };
+        for node in 1..=3 {
+            lab.start_agent(node);
+        }
+        lab
+    }
+
+    fn start_agent(&mut self, node: usize) {
+        let machine = &mut self.machines[node - 1];
+        let log = fs::OpenOptions::new().create(true).append(true).open(machine.dir.join("log"));
+        let agent = Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .args(["agent", "--node-name", &format!("ctl-{node}")])
+            .args(["--namespace", "ha", "--cluster", "main", "--log-format", "json"])
+            .args(["--kubeconfig", "/nonexistent/kubeconfig"])
+            .arg("--state-dir")
+            .arg(machine.dir.join("state"))
+            .arg("--config")
+            .arg(machine.dir.join("agent.toml"))
+            .env("PALISADE_LOG", "debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log"))
+            .spawn()
+            .expect("started");
+        machine.agent = Some(agent);
+    }
+
+    fn palisade(&self, node: usize, words: &[&str]) -> (Option<i32>, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
+            .args(words)
+            .arg("--agent")
+            .arg(self.machines[node - 1].dir.join("run/agent.sock"))
+            .output()
+            .expect("run");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    fn status(&self, node: usize) -> Option<Status> {
+        let (_, out, _) = self.palisade(node, &["status", "--output", "json"]);
+        serde_json::from_str(&out).ok()
+    }
+
+    fn until<T>(&self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            if begun.elapsed() > LONG {
+                for node in 1..=3 {
+                    let (_, out, error) = self.palisade(node, &["status"]);
+                    eprintln!("{out}{error}");
+                    eprintln!("{}", self.palisade(node, &["timeline"]).1);
+                }
+                panic!("{what}: not within {LONG:?}");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Memory and processor time of one settled agent, for whoever runs this by hand.
+    fn tell_cost(&self, node: usize) {
+        let agent = self.machines[node - 1].agent.as_ref().expect("started").id();
+        let parts = fs::read_to_string(format!("/proc/{agent}/task/{agent}/children"));
+        let mut pids: Vec<u32> =
+            parts.unwrap_or_default().split(' ').filter_map(|pid| pid.parse().ok()).collect();
+        pids.push(agent);
+        let ticks = |pid: &u32| -> u64 {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
+            fields.get(12..14).into_iter().flatten().filter_map(|t| t.parse::<u64>().ok()).sum()
+        };
+        let before: u64 = pids.iter().map(ticks).sum();
+        std::thread::sleep(Duration::from_secs(5));
+        let spent = pids.iter().map(ticks).sum::<u64>() - before;
+        let mut total = 0;
+        for pid in &pids {
+            let map = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            let pss = map.lines().find_map(|line| line.strip_prefix("Pss:"));
+            let kib = pss.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let part =
+                words.split('\0').skip_while(|w| *w != "--part").nth(1).unwrap_or("supervisor");
+            println!("{} {} KiB", part, kib.unwrap_or(0));
+            total += kib.unwrap_or(0);
+        }
+        println!("sum {total} KiB; {spent} ticks of 10 ms in 5 s");
+    }
+
+    /// (node, pid) of the resource's process.
+    fn resource(&self) -> Option<(usize, u32)> {
+        (1..=3).find_map(|node| Some((node, pid(&self.machines[node - 1].dir)?)))
+    }
+}
+
+/// From the record that the shim keeps.
+fn pid(machine: &Path) -> Option<u32> {
+    let folder = fs::read_dir(machine.join("run/resources")).ok()?.next()?.ok()?.path();
+    let record = fs::read_to_string(folder.join("record.json")).ok()?;
+    let record: serde_json::Value = serde_json::from_str(&record).ok()?;
+    let pid = u32::try_from(record["process"]["pid"].as_u64()?).ok()?;
+    Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for machine in &mut self.machines {
+            if let Some(agent) = &mut machine.agent {
+                let _ = agent.kill();
+                let _ = agent.wait();
+            }
+            if let Some(pid) = pid(&machine.dir) {
+                let _ = Command::new("/bin/kill").args(["-9", &pid.to_string()]).status();
+            }
+        }
+    }
+}
+
+#[test]
+fn three_agents_run_a_process_that_outlives_the_restart_of_its_agent_and_no_log_names_the_key() {
+    let mut lab = Lab::start(42_201);
+    let (holder, before) = lab.until("the process runs", Lab::resource);
+    lab.until("its holder says so", |lab| {
+        let status = lab.status(holder)?;
+        let web = status.resources.iter().find(|r| r.id == "web")?;
+        web.instances.iter().any(|i| i.role == "Started").then_some(())
+    });
+    let (code, text, error) = lab.palisade(holder, &["status"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(text.contains("quorate") && text.contains("web"), "{text}");
+
+    lab.tell_cost(holder);
+
+    // killed, not asked: supervisor and parts are gone at once, the process stays
+    let agent = lab.machines[holder - 1].agent.as_mut().expect("started");
+    agent.kill().expect("killed");
+    agent.wait().expect("gone");
+    assert_eq!(lab.palisade(holder, &["status"]).0, Some(1), "nobody answers there");
+    lab.start_agent(holder);
+    lab.until("all three are online again", |lab| {
+        let status = lab.status(holder)?;
+        let online = status.nodes.iter().filter(|node| node.state == "online").count();
+        (online == 3 && status.era?.open).then_some(())
+    });
+    assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+
+    // a verb of a person, refused and done
+    let (code, _, error) = lab.palisade(holder, &["node", "standby", "nobody"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no member is called nobody"), "{error}");
+    let (code, _, error) = lab.palisade(holder, &["node", "standby", &format!("ctl-{holder}")]);
+    assert_eq!(code, Some(0), "{error}");
+    lab.until("it moved", |lab| lab.resource().filter(|(node, _)| *node != holder));
+
+    for machine in &lab.machines {
+        let log = fs::read_to_string(machine.dir.join("log")).expect("a log");
+        assert!(!log.contains(CANARY), "the key stands in a log");
+        assert!(log.lines().all(|line| line.starts_with('{')), "JSON lines only");
+    }
+}
