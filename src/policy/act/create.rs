@@ -38,6 +38,8 @@ impl World<'_> {
             required_before: 0,
             fence: FenceAction::Reboot,
             why: "",
+            blocked_by: None,
+            required_by: None,
             queued: false,
         });
         if let Some(r) = res {

@@ -321,6 +321,16 @@ fn update_one(
     if kind.has(OrderFlags::INTERMEDIATE_STOP) {
         restart(world, first, then, filter);
     }
+    let lost = |before: ActFlags, now: ActFlags, flag| before.has(flag) && !now.has(flag);
+    if lost(then_before, world[then].flags, ActFlags::RUNNABLE) {
+        world[then].blocked_by.get_or_insert(first);
+    }
+    if lost(then_before, world[then].flags, ActFlags::OPTIONAL) {
+        world[then].required_by.get_or_insert(first);
+    }
+    if lost(first_before, world[first].flags, ActFlags::OPTIONAL) {
+        world[first].required_by.get_or_insert(then);
+    }
     Changed {
         first: world[first].flags != first_before,
         then: world[then].flags != then_before,
@@ -395,15 +405,16 @@ fn block_dependents(world: &mut World<'_>, at: ActIx, queue: &mut Queue) {
             Verb::Start
         };
         let dependent = colocation.dependent;
-        block(world, dependent, verb, queue);
+        block(world, dependent, verb, at, queue);
     }
 }
 
-fn block(world: &mut World<'_>, r: ResIx, verb: Verb, queue: &mut Queue) {
+fn block(world: &mut World<'_>, r: ResIx, verb: Verb, by: ActIx, queue: &mut Queue) {
     for at in 0..world[r].acts.len() {
         let act = world[r].acts[at];
         if world[act].verb == verb && world[act].runnable() {
             world[act].clear(ActFlags::RUNNABLE);
+            world[act].blocked_by.get_or_insert(by);
             queue.push(world, act);
             queue.push_after(world, act);
             push_parent(world, act, queue);
@@ -412,6 +423,6 @@ fn block(world: &mut World<'_>, r: ResIx, verb: Verb, queue: &mut Queue) {
     }
     for at in 0..world.child_count(r) {
         let child = world.child(r, at);
-        block(world, child, verb, queue);
+        block(world, child, verb, by, queue);
     }
 }

@@ -5,25 +5,25 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use crate::{
     model::INFINITY,
     plan::{Alternative, Explanation, Reason as PlanReason},
-    world::{Reason, ResIx, Source, World},
+    world::{ActIx, Reason, ResIx, Source, Verb, World},
 };
 
 use super::graph::{Graph, public_name};
 
-pub(super) fn run(world: &World<'_>, _graph: &Graph) -> BTreeMap<String, Explanation> {
+pub(super) fn run(world: &World<'_>, graph: &Graph) -> BTreeMap<String, Explanation> {
     let mut all = BTreeMap::new();
     for at in 0..world.res.len() {
         let r = ResIx::at(at);
         if world[r].is_primitive() {
             let name =
                 if world[r].parent.is_some() { world[r].id.clone() } else { public_name(world, r) };
-            all.insert(name, one(world, r));
+            all.insert(name, one(world, r, graph));
         }
     }
     all
 }
 
-fn one(world: &World<'_>, r: ResIx) -> Explanation {
+fn one(world: &World<'_>, r: ResIx, graph: &Graph) -> Explanation {
     let res = &world[r];
     let summary = match res.node {
         Some(node) => format!("{} is placed on {}", res.id, world[node].name()),
@@ -58,9 +58,66 @@ fn one(world: &World<'_>, r: ResIx) -> Explanation {
             }
         })
         .collect();
-    let because = about(res.node);
+    let mut because = about(res.node);
+    because.extend(actions(world, r, graph));
     let remedies = remedies(res.node.is_none(), &because);
     Explanation { summary, because, alternatives, remedies }
+}
+
+/// What is done with the resource, or cannot be done, and what that follows from.
+fn actions(world: &World<'_>, r: ResIx, graph: &Graph) -> Vec<PlanReason> {
+    let mut told = Vec::new();
+    for at in &world[r].acts {
+        let act = &world[*at];
+        if !matches!(act.verb, Verb::Start | Verb::Stop | Verb::Promote | Verb::Demote) {
+            continue;
+        }
+        let wanted = !act.optional();
+        let source = if graph.position[at.ix()].is_some() {
+            match act.required_by {
+                Some(other) => {
+                    format!("{}: follows from {}", act.verb.name(), describe(world, other))
+                }
+                None if !act.why.is_empty() => format!("{}: {}", act.verb.name(), act.why),
+                None => continue,
+            }
+        } else if wanted && !act.runnable() {
+            format!("{} is blocked: {}", act.verb.name(), obstacle(world, *at))
+        } else {
+            continue;
+        };
+        let node = act.node.map(|node| world[node].name().into());
+        told.push(PlanReason { node, score: None, source });
+    }
+    told
+}
+
+/// The end of the chain of actions that cannot run.
+fn obstacle(world: &World<'_>, at: ActIx) -> String {
+    let mut last = at;
+    // a chain is no longer than there are actions; loops in contradictory orders end here
+    for _ in 0..world.acts.len() {
+        match world[last].blocked_by {
+            Some(next) if next != at => last = next,
+            _ => break,
+        }
+    }
+    let why = world[last].why;
+    match (last == at, why) {
+        (true, "") => "it cannot run there".into(),
+        (true, why) => why.into(),
+        (false, "") => format!("it waits for {}, which will not happen", describe(world, last)),
+        (false, why) => format!("it waits for {}, which cannot run: {why}", describe(world, last)),
+    }
+}
+
+fn describe(world: &World<'_>, at: ActIx) -> String {
+    let act = &world[at];
+    let what = act.res.map_or_else(|| act.label.as_str(), |r| world[r].id.as_str());
+    match act.node {
+        Some(node) => format!("{} of {what} on {}", act.verb.name(), world[node].name()),
+        None => format!("{} of {what}", act.verb.name()),
+    }
 }
 
 fn remedies(idle: bool, because: &[PlanReason]) -> Vec<String> {

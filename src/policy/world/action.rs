@@ -211,6 +211,10 @@ pub(crate) struct Act {
     pub(crate) fence: FenceAction,
     /// Why it is required or cannot run, for explanations.
     pub(crate) why: &'static str,
+    /// The action without which this one cannot run.
+    pub(crate) blocked_by: Option<ActIx>,
+    /// The action that made this one necessary.
+    pub(crate) required_by: Option<ActIx>,
     /// Waits in the work list of the order stage.
     pub(crate) queued: bool,
 }
