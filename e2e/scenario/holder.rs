@@ -80,7 +80,9 @@ pub(super) fn bmc_unreachable(stack: &Stack, checks: &mut Checks) -> Result<()> 
     let confirmed_ns = monotonic_ns();
     let said = confirm();
     checks.done("the confirmation is taken", &said);
-    recovered_elsewhere(stack, checks, &holder, confirmed_ns)?;
+    let who = stack.wait_served_by_other(confirmed_ns, &holder, L1)?;
+    checks.figure("service_after_confirmation_ms", ms(monotonic_ns() - confirmed_ns));
+    checks.check("another machine serves after it", who.is_some(), format!("{who:?}"));
     let again = confirm();
     checks.refused("the confirmation works once (S33)", &again);
     bmc::set_reachable(&holder, true)?;
