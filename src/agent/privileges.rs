@@ -5,8 +5,10 @@ use std::io;
 
 use nix::sys::{
     mman::{MlockAllFlags, mlockall},
-    resource::{Resource, setrlimit},
+    resource::{Resource, getrlimit, setrlimit},
 };
+
+use nix::libc::RLIM_INFINITY;
 
 /// Longest time that the real-time thread may compute without a wait; the kernel ends the process after it, so that a
 /// loop gone wild cannot take the machine (SAFETY.md 4.3).
@@ -30,11 +32,28 @@ pub fn oom_protection() -> Result<(), Refusal> {
 }
 
 /// Keeps in memory what was touched. With `MCL_ONFAULT`: nothing is loaded that is not used.
+///
+/// Not tried where a limit applies: locking would succeed now and let a later allocation fail, which ends the process.
 pub fn lock_memory() -> Result<(), Refusal> {
+    let limited = getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft != RLIM_INFINITY);
+    if limited && !may_lock() {
+        let error = "RLIMIT_MEMLOCK is finite and CAP_IPC_LOCK is missing".into();
+        return Err(Refusal { what: "mlockall", error });
+    }
     let flags = MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE;
     // nix has no name for it; the value is of the kernel's interface.
     let flags = flags | MlockAllFlags::from_bits_retain(nix::libc::MCL_ONFAULT);
     mlockall(flags).map_err(|errno| refusal("mlockall", &errno.into()))
+}
+
+/// Whether this process has CAP_IPC_LOCK, bit 14 of its effective capabilities.
+fn may_lock() -> bool {
+    const CAP_IPC_LOCK: u64 = 1 << 14;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|capabilities| capabilities & CAP_IPC_LOCK != 0)
 }
 
 /// SCHED_RR for the calling thread, bounded by `RLIMIT_RTTIME`.

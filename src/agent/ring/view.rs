@@ -208,6 +208,7 @@ fn operation_state(o: &cluster::status::OperationStatus) -> String {
         (_, _, true) => "closed".into(),
         (Some(evidence), _, false) => format!("paid: {evidence}"),
         (None, Some(failure), false) => format!("failed, tried again: {failure}"),
+        (None, None, false) if o.attempts == 0 => "waiting for its grace to end".into(),
         (None, None, false) => "in progress".into(),
     }
 }

@@ -83,6 +83,17 @@ impl Lab {
         machine.agent = Some(agent);
     }
 
+    /// As a service manager would.
+    fn terminate_agent(&mut self, node: usize) {
+        let mut agent = self.machines[node - 1].agent.take().expect("started");
+        let pid = agent.id().to_string();
+        assert!(Command::new("/bin/kill").args(["-TERM", &pid]).status().expect("run").success());
+        let begun = Instant::now();
+        let status = agent.wait().expect("gone");
+        assert!(status.success(), "{status}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+
     fn palisade(&self, node: usize, words: &[&str]) -> (Option<i32>, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
             .args(words)
@@ -195,6 +206,22 @@ fn three_agents_run_a_process_that_outlives_the_restart_of_its_agent_and_no_log_
     agent.kill().expect("killed");
     agent.wait().expect("gone");
     assert_eq!(lab.palisade(holder, &["status"]).0, Some(1), "nobody answers there");
+    lab.start_agent(holder);
+    lab.until("all three are online again", |lab| {
+        let status = lab.status(holder)?;
+        let online = status.nodes.iter().filter(|node| node.state == "online").count();
+        (online == 3 && status.era?.open).then_some(())
+    });
+    assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+
+    // asked to end: it says for how long, and nobody does anything for longer than a crash would be waited for
+    lab.terminate_agent(holder);
+    std::thread::sleep(Duration::from_secs(7));
+    assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+    let other = if holder == 1 { 2 } else { 1 };
+    let seen = lab.status(other).expect("it answers");
+    let commanded = seen.operations.iter().any(|operation| operation.attempts > 0);
+    assert!(seen.quorate && !commanded, "nobody was fenced: {:?}", seen.operations);
     lab.start_agent(holder);
     lab.until("all three are online again", |lab| {
         let status = lab.status(holder)?;
