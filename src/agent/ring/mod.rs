@@ -10,8 +10,10 @@ mod outlet;
 mod parts;
 mod requests;
 mod run;
+mod start;
 mod timeline;
 mod view;
 
 pub use parts::Dial;
-pub use run::{Ended, Feed, Prober, Setup, Stop, ask_privileges, run};
+pub use run::{Ended, Feed, Prober, Setup, Stop, run};
+pub use start::ask_privileges;

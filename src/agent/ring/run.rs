@@ -1,44 +1,36 @@
 //! The loop of the ring part: one thread, one runtime, one turn after the other.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
     net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
-use base::{BootId, Instant, Member, NodeId, NodeName, SystemUuid};
-use cluster::{
-    Config as EngineConfig, ExecutorSays, FencerSays, Input, Member as Engine, RequestId,
-    RequestKind, Status as View, Stored, Verdict,
-};
+use base::{BootId, Instant, NodeId, NodeName, SystemUuid};
+use cluster::{ExecutorSays, FencerSays, Input, RequestId, RequestKind, Status as View, Verdict};
 use drivers::power::BoxFuture;
 use policy::revision::Revision;
 use tokio::sync::{mpsc, watch};
-use totem::{
-    Ring, Start,
-    frame::{Channel, ChannelConfig, KeyId},
-};
 
 use super::{
-    core::{ClusterAdmission, Core},
+    core::Core,
     outlet::Outlet,
     parts::{Dial, Part},
     requests,
+    start::{addresses, core, fencer_settings, interfaces, shape},
     view::{Beside, status},
 };
 use crate::{
-    cipher::{RingCipher, cluster_number},
     clock::{self, GapMeter},
     conditions,
     executor::sleep_until,
     keys::RingKeys,
     kubernetes::News,
     local::{Call, Reply, Request},
-    messages::{FencerSettings, FromExecutor, FromFencer, ToExecutor, ToFencer},
+    messages::{FromExecutor, FromFencer, ToExecutor, ToFencer},
     metrics::{Metrics, Outcome, Reason},
-    privileges,
     state::{FileKind, Loaded, Persisted, Persister, StateDir, WriteToken},
     transport::{Addresses, DATAGRAM_BYTES_MAX, Transport},
 };
@@ -617,121 +609,4 @@ impl Loop {
             views.send_replace(Some(view));
         }
     }
-}
-
-fn core(
-    now: Instant,
-    me: NodeId,
-    revision: &Revision,
-    keys: RingKeys,
-    loaded: Loaded,
-    boot_id: BootId,
-    system_uuid: Option<SystemUuid>,
-) -> io::Result<Core> {
-    let member = Member { node: me, incarnation: loaded.incarnation };
-    let nodes: BTreeSet<NodeId> = revision.voters.iter().map(|voter| voter.id).collect();
-    let others: Vec<NodeId> = nodes.iter().copied().filter(|node| *node != me).collect();
-    let peers = revision
-        .voters
-        .iter()
-        .filter(|voter| voter.id != me)
-        .map(|voter| (voter.id, voter.links.clone()))
-        .collect();
-    let seed = u64::try_from(crate::state::random_u128() >> 64).unwrap_or(0);
-    let channel = ChannelConfig {
-        cluster: cluster_number(&revision.cluster.namespace, &revision.cluster.name),
-        member,
-        peers,
-        keys: keys.ids().into_iter().map(KeyId).collect(),
-        seed,
-    };
-    let held = keys.ids();
-    let cipher = RingCipher::new(keys, revision.transport.cipher);
-    let channel = Channel::new(channel, cipher).map_err(io::Error::other)?;
-    let times = revision.timings;
-    let mut config = totem::Config::new(me, nodes, times.token);
-    config.consensus = times.consensus;
-    config.merge = times.merge;
-    let start = Start { incarnation: loaded.incarnation, reserved: loaded.reserved, seed: !seed };
-    let ring = Ring::new(now, config, start, Box::new(ClusterAdmission)).map_err(|error| {
-        io::Error::other(format!("{error}: correct the times of the HACluster"))
-    })?;
-    let engine = EngineConfig {
-        me,
-        incarnation: loaded.incarnation,
-        boot_id,
-        system_uuid,
-        first: revision.clone(),
-        disk: Stored { promise: loaded.promise, state: loaded.state },
-        planner: policy::schedule,
-    };
-    Ok(Core::new(channel, ring, Engine::new(now, engine), me, others, held))
-}
-
-fn addresses(me: NodeId, revision: &Revision) -> io::Result<Addresses> {
-    let own = revision.voter(me).ok_or_else(|| {
-        io::Error::other(format!("node {me} is no member of the cluster: add it to spec.members"))
-    })?;
-    let others = revision.voters.iter().filter(|voter| voter.id != me);
-    Ok(Addresses {
-        port: revision.transport.port,
-        own: own.links.clone(),
-        peers: others.map(|voter| (voter.id, voter.links.clone())).collect(),
-    })
-}
-
-fn interfaces(
-    me: NodeId,
-    revision: &Revision,
-    own: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let named = revision.voter(me).into_iter().flat_map(|voter| &voter.interfaces);
-    let named = named.map(|(network, interface)| (network.to_string(), interface.clone()));
-    named.chain(own.clone()).collect()
-}
-
-fn fencer_settings(revision: &Revision) -> FencerSettings {
-    let secrets = revision.devices.iter().map(|device| device.device.credentials.clone());
-    FencerSettings {
-        token: revision.timings.token,
-        secrets: secrets.filter(|secret| !secret.is_empty()).collect(),
-    }
-}
-
-/// What a running ring cannot change.
-#[derive(PartialEq, Eq)]
-struct Shape<'a> {
-    voters: Vec<(NodeId, &'a [IpAddr])>,
-    port: u16,
-    cipher: policy::revision::Cipher,
-    times: [Duration; 3],
-}
-
-fn shape(revision: &Revision) -> Shape<'_> {
-    let times = revision.timings;
-    Shape {
-        voters: revision.voters.iter().map(|voter| (voter.id, voter.links.as_slice())).collect(),
-        port: revision.transport.port,
-        cipher: revision.transport.cipher,
-        times: [times.token, times.consensus, times.merge],
-    }
-}
-
-/// Privileges of the ring's thread; each refusal as a condition's text.
-pub fn ask_privileges(real_time: bool) -> Option<String> {
-    let mut asked = vec![privileges::oom_protection(), privileges::lock_memory()];
-    if real_time {
-        asked.push(privileges::real_time());
-    }
-    let refused: Vec<String> = asked
-        .into_iter()
-        .filter_map(Result::err)
-        .map(|refusal| format!("{} ({})", refusal.what, refusal.error))
-        .collect();
-    (!refused.is_empty()).then(|| {
-        format!(
-            "refused by the kernel: {}; under load this member may be taken for dead",
-            refused.join(", ")
-        )
-    })
 }
