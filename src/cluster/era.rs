@@ -117,6 +117,7 @@ impl Member {
 
     fn install(&mut self, now: Instant, configuration: Configuration) {
         let ring = configuration.ring;
+        let before = self.installed.as_ref().map(Installed::members);
         if let Some(old) = &self.installed {
             // Ring ids are never reused (SAFETY.md#S12); totem checks it too.
             if old.configuration.ring >= ring {
@@ -149,14 +150,21 @@ impl Member {
         self.gap = 0;
         self.proposed = None;
         self.fail_asks("the configuration changed before it was decided; try again");
-        let quorate = members.iter().filter(|n| self.is_voter(**n)).count()
-            >= crate::majority(self.voter_count());
-        let quorum = quorum(quorate);
+        let is_quorate = |members: &[NodeId]| {
+            members.iter().filter(|n| self.is_voter(**n)).count()
+                >= crate::majority(self.voter_count())
+        };
+        // A configuration without quorum opens no era and commands nothing: one after it need not wait again, or a
+        // target that knocks again and again would never be let in (SAFETY.md#L10).
+        let commands_end = before.is_none_or(|before| is_quorate(&before));
+        let quorum = quorum(is_quorate(&members));
         self.out.push_back(Output::Executor(ExecutorDo::Void { ring, quorum }));
         self.out.push_back(Output::Fencer(FencerDo::AbortAll));
         self.met.extend(members.iter().copied());
         self.silence.heard(&members);
-        self.restart_deadlines(now);
+        if commands_end {
+            self.restart_deadlines(now);
+        }
         for node in self.voters().into_iter().filter(|n| !members.contains(n)) {
             self.silent_member(now, node);
         }

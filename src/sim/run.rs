@@ -165,13 +165,26 @@ fn cleanup(world: &mut World, at: usize, resource: ResourceId) {
     world.request(at, RequestKind::Cleanup { resource, node: None::<NodeId> });
 }
 
-/// Why the core says that it waits for a person.
+/// Why the core waits for a person: it says so itself, or too few of its disks are whole, as CLUSTER.md section 3.2
+/// wants it to block.
 fn reason(world: &World, core: &[usize]) -> Option<String> {
-    core.iter().find_map(|index| {
-        let slot = world.machines[*index].slots.get(&Part::Ring)?;
-        let status = slot.running.as_ref().and_then(Running::as_ring)?.status();
-        let known = ["StateLost"];
-        let condition = status.conditions.into_iter().find(|c| known.contains(&c.kind.as_str()))?;
-        Some(condition.kind)
-    })
+    let statuses: Vec<_> = core
+        .iter()
+        .filter_map(|index| {
+            let slot = world.machines[*index].slots.get(&Part::Ring)?;
+            Some(slot.running.as_ref().and_then(Running::as_ring)?.status())
+        })
+        .collect();
+    let conditions = statuses.iter().flat_map(|status| &status.conditions);
+    if let Some(condition) = conditions.into_iter().find(|c| c.kind == "StateLost") {
+        return Some(condition.kind.clone());
+    }
+    let whole = statuses.iter().filter(|status| {
+        let me = status.nodes.iter().find(|node| Some(node.node) == status.me);
+        status.state_era.is_some() && me.is_some_and(|me| !me.wiped)
+    });
+    let whole = whole.count();
+    let nodes = world.params.nodes;
+    (core.len() < nodes && whole <= nodes / 2)
+        .then(|| format!("{whole} of {nodes} disks are whole and here"))
 }
