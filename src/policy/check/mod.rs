@@ -6,6 +6,7 @@
 //!
 //! Each rule has its own file and its own name; a [`Violation`] cites the rule, the objects and what was expected.
 
+mod constraints;
 mod intent;
 mod limits;
 mod order;
@@ -44,6 +45,10 @@ pub fn check(model: &Model, plan: &Plan) -> Vec<Violation> {
     outcome::the_actions_lead_to_the_placements(&facts, &mut found);
     outcome::nothing_is_placed_on_a_fenced_node(&facts, &mut found);
     limits::clones_keep_their_limits(&facts, &mut found);
+    constraints::infinite_colocations_hold(&facts, &mut found);
+    constraints::mandatory_orders_hold(&facts, &graph, &mut found);
+    constraints::nothing_starts_without_what_it_needs(&facts, &mut found);
+    constraints::nodes_are_empty_before_they_shut_down(&facts, &graph, &mut found);
     intent::nothing_starts_where_it_must_not(&facts, &mut found);
     intent::hands_off_what_is_unmanaged(&facts, &mut found);
     intent::fencing_only_where_it_is_enabled(&facts, &mut found);

@@ -2,9 +2,10 @@
 
 use alloc::{collections::BTreeSet, format, vec, vec::Vec};
 
-use super::{Facts, Violation};
+use super::{Facts, PrimitiveFacts, Violation};
 use crate::{
     Plan,
+    model::{Resource, ResourceKind},
     plan::{ActionId, Task},
 };
 
@@ -61,7 +62,7 @@ impl Graph {
         Some(Self { after })
     }
 
-    fn is_before(&self, first: ActionId, then: ActionId) -> bool {
+    pub(super) fn is_before(&self, first: ActionId, then: ActionId) -> bool {
         let then = then.0 as usize;
         self.after[first.0 as usize][then / 64] & (1 << (then % 64)) != 0
     }
@@ -139,7 +140,11 @@ pub(super) fn fencing_comes_before_recovery(
     found: &mut Vec<Violation>,
 ) {
     for (start, action, resource, node) in facts.on_resources() {
-        let single = facts.primitives.get(resource).is_some_and(|p| p.clone.is_none());
+        // what fences must not wait for fencing: it may be the device that the fencing needs
+        let single = facts
+            .primitives
+            .get(resource)
+            .is_some_and(|p| p.clone.is_none() && !fences(p.chain[0]) && !waives_fencing(p));
         if action.task != Task::Start || !single {
             continue;
         }
@@ -159,6 +164,20 @@ pub(super) fn fencing_comes_before_recovery(
             }
         }
     }
+}
+
+/// `requires` says that the resource may start before lost nodes are fenced, or may say so under a rule.
+fn waives_fencing(primitive: &PrimitiveFacts<'_>) -> bool {
+    primitive.chain.iter().any(|r| {
+        let pairs = r.meta.sets.iter().flat_map(|set| &set.pairs);
+        pairs
+            .into_iter()
+            .any(|(k, v)| k == "requires" && matches!(v.as_str(), "quorum" | "nothing"))
+    })
+}
+
+fn fences(resource: &Resource) -> bool {
+    matches!(&resource.kind, ResourceKind::Primitive(p) if p.class == "stonith")
 }
 
 /// `stop db on ctl-1`, for messages.

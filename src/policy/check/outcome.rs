@@ -1,6 +1,11 @@
 //! Rules about where everything is afterwards.
 
-use alloc::{collections::BTreeMap, format, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
 
 use super::{Facts, Violation};
 use crate::{
@@ -8,68 +13,78 @@ use crate::{
     plan::{Placement, Task},
 };
 
+/// Copies of a resource on a node: how many run, and how many of these are promoted.
+type Copies<'a> = BTreeMap<Key<'a>, (u32, u32)>;
+type Key<'a> = (&'a str, &'a str);
+
 /// The state before, with every action applied, is the state that the plan promises.
 pub(super) fn the_actions_lead_to_the_placements(facts: &Facts<'_>, found: &mut Vec<Violation>) {
     let plan = facts.plan;
-    let mut state: BTreeMap<(&str, &str), Role> = BTreeMap::new();
-    for (resource, placements) in &plan.current {
-        for Placement { node, role } in placements.iter().filter(|p| p.role.is_active()) {
-            if !facts.fenced.contains(node.as_str()) {
-                state.insert((resource, node), *role);
-            }
-        }
-    }
+    let mut state = count(&plan.current);
+    let shut_down: BTreeSet<&str> = plan
+        .actions
+        .iter()
+        .filter(|a| a.task == Task::Shutdown)
+        .filter_map(|a| a.node.as_deref())
+        .collect();
+    // whatever ran there ends with the node: what is not managed is not stopped before
+    state.retain(|(_, node), _| !facts.fenced.contains(node) && !shut_down.contains(node));
     let all = |wanted: fn(&Task) -> bool| {
-        facts.on_resources().filter(move |(_, a, ..)| wanted(&a.task) && a.notifies.is_none())
+        facts
+            .on_resources()
+            .filter(move |(_, a, ..)| wanted(&a.task) && a.notifies.is_none())
+            .map(|(.., resource, node)| (resource, node))
     };
-    for (.., resource, node) in all(|t| matches!(t, Task::Demote)) {
-        state.entry((resource, node)).and_modify(|role| *role = Role::Unpromoted);
+    for key in all(|t| matches!(t, Task::Demote)) {
+        state.entry(key).and_modify(|(_, promoted)| *promoted = promoted.saturating_sub(1));
     }
-    for (.., resource, node) in all(|t| matches!(t, Task::Stop)) {
-        state.remove(&(resource, node));
-    }
-    for (.., resource, node) in all(|t| matches!(t, Task::Start | Task::MigrateFrom { .. })) {
-        state.insert((resource, node), Role::Started);
-    }
-    for (.., resource, node) in all(|t| matches!(t, Task::Promote)) {
-        state.insert((resource, node), Role::Promoted);
-    }
-    let mut promised: BTreeMap<(&str, &str), Role> = BTreeMap::new();
-    for (resource, placements) in &plan.placements {
-        for Placement { node, role } in placements.iter().filter(|p| p.role.is_active()) {
-            promised.insert((resource, node), *role);
+    for key in all(|t| matches!(t, Task::Stop)) {
+        if let Some((running, promoted)) = state.get_mut(&key) {
+            *running = running.saturating_sub(1);
+            *promoted = (*promoted).min(*running);
         }
     }
-    // what is not configured any more, and what lives in bundles, is named by other rules
-    let judged =
-        |(resource, _): &(&str, &str)| facts.primitive(resource).is_some_and(|p| !p.in_bundle);
-    for (key, role) in promised.iter().filter(|(key, _)| judged(key)) {
-        if !state.get(key).is_some_and(|seen| same(*seen, *role)) {
-            let seen = state.get(key).copied().unwrap_or(Role::Stopped).as_str();
-            found.push(Violation {
-                rule: "actions-lead-to-placements",
-                what: format!(
-                    "{} on {}: promised {}, actions leave it {seen}",
-                    key.0,
-                    key.1,
-                    role.as_str()
-                ),
-            });
+    for key in all(|t| matches!(t, Task::Start | Task::MigrateFrom { .. })) {
+        state.entry(key).or_default().0 += 1;
+    }
+    for key in all(|t| matches!(t, Task::Promote)) {
+        state.entry(key).or_default().1 += 1;
+    }
+    let promised = count(&plan.placements);
+    let nothing = (0, 0);
+    let keys: BTreeSet<Key<'_>> = promised.keys().chain(state.keys()).copied().collect();
+    for key in keys {
+        // what is not configured any more, and what lives in bundles, is named by other rules
+        if facts.primitive(key.0).is_none_or(|p| p.in_bundle) {
+            continue;
+        }
+        let (promised, left) =
+            (promised.get(&key).unwrap_or(&nothing), state.get(&key).unwrap_or(&nothing));
+        // a start that is under way counts as running and is started once more: how many is not compared
+        let role = |(running, promoted): &(u32, u32)| match (running, promoted) {
+            (0, _) => Role::Stopped,
+            (_, 0) => Role::Started,
+            _ => Role::Promoted,
+        };
+        if role(promised) != role(left) {
+            let (promised, left) = (role(promised).as_str(), role(left).as_str());
+            let what =
+                format!("{} on {}: promised {promised}, actions leave it {left}", key.0, key.1);
+            found.push(Violation { rule: "actions-lead-to-placements", what });
         }
     }
-    for (key, role) in state.iter().filter(|(key, _)| judged(key)) {
-        if !promised.contains_key(key) {
-            found.push(Violation {
-                rule: "actions-lead-to-placements",
-                what: format!(
-                    "{} on {}: promised Stopped, actions leave it {}",
-                    key.0,
-                    key.1,
-                    role.as_str()
-                ),
-            });
+}
+
+fn count(places: &BTreeMap<String, Vec<Placement>>) -> Copies<'_> {
+    let mut copies = Copies::new();
+    for (resource, list) in places {
+        for Placement { node, role } in list.iter().filter(|p| p.role.is_active()) {
+            let (running, promoted) = copies.entry((resource, node)).or_default();
+            *running += 1;
+            *promoted += u32::from(*role == Role::Promoted);
         }
     }
+    copies
 }
 
 /// A node that is cut off runs nothing afterwards, in the same transition.
@@ -82,9 +97,4 @@ pub(super) fn nothing_is_placed_on_a_fenced_node(facts: &Facts<'_>, found: &mut 
             });
         }
     }
-}
-
-/// Started and unpromoted are one state for those who do not know whether a resource can be promoted.
-fn same(a: Role, b: Role) -> bool {
-    (a == Role::Promoted) == (b == Role::Promoted)
 }

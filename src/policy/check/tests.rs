@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    model::{Location, Node, Role},
+    model::{Colocation, Location, Node, Order, Role},
     plan::{FenceAction, Intent, Placement},
 };
 
@@ -133,4 +133,61 @@ fn fencing_that_was_switched_off_is_seen() {
     let model = model().with_property("stonith-enabled", "false");
     let plan = Plan { fenced: vec!["a".to_string()], ..Plan::default() };
     assert_eq!(rules(&model, &plan), ["fencing-enabled"]);
+}
+
+/// web starts on b, where db comes to as well, after it.
+fn both_start() -> (Model, Plan) {
+    let mut model = model().with_resource(Resource::primitive("web", "ocf", "heartbeat", "Dummy"));
+    model.constraints.colocations.push(Colocation::mandatory("with", "web", "db"));
+    model.constraints.orders.push(Order::pair("after", ("db", "start"), ("web", "start")));
+    let mut plan = sound_move();
+    plan.placements.insert("web".to_string(), at("b", Role::Started));
+    plan.actions.push(action(Task::Start, Some("web"), "b"));
+    plan.order.push((ActionId(1), ActionId(2)));
+    (model, plan)
+}
+
+#[test]
+fn a_start_before_what_it_waits_for_is_seen() {
+    let (model, mut plan) = both_start();
+    assert_eq!(check(&model, &plan), []);
+    plan.order.pop();
+    assert_eq!(rules(&model, &plan), ["mandatory-order"]);
+}
+
+#[test]
+fn a_start_without_what_it_waits_for_is_seen() {
+    let (model, mut plan) = both_start();
+    plan.actions.remove(1);
+    plan.order.clear();
+    plan.placements.insert("db".to_string(), vec![]);
+    assert_eq!(rules(&model, &plan), ["colocation", "mandatory-order"]);
+}
+
+#[test]
+fn what_must_run_apart_is_seen_together() {
+    let (mut model, plan) = both_start();
+    model.constraints.colocations[0].score = -1_000_000;
+    assert_eq!(rules(&model, &plan), ["colocation"]);
+}
+
+#[test]
+fn a_shutdown_before_the_stops_is_seen() {
+    let mut plan = sound_move();
+    plan.actions.push(action(Task::Shutdown, None, "a"));
+    assert_eq!(rules(&model(), &plan), ["stop-before-shutdown"]);
+    plan.order.push((ActionId(0), ActionId(2)));
+    assert_eq!(check(&model(), &plan), []);
+}
+
+#[test]
+fn a_device_may_start_before_the_fencing_that_needs_it() {
+    let mut plan = sound_move();
+    plan.fenced = vec!["a".to_string()];
+    let fence = Task::Fence { action: FenceAction::Reboot, delay_ms: 0 };
+    plan.actions[0] = action(fence, None, "a");
+    plan.order.clear();
+    let mut model = model();
+    model.resources = vec![Resource::primitive("db", "stonith", "", "fence_xvm")];
+    assert_eq!(check(&model, &plan), []);
 }

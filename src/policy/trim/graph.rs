@@ -4,7 +4,7 @@ use alloc::{string::String, vec, vec::Vec};
 
 use crate::{
     plan::{Action, ActionId, Intent, Notification, Task},
-    unpack::strip_instance,
+    unpack::{can_fence, strip_instance},
     world::{Act, ActIx, ResIx, Verb, World},
 };
 
@@ -36,7 +36,8 @@ fn happens(world: &World<'_>, act: &Act) -> bool {
     if act.verb == Verb::ClearFailures {
         return true;
     }
-    world[node].online && !world[node].unclean
+    // fencing settles what runs on an unclean node; what nobody can cut off is asked in order
+    world[node].online && (!world[node].unclean || !can_fence(world, node))
 }
 
 pub(super) fn build(world: &World<'_>) -> Graph {
