@@ -1,7 +1,7 @@
 //! Rules about what people demanded of two plain primitives at a time. Groups, clones and sets have rules of their own
 //! about which member or copy is meant; they are left to the engine's tests.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec, vec::Vec};
 
 use super::{Facts, Violation, order::Graph};
 use crate::{
@@ -32,6 +32,9 @@ pub(super) fn mandatory_orders_hold(facts: &Facts<'_>, graph: &Graph, found: &mu
     for order in &facts.model.constraints.orders {
         let Some((first, then)) = starts_of_two(order) else { continue };
         let Some((first, then)) = two(facts, first, then) else { continue };
+        if runs_in_a_circle(facts, first, then) {
+            continue;
+        }
         let mut in_order = |task: &Task, earlier: &str, later: &str| {
             for (a, _) in tasks(facts, task, earlier) {
                 for (b, _) in tasks(facts, task, later) {
@@ -109,6 +112,24 @@ fn tasks<'a>(
 fn places<'a>(facts: &'a Facts<'_>, resource: &str) -> impl Iterator<Item = &'a str> {
     let list = facts.plan.placements.get(resource).map(Vec::as_slice).unwrap_or_default();
     list.iter().filter(|p| p.role.is_active()).map(|p| p.node.as_str())
+}
+
+/// Whether other orders put `then` before `first` as well: not all of them can hold.
+fn runs_in_a_circle(facts: &Facts<'_>, first: &str, then: &str) -> bool {
+    let mut seen = BTreeSet::from([then]);
+    let mut open = vec![then];
+    while let Some(at) = open.pop() {
+        for order in &facts.model.constraints.orders {
+            for pair in order.sets.windows(2) {
+                let [earlier, later] = pair else { continue };
+                if earlier.resources.iter().any(|r| r == at) {
+                    let new = later.resources.iter().map(String::as_str);
+                    open.extend(new.filter(|r| seen.insert(r)));
+                }
+            }
+        }
+    }
+    seen.contains(first)
 }
 
 /// Both, where they are primitives at the top level.

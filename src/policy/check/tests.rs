@@ -191,3 +191,11 @@ fn a_device_may_start_before_the_fencing_that_needs_it() {
     model.resources = vec![Resource::primitive("db", "stonith", "", "fence_xvm")];
     assert_eq!(check(&model, &plan), []);
 }
+
+#[test]
+fn orders_that_contradict_each_other_are_not_held_against_a_plan() {
+    let (mut model, mut plan) = both_start();
+    plan.order.pop();
+    model.constraints.orders.push(Order::pair("before", ("web", "start"), ("db", "start")));
+    assert_eq!(check(&model, &plan), []);
+}

@@ -5,7 +5,7 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use crate::{
     model::INFINITY,
     plan::{Alternative, Explanation, Reason as PlanReason},
-    world::{ActIx, Reason, ResIx, Source, Verb, World},
+    world::{ActIx, NodeIx, Reason, ResIx, Source, Verb, World},
 };
 
 use super::graph::{Graph, public_name};
@@ -25,10 +25,7 @@ pub(super) fn run(world: &World<'_>, graph: &Graph) -> BTreeMap<String, Explanat
 
 fn one(world: &World<'_>, r: ResIx, graph: &Graph) -> Explanation {
     let res = &world[r];
-    let summary = match res.node {
-        Some(node) => format!("{} is placed on {}", res.id, world[node].name()),
-        None => format!("{} is placed nowhere", res.id),
-    };
+    let summary = summary(world, r, graph);
     let about = |node| {
         let mut list: Vec<PlanReason> = res
             .reasons
@@ -60,8 +57,51 @@ fn one(world: &World<'_>, r: ResIx, graph: &Graph) -> Explanation {
         .collect();
     let mut because = about(res.node);
     because.extend(actions(world, r, graph));
-    let remedies = remedies(res.node.is_none(), &because);
+    let mut remedies = remedies(res.node.is_none(), &because);
+    remedies.extend(runner_up(world, r));
     Explanation { summary, because, alternatives, remedies }
+}
+
+/// The outcome in one sentence: where from, where to.
+fn summary(world: &World<'_>, r: ResIx, graph: &Graph) -> String {
+    let res = &world[r];
+    let happens = |verb| {
+        let mut of = res.acts.iter().filter(|at| world[**at].verb == verb);
+        of.any(|at| graph.position[at.ix()].is_some())
+    };
+    let from = res.running_on.first().copied();
+    let name = |node: NodeIx| world[node].name();
+    match (from, res.node) {
+        (Some(from), Some(to)) if from != to && happens(Verb::Start) => {
+            format!("{} moves from {} to {}", res.id, name(from), name(to))
+        }
+        (Some(_), Some(to)) if happens(Verb::Stop) && happens(Verb::Start) => {
+            format!("{} is restarted on {}", res.id, name(to))
+        }
+        (Some(from), _) if happens(Verb::Stop) => format!("{} stops on {}", res.id, name(from)),
+        (Some(from), _) => format!("{} stays on {}", res.id, name(from)),
+        (None, Some(to)) if happens(Verb::Start) => {
+            format!("{} starts on {}", res.id, name(to))
+        }
+        (None, Some(to)) => format!("{} belongs on {} and stays stopped", res.id, name(to)),
+        (None, None) => format!("{} stays stopped: no node may run it", res.id),
+    }
+}
+
+/// What it would take to prefer the best of the other nodes.
+fn runner_up(world: &World<'_>, r: ResIx) -> Option<String> {
+    let chosen = world[r].node?;
+    let score = |node: NodeIx| world[r].allowed[node.ix()].score;
+    // the first of equals, as everywhere
+    let best = world
+        .node_ids()
+        .filter(|node| *node != chosen && world[*node].is_available())
+        .filter(|node| world[r].allowed[node.ix()].present && score(*node) >= 0)
+        .reduce(|a, b| if score(b) > score(a) { b } else { a })?;
+    let more =
+        score(chosen).checked_sub(score(best)).filter(|more| (0..INFINITY).contains(more))?;
+    let name = world[best].name();
+    Some(format!("{name} would be chosen if its score were higher by {}", more.saturating_add(1)))
 }
 
 /// What is done with the resource, or cannot be done, and what that follows from.
@@ -128,7 +168,7 @@ fn remedies(idle: bool, because: &[PlanReason]) -> Vec<String> {
         .collect()
 }
 
-fn state(world: &World<'_>, node: crate::world::NodeIx) -> &'static str {
+fn state(world: &World<'_>, node: NodeIx) -> &'static str {
     let node = &world[node];
     if node.unclean {
         node.fence_reason.unwrap_or("the node must be fenced")
@@ -165,6 +205,9 @@ fn render(world: &World<'_>, reason: &Reason) -> PlanReason {
         Source::ShutdownLock => "it is locked to a node that is shut down".into(),
         Source::Ticket => "this site does not hold the ticket that it needs".into(),
         Source::MultipleActive => "it ran on several nodes and multiple-active is stop_only".into(),
+        Source::Colocation(at) if !world[at].explicit => {
+            format!("its group: it runs with {}", world[world[at].primary].id)
+        }
         Source::Colocation(at) => format!("colocation {}", world[at].id),
     };
     PlanReason {

@@ -6,3 +6,4 @@
 
 mod cases;
 mod checker;
+mod explained;

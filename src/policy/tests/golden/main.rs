@@ -43,7 +43,7 @@ fn split(text: &str) -> Vec<Case> {
 
 fn result(head: &str) -> String {
     let model = parse::model(head);
-    match policy::schedule(&model) {
+    match policy::explain(&model) {
         Ok(plan) => {
             let violations = policy::check::check(&model, &plan);
             assert!(violations.is_empty(), "{head}\n{violations:#?}");
