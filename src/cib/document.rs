@@ -6,7 +6,7 @@ use policy::model::INFINITY;
 use roxmltree::{Document as Xml, Node, NodeType, ParsingOptions};
 
 /// Bytes of one CIB.
-pub const BYTES_MAX: usize = 64 << 20;
+pub const BYTES_MAX: usize = 256 << 20;
 /// Elements, attributes and texts of one CIB.
 pub const ELEMENTS_MAX: u32 = 4_000_000;
 /// How deep elements nest.

@@ -13,6 +13,11 @@ pub(super) fn clones_keep_their_limits(facts: &Facts<'_>, found: &mut Vec<Violat
     let mut placed: BTreeMap<(&str, bool), BTreeMap<&str, u32>> = BTreeMap::new();
     for (resource, placements) in &facts.plan.placements {
         for placement in placements.iter().filter(|p| p.role.is_active()) {
+            // what runs on a node in maintenance cannot be stopped, however many there are
+            let node = facts.model.nodes.iter().find(|n| n.name == placement.node);
+            if node.is_some_and(|n| is_true(&n.attributes, "maintenance")) {
+                continue;
+            }
             let by_role = placement.role == Role::Promoted;
             for promoted in [false, true].into_iter().filter(|p| !p || by_role) {
                 let nodes = placed.entry((base_name(resource), promoted)).or_default();
