@@ -153,7 +153,8 @@ impl<'m> World<'m> {
             locations: Vec::new(),
             scores: Vec::new(),
             warnings: Vec::new(),
-            has_fencing_device: false,
+            // custom resources declare devices as levels, a CIB as resources
+            has_fencing_device: !model.fencing_levels.is_empty(),
             unfencing_enabled: false,
         }
     }

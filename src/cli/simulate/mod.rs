@@ -1,9 +1,12 @@
 //! `palisade simulate`: the plan for a cluster's state, in `sched-sim/1` (POLICY.md section 3).
 
+mod manifests;
+mod settled;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -22,8 +25,19 @@ use crate::plan;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// A Pacemaker CIB, as `cibadmin --query` prints it.
-    #[arg(long, value_name = "FILE")]
-    cib: PathBuf,
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "manifests",
+        required_unless_present = "manifests"
+    )]
+    cib: Option<PathBuf>,
+    /// Manifests of a cluster: files, folders, or - for standard input. The cluster is started from nothing.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    manifests: Vec<PathBuf>,
+    /// With manifests: the cluster runs, and then this member is lost. May be repeated.
+    #[arg(long, value_name = "NODE", requires = "manifests", conflicts_with = "cib")]
+    down: Vec<String>,
     /// The time to plan for (RFC 3339); otherwise the file's `execution-date`, otherwise now.
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
@@ -67,22 +81,46 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 const FORMAT: &str = "sched-sim/1";
 
 fn load(args: &Args) -> anyhow::Result<Model> {
-    let file =
-        fs::File::open(&args.cib).with_context(|| format!("cannot open {}", args.cib.display()))?;
+    let now = match &args.now {
+        Some(text) => Some(
+            cib::parse_instant(text)
+                .with_context(|| format!("--now {text:?} must read like 2026-01-31T12:00:00Z"))?,
+        ),
+        None => None,
+    };
+    match &args.cib {
+        Some(path) => from_cib(path, now),
+        None => from_manifests(args, now),
+    }
+}
+
+fn clock() -> anyhow::Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?)
+}
+
+fn from_manifests(args: &Args, now: Option<i64>) -> anyhow::Result<Model> {
+    let now = now.map_or_else(clock, Ok)?;
+    let (model, _) = manifests::model(&args.manifests, now)?;
+    if args.down.is_empty() {
+        return Ok(model);
+    }
+    let plan = policy::schedule(&model)?;
+    let mut model = settled::settled(model, &plan);
+    settled::lose(&mut model, &args.down)?;
+    Ok(model)
+}
+
+fn from_cib(path: &Path, now: Option<i64>) -> anyhow::Result<Model> {
+    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut text = String::new();
     // one byte more than allowed, so that the reader says what is wrong
     let limit = u64::try_from(cib::BYTES_MAX)? + 1;
     file.take(limit)
         .read_to_string(&mut text)
-        .with_context(|| format!("cannot read {} as UTF-8 text", args.cib.display()))?;
+        .with_context(|| format!("cannot read {} as UTF-8 text", path.display()))?;
     let cib::Cib { mut model, execution_date } =
-        cib::read(&text).with_context(|| format!("cannot use {}", args.cib.display()))?;
-    model.now = match (&args.now, execution_date) {
-        (Some(text), _) => cib::parse_instant(text)
-            .with_context(|| format!("--now {text:?} must read like 2026-01-31T12:00:00Z"))?,
-        (None, Some(date)) => date,
-        (None, None) => i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
-    };
+        cib::read(&text).with_context(|| format!("cannot use {}", path.display()))?;
+    model.now = now.or(execution_date).map_or_else(clock, Ok)?;
     Ok(model)
 }
 
