@@ -51,6 +51,7 @@ pub(crate) fn base_state(
         if let Some(voter) = base.voters.get_mut(node) {
             voter.debt = Debt::Present;
             voter.watchdog = hello.watchdog;
+            voter.uuid = hello.uuid.or(voter.uuid);
             voter.detached = None;
         }
         base.evicted.remove(node);

@@ -167,7 +167,7 @@ impl Member {
             return self.halt(broken);
         }
         let (Some(epoch), Some(revision)) = (installed.epoch(), &state.revision) else { return };
-        let levels = hardware::levels(revision, incident.node);
+        let levels = hardware::levels(state, revision, incident.node);
         let Some(devices) = level_of(&levels, intent.attempt).cloned() else { return };
         let deadline = if broken(Rule::NoDeadline) {
             core::time::Duration::from_secs(3600)
@@ -185,7 +185,7 @@ impl Member {
             return;
         };
         let (Some(epoch), Some(revision)) = (installed.epoch(), &state.revision) else { return };
-        let levels = hardware::levels(revision, incident.node);
+        let levels = hardware::levels(state, revision, incident.node);
         let Some(devices) = levels.first().cloned() else { return };
         let deadline = hardware::command_deadline(revision, &devices);
         let goal = PowerGoal::On;

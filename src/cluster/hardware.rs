@@ -10,6 +10,8 @@ use base::{FenceDevice, NodeId};
 use lifecycle::{NoQuorumPolicy, Settings};
 use policy::revision::{self as rev, Revision, Timings};
 
+use crate::state::State;
+
 /// Stop of the slowest exclusive resource where none is configured.
 const STOP_DEFAULT: Duration = Duration::from_secs(20);
 /// Joining, reading clocks, waking up: added to bounds that must hold.
@@ -20,14 +22,20 @@ pub(crate) const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 /// A node whose join was heard within this time is not off (SAFETY.md#S33).
 pub(crate) const HEARD_FOR: Duration = Duration::from_secs(10);
 
-/// Levels of power devices of a node, in the order in which they are tried.
-pub(crate) fn levels(revision: &Revision, node: NodeId) -> Vec<Vec<FenceDevice>> {
+/// Levels of power devices of a node, in the order in which they are tried. A device of one machine is enrolled by what
+/// the object says, else by what the cluster object pins, else by what the machine itself reported when it was a member.
+pub(crate) fn levels(state: &State, revision: &Revision, node: NodeId) -> Vec<Vec<FenceDevice>> {
+    let pinned = revision.voter(node).and_then(|v| v.system_uuid);
+    let reported = state.voters.get(&node).and_then(|v| v.uuid);
     let mut devices: Vec<FenceDevice> = revision
         .devices
         .iter()
         .filter(|d| d.device.targets.contains(&node))
         .map(|d| d.device.clone())
         .collect();
+    for device in devices.iter_mut().filter(|d| d.targets == [node]) {
+        device.identity = device.identity.or(pinned).or(reported);
+    }
     devices.sort_by(|a, b| (a.level, &a.name).cmp(&(b.level, &b.name)));
     let mut levels: Vec<Vec<FenceDevice>> = Vec::new();
     for device in devices {

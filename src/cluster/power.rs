@@ -207,7 +207,7 @@ impl Member {
             let why = "it is not fenced: the rest would not be quorate";
             return Next::Blocked("FencingRefused", owes_text(incident, why));
         }
-        let levels = hardware::levels(revision, node);
+        let levels = hardware::levels(state, revision, node);
         let attempt = record.map_or(0, |r| r.attempts);
         let Some(level) = level_of(&levels, attempt) else {
             if let Some(bound) = self.bound(state, node) {

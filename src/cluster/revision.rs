@@ -161,7 +161,7 @@ impl State {
             let incident = self.position.era;
             let owed = Debt::Owed { incident, incarnation: None, boot: None };
             let debt = if present { Debt::Present } else { owed };
-            let voter = Voter { debt, promised: None, watchdog: None, detached: None };
+            let voter = Voter::unseen(debt);
             self.voters.insert(node, voter);
         }
         if let Some(node) = remove {

@@ -103,6 +103,16 @@ pub(crate) struct Voter {
     pub(crate) watchdog: Option<Duration>,
     /// How long it may be away: it had said so when it was last seen.
     pub(crate) detached: Option<Duration>,
+    /// What the machine itself said that it is when it was last seen. A fence device is enrolled for it by this, never
+    /// by what a BMC says: that would enrol crossed cables (CLUSTER.md section 1).
+    pub(crate) uuid: Option<SystemUuid>,
+}
+
+impl Voter {
+    /// A voter that this state has never seen as a member.
+    pub(crate) const fn unseen(debt: Debt) -> Self {
+        Self { debt, promised: None, watchdog: None, detached: None, uuid: None }
+    }
 }
 
 /// Whether a voter owes evidence.
@@ -251,7 +261,7 @@ impl State {
     /// The state of a cluster that has never opened an era (first start).
     pub(crate) fn empty(ring: RingId, coordinator: NodeId, voters: &[NodeId]) -> Self {
         let owed = Debt::Owed { incident: ring, incarnation: None, boot: None };
-        let voter = Voter { debt: owed, promised: None, watchdog: None, detached: None };
+        let voter = Voter::unseen(owed);
         Self {
             position: Position { era: ring, index: 0, hash: 7 },
             coordinator,
