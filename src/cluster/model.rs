@@ -96,14 +96,22 @@ fn history(id: &ResourceId, kind: &Kind, instance: Option<&Instance>) -> Resourc
         None if failed_start(instance) => history,
         None => history.with_done("start", 0, 0),
     };
-    for interval in &instance.monitors {
+    let failed = instance.last.as_ref().filter(|l| l.code != 0);
+    // of each operation and interval history keeps the last; what is down is not being watched
+    let watched = instance.monitors.iter().filter(|interval| {
+        instance.role != Some(Role::Stopped)
+            && failed.is_none_or(|l| {
+                l.operation != lifecycle::Operation::Monitor || l.interval_ms != **interval
+            })
+    });
+    for interval in watched {
         let code = if instance.role == Some(Role::Promoted) { 8 } else { 0 };
         history = history.with_done("monitor", *interval, code);
     }
     if instance.stop_failed {
         return history.with_done("stop", 0, 1);
     }
-    if let Some(last) = instance.last.as_ref().filter(|l| l.code != 0) {
+    if let Some(last) = failed {
         let name = crate::results::operation_name(last.operation);
         history = history.with_done(name, last.interval_ms, i32::from(last.code));
         if let Some(op) = history.operations.last_mut() {

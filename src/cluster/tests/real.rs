@@ -197,3 +197,65 @@ fn one_copy_is_promoted_and_another_when_its_machine_dies() {
     let then = world.in_role("db", Role::Promoted);
     assert!(then.len() == 1 && then != first, "{then:?}");
 }
+
+#[test]
+fn a_failed_process_is_started_again_with_the_address_that_goes_with_it() {
+    let mut revision = revision(3);
+    let mut vip = single("vip");
+    vip.members[0].id = "vip".parse().expect("valid");
+    vip.id = "vip".parse().expect("valid");
+    let mut web_ = single("web");
+    web_.members[0].monitors = vec![rev::Monitor {
+        interval: S * 2,
+        timeout: S,
+        role: None,
+        on_fail: rev::OnFail::Restart,
+    }];
+    revision.placements = vec![vip, web_];
+    let of = |id: &str| rev::RoleOf { resource: id.parse().expect("valid"), role: None };
+    let act = |id: &str| rev::ActionOf {
+        resource: id.parse().expect("valid"),
+        action: rev::Action::Start,
+    };
+    revision.constraints = vec![
+        rev::Constraint {
+            id: "together".into(),
+            rule: rev::ConstraintRule::Colocation {
+                dependent: of("vip"),
+                on: of("web"),
+                score: rev::SCORE_MAX,
+            },
+            deletion: rev::DeletionPolicy::Retain,
+            retained: false,
+        },
+        rev::Constraint {
+            id: "first".into(),
+            rule: rev::ConstraintRule::Order {
+                first: act("web"),
+                then: act("vip"),
+                kind: rev::OrderKind::Mandatory,
+                symmetric: true,
+            },
+            deletion: rev::DeletionPolicy::Retain,
+            retained: false,
+        },
+    ];
+    let mut world = World::with(revision, policy::schedule);
+    world.join_all(S * 5);
+    let holder = world.holders()[0] - 1;
+    let starts = world.starts;
+    world.nodes[holder].exec.running.remove(&web());
+    let instance = InstanceReport {
+        resource: web(),
+        kind: process(),
+        role: Some(Role::Stopped),
+        stop_failed: false,
+        failed: Some(Outcome::NotRunning),
+        run: 0,
+    };
+    let (operation, outcome) = (Operation::Monitor, Outcome::NotRunning);
+    let says = ExecutorSays::Changed { operation, outcome, instance };
+    world.give(holder, Input::Executor(says));
+    world.settle(S * 5);
+    assert_eq!(world.starts, starts + 2, "{:#?}", world.member(0).status());
+}

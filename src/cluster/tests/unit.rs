@@ -339,3 +339,20 @@ fn a_decision_of_another_or_from_an_old_input_is_not_carried_out() {
     state.apply(id(0), &Message::Decision(decision(7, 1)), &mut out);
     assert!(out.is_empty(), "twice from one input (S14)");
 }
+
+#[test]
+fn a_device_is_enrolled_by_what_its_machine_said_that_it_is() {
+    let mut state = era();
+    let mut revision = revision(3);
+    let identity = |state: &State, revision: &rev::Revision, i: usize| {
+        crate::hardware::levels(state, revision, id(i))[0][0].identity
+    };
+    assert_eq!(identity(&state, &revision, 0), None, "never said: not enrolled, so never used");
+    let said = base::SystemUuid(7);
+    state.voters.get_mut(&id(0)).expect("a voter").uuid = Some(said);
+    assert_eq!(identity(&state, &revision, 0), Some(said));
+    assert_eq!(identity(&state, &revision, 1), None, "nobody's word counts for another");
+    let pinned = base::SystemUuid(8);
+    revision.voters[0].system_uuid = Some(pinned);
+    assert_eq!(identity(&state, &revision, 0), Some(pinned), "the cluster object comes first");
+}
