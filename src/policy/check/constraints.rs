@@ -13,6 +13,15 @@ use crate::{
 pub(super) fn infinite_colocations_hold(facts: &Facts<'_>, found: &mut Vec<Violation>) {
     for colocation in &facts.model.constraints.colocations {
         let Some((dependent, primary)) = plain_pair(facts, colocation) else { continue };
+        // together and apart at once: no plan can hold both
+        let contradicted = facts.model.constraints.colocations.iter().any(|other| {
+            let pair = plain_pair(facts, other);
+            other.score.signum() != colocation.score.signum()
+                && (pair == Some((dependent, primary)) || pair == Some((primary, dependent)))
+        });
+        if contradicted {
+            continue;
+        }
         for (.., node) in tasks(facts, &Task::Start, dependent) {
             let together = places(facts, primary).any(|at| at == node);
             if (colocation.score > 0) != together {

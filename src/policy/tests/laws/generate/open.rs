@@ -29,6 +29,19 @@ pub(super) fn leave_out(model: &mut Model) {
             "stop".clone_into(value);
         }
     }
+    // what is not managed and ends with its fenced node is taken for running by what comes after it
+    let unmanaged: BTreeSet<String> = model
+        .resources
+        .iter()
+        .filter(|r| {
+            let pairs = r.meta.sets.iter().flat_map(|set| &set.pairs);
+            pairs.into_iter().any(|(name, _)| matches!(name.as_str(), "is-managed" | "maintenance"))
+        })
+        .map(|r| r.id.clone())
+        .collect();
+    model.constraints.orders.retain(|o| {
+        o.sets.first().is_none_or(|set| set.resources.iter().all(|id| !unmanaged.contains(id)))
+    });
     // what runs on a node that is still joining does not keep as many others from being started or promoted
     for node in &mut model.nodes {
         if node.state.as_ref().is_some_and(|s| s.online && s.join != JoinPhase::Member) {
