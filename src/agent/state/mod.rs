@@ -26,8 +26,8 @@ use crate::keys::RingKeys;
 
 /// Ring sequence numbers per second of wall time where no file says where to go on. A member whose disk was lost goes
 /// on above what it used before, as long as it used fewer than this per second and the clock was not set back; peers
-/// with intact disks correct it upwards either way.
-const SEQUENCES_PER_SECOND: u64 = 16;
+/// with intact disks correct it upwards either way. Each start takes a block of 1024, so this is four starts a second.
+const SEQUENCES_PER_SECOND: u64 = 4096;
 
 /// Why the state directory cannot be used. Nothing was overwritten.
 #[derive(Debug, thiserror::Error)]
