@@ -60,14 +60,15 @@ struct Watched {
     again_at: Option<Instant>,
 }
 
-/// Runs until a signal ends it, or until the ring part says by exit code 3 that the member has left for good. `command` makes
-/// the command line of a part.
-pub async fn run(command: impl Fn(Part) -> Command) -> io::Result<Ended> {
+/// Runs until a signal ends it, or until the ring part says by exit code 3 that the member has left for good. `parts` are
+/// started here, the others elsewhere on this machine; `command` makes the command line of a part.
+pub async fn run(parts: &[Part], command: impl Fn(Part) -> Command) -> io::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut watched: Vec<Watched> = Vec::new();
     for part in Part::ALL {
-        let child = Some(command(part).spawn()?);
+        // A part that runs elsewhere has no child and no time to start it again, for ever.
+        let child = if parts.contains(&part) { Some(command(part).spawn()?) } else { None };
         watched.push(Watched {
             part,
             child,

@@ -37,12 +37,38 @@ pub(crate) struct Args {
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// Which parts run here. In containers each runs alone; all of one machine share the run directory of --config.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = PARTS, value_name = "PART,...")]
+    parts: Vec<Watched>,
     /// Which part this process is; given by the agent to itself.
     #[arg(long, hide = true, requires = "parent")]
     part: Option<PartName>,
     /// The agent that started this part.
     #[arg(long, hide = true)]
     parent: Option<u32>,
+}
+
+/// All of them: the agent as a unit of the machine.
+const PARTS: [Watched; 3] = [Watched::Ring, Watched::Executor, Watched::Fencer];
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Watched {
+    /// Membership, decisions, the API
+    Ring,
+    /// Resources
+    Executor,
+    /// Power and watchdog
+    Fencer,
+}
+
+impl From<Watched> for Part {
+    fn from(part: Watched) -> Self {
+        match part {
+            Watched::Ring => Self::Ring,
+            Watched::Executor => Self::Executor,
+            Watched::Fencer => Self::Fencer,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,7 +100,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             PartName::Ring => Role::Part { part: Part::Ring, parent },
             PartName::Secrets => Role::Secrets { parent },
         },
-        _ => Role::Supervisor { arguments: std::env::args_os().skip(1).collect::<Vec<OsString>>() },
+        _ => Role::Supervisor {
+            parts: args.parts.into_iter().map(Part::from).collect(),
+            arguments: std::env::args_os().skip(1).collect::<Vec<OsString>>(),
+        },
     };
     match process::main(options, role) {
         Ok(Exit::Done) => Ok(ExitCode::SUCCESS),

@@ -44,6 +44,8 @@ pub enum Exit {
 pub enum Role {
     /// Starts and watches the others. `arguments` are its own, to be given on.
     Supervisor {
+        /// Which of the three; the others have a supervisor of their own on this machine (containers, CLUSTER.md section 8).
+        parts: Vec<Part>,
         /// As they were given, without the program's name.
         arguments: Vec<OsString>,
     },
@@ -64,7 +66,7 @@ pub enum Role {
 /// Runs one process of the agent to its end.
 pub fn main(options: Options, role: Role) -> io::Result<Exit> {
     match role {
-        Role::Supervisor { arguments } => supervisor(&options, &arguments),
+        Role::Supervisor { parts, arguments } => supervisor(&options, &parts, &arguments),
         Role::Secrets { parent } => {
             supervise::end_with_parent(parent)?;
             crate::secrets::child(&options)
@@ -80,11 +82,17 @@ pub fn main(options: Options, role: Role) -> io::Result<Exit> {
     }
 }
 
-fn supervisor(options: &Options, arguments: &[OsString]) -> io::Result<Exit> {
-    make_private(&options.state_dir).map_err(io::Error::other)?;
+fn supervisor(options: &Options, parts: &[Part], arguments: &[OsString]) -> io::Result<Exit> {
     make_private(&options.run_dir()).map_err(io::Error::other)?;
-    let _lock =
-        DirLock::take(&options.state_dir, "agent.lock", LOCK_PATIENCE).map_err(io::Error::other)?;
+    // Parts in containers of their own do not see the whole state directory: there the lock of each part excludes a second one.
+    let whole = Part::ALL.iter().all(|part| parts.contains(part));
+    let _lock = if whole {
+        make_private(&options.state_dir).map_err(io::Error::other)?;
+        let lock = DirLock::take(&options.state_dir, "agent.lock", LOCK_PATIENCE);
+        Some(lock.map_err(io::Error::other)?)
+    } else {
+        None
+    };
     let program = std::env::current_exe()?;
     let parent = std::process::id().to_string();
     let command = |part: Part| {
@@ -96,8 +104,10 @@ fn supervisor(options: &Options, arguments: &[OsString]) -> io::Result<Exit> {
             .kill_on_drop(true);
         command
     };
-    tracing::info!(node = %options.node_name, cluster = options.cluster_key(), "the agent starts");
-    match runtime()?.block_on(supervise::run(command))? {
+    let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
+    tracing::info!(node = %options.node_name, cluster = options.cluster_key(), parts = names.join(","),
+        "the agent starts");
+    match runtime()?.block_on(supervise::run(parts, command))? {
         Ended::Stopped => Ok(Exit::Done),
         Ended::Left => {
             tracing::info!("this member has left the cluster; the agent ends");

@@ -25,6 +25,8 @@ const LONG: Duration = Duration::from_secs(30);
 struct Machine {
     dir: PathBuf,
     agent: Option<Child>,
+    /// Executor and fencer, where they have supervisors of their own.
+    beside: Vec<Child>,
 }
 
 struct Lab {
@@ -54,7 +56,7 @@ impl Lab {
             state.write_as(FileKind::Revision, &revision::three(port)).expect("written");
             state.write(FileKind::RingKeys, KEY.as_bytes()).expect("written");
             assert!(state.ring_keys().expect("read").is_some());
-            Machine { dir, agent: None }
+            Machine { dir, agent: None, beside: Vec::new() }
         });
         let mut lab = Self { machines: machines.into(), _dir: dir };
         for node in 1..=3 {
@@ -64,23 +66,37 @@ impl Lab {
     }
 
     fn start_agent(&mut self, node: usize) {
-        let machine = &mut self.machines[node - 1];
+        let state = self.machines[node - 1].dir.join("state");
+        self.machines[node - 1].agent = Some(self.start_parts(node, &state, &[]));
+    }
+
+    /// One supervisor of the machine, with the parts that `words` name.
+    fn start_parts(&self, node: usize, state: &Path, words: &[&str]) -> Child {
+        let machine = &self.machines[node - 1];
         let log = fs::OpenOptions::new().create(true).append(true).open(machine.dir.join("log"));
-        let agent = Command::new(env!("CARGO_BIN_EXE_palisade"))
+        Command::new(env!("CARGO_BIN_EXE_palisade"))
             .args(["agent", "--node-name", &format!("ctl-{node}")])
             .args(["--namespace", "ha", "--cluster", "main", "--log-format", "json"])
             .args(["--kubeconfig", "/nonexistent/kubeconfig"])
             .arg("--state-dir")
-            .arg(machine.dir.join("state"))
+            .arg(state)
             .arg("--config")
             .arg(machine.dir.join("agent.toml"))
+            .args(words)
             .env("PALISADE_LOG", "debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("a log"))
             .spawn()
-            .expect("started");
-        machine.agent = Some(agent);
+            .expect("started")
+    }
+
+    fn all_online(&self, node: usize) {
+        self.until("all three are online", |lab| {
+            let status = lab.status(node)?;
+            let online = status.nodes.iter().filter(|node| node.state == "online").count();
+            (online == 3 && status.era?.open).then_some(())
+        });
     }
 
     /// As a service manager would.
@@ -175,7 +191,7 @@ fn pid(machine: &Path) -> Option<u32> {
 impl Drop for Lab {
     fn drop(&mut self) {
         for machine in &mut self.machines {
-            if let Some(agent) = &mut machine.agent {
+            for agent in machine.agent.iter_mut().chain(&mut machine.beside) {
                 let _ = agent.kill();
                 let _ = agent.wait();
             }
@@ -207,11 +223,7 @@ fn three_agents_run_a_process_that_outlives_the_restart_of_its_agent_and_no_log_
     agent.wait().expect("gone");
     assert_eq!(lab.palisade(holder, &["status"]).0, Some(1), "nobody answers there");
     lab.start_agent(holder);
-    lab.until("all three are online again", |lab| {
-        let status = lab.status(holder)?;
-        let online = status.nodes.iter().filter(|node| node.state == "online").count();
-        (online == 3 && status.era?.open).then_some(())
-    });
+    lab.all_online(holder);
     assert_eq!(lab.resource(), Some((holder, before)), "the same process");
 
     // asked to end: it says for how long, and nobody does anything for longer than a crash would be waited for
@@ -223,11 +235,7 @@ fn three_agents_run_a_process_that_outlives_the_restart_of_its_agent_and_no_log_
     let commanded = seen.operations.iter().any(|operation| operation.attempts > 0);
     assert!(seen.quorate && !commanded, "nobody was fenced: {:?}", seen.operations);
     lab.start_agent(holder);
-    lab.until("all three are online again", |lab| {
-        let status = lab.status(holder)?;
-        let online = status.nodes.iter().filter(|node| node.state == "online").count();
-        (online == 3 && status.era?.open).then_some(())
-    });
+    lab.all_online(holder);
     assert_eq!(lab.resource(), Some((holder, before)), "the same process");
 
     // a verb of a person, refused and done
@@ -243,4 +251,47 @@ fn three_agents_run_a_process_that_outlives_the_restart_of_its_agent_and_no_log_
         assert!(!log.contains(CANARY), "the key stands in a log");
         assert!(log.lines().all(|line| line.starts_with('{')), "JSON lines only");
     }
+}
+
+/// As in the chart: executor and fencer know the run directory of the machine and nothing of the ring's state.
+#[test]
+fn an_agent_whose_parts_have_supervisors_of_their_own_is_one_member_and_each_restarts_alone() {
+    let mut lab = Lab::start(42_211);
+    let (holder, _) = lab.until("the process runs", Lab::resource);
+    lab.terminate_agent(holder);
+    let state = lab.machines[holder - 1].dir.join("state");
+    let bare = lab.machines[holder - 1].dir.join("fencer-state");
+    let nothing = Path::new("/nonexistent/state");
+    let beside = vec![
+        lab.start_parts(holder, nothing, &["--parts", "executor"]),
+        lab.start_parts(holder, &bare, &["--parts", "fencer"]),
+    ];
+    lab.machines[holder - 1].beside = beside;
+    let ring = lab.start_parts(holder, &state, &["--parts", "ring"]);
+    lab.machines[holder - 1].agent = Some(ring);
+    lab.all_online(holder);
+    let (where_, before) = lab.until("the process runs", Lab::resource);
+    let away = |lab: &Lab| {
+        let status = lab.status(holder)?;
+        Some(status.conditions.iter().any(|c| c.kind == "ExecutorAway" || c.kind == "FencerAway"))
+    };
+    lab.until("its parts found each other", |lab| away(lab).filter(|away| !away));
+    assert!(bare.join("fencer").is_dir(), "its credentials lie apart from the ring's state");
+
+    // the ring part alone, asked to end and started again: nobody is fenced, the process stays
+    lab.terminate_agent(holder);
+    let ring = lab.start_parts(holder, &state, &["--parts", "ring"]);
+    lab.machines[holder - 1].agent = Some(ring);
+    lab.all_online(holder);
+    assert_eq!(lab.resource(), Some((where_, before)), "the same process");
+
+    // the executor alone, killed: it finds what it left
+    let executor = &mut lab.machines[holder - 1].beside[0];
+    executor.kill().expect("killed");
+    executor.wait().expect("gone");
+    lab.until("its absence is said", |lab| away(lab).filter(|away| *away));
+    let again = lab.start_parts(holder, nothing, &["--parts", "executor"]);
+    lab.machines[holder - 1].beside[0] = again;
+    lab.until("it is back", |lab| away(lab).filter(|away| !away));
+    assert_eq!(lab.resource(), Some((where_, before)), "the same process");
 }
