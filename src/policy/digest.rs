@@ -3,17 +3,17 @@
 //! The text and the hash are those of Pacemaker's histories, so that imported ones compare. Nothing here protects
 //! anything; MD5 only tells two definitions apart.
 
-use alloc::{
-    collections::BTreeMap,
-    format,
-    string::{String, ToString as _},
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 /// Digest of an operation's parameters, in hexadecimal. A recurring operation's timeout counts as a parameter
 /// (`CRM_meta_timeout`, in milliseconds).
 #[must_use]
 pub fn parameters(values: &BTreeMap<&str, &str>) -> String {
+    of_pairs(values.iter().map(|(name, value)| (*name, *value)))
+}
+
+/// As [`parameters`], of pairs that are sorted by name.
+pub(crate) fn of_pairs<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::from(" <parameters");
     for (name, value) in values {
         text.push(' ');
@@ -109,7 +109,8 @@ const SINES: [u32; 64] = [
 
 fn md5(input: &[u8]) -> String {
     let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
-    let mut message: Vec<u8> = input.to_vec();
+    let mut message: Vec<u8> = Vec::with_capacity(input.len() + 72);
+    message.extend_from_slice(input);
     let bits = (input.len() as u64).wrapping_mul(8);
     message.push(0x80);
     while message.len() % 64 != 56 {
@@ -122,23 +123,29 @@ fn md5(input: &[u8]) -> String {
             *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
         let [mut a, mut b, mut c, mut d] = state;
-        for step in 0..64 {
-            let (mix, index) = match step / 16 {
-                0 => ((b & c) | (!b & d), step),
-                1 => ((d & b) | (!d & c), (5 * step + 1) % 16),
-                2 => (b ^ c ^ d, (3 * step + 5) % 16),
-                _ => (c ^ (b | !d), (7 * step) % 16),
-            };
-            let sum = a.wrapping_add(mix).wrapping_add(SINES[step]).wrapping_add(words[index]);
+        let mut step = |at: usize, index: usize, mix: fn(u32, u32, u32) -> u32| {
+            let sum = a
+                .wrapping_add(mix(b, c, d))
+                .wrapping_add(SINES[at])
+                .wrapping_add(words[index % 16]);
             (a, d, c) = (d, c, b);
-            b = b.wrapping_add(sum.rotate_left(SHIFTS[step / 16][step % 4]));
-        }
+            b = b.wrapping_add(sum.rotate_left(SHIFTS[at / 16][at % 4]));
+        };
+        (0..16).for_each(|at| step(at, at, |b, c, d| (b & c) | (!b & d)));
+        (16..32).for_each(|at| step(at, 5 * at + 1, |b, c, d| (d & b) | (!d & c)));
+        (32..48).for_each(|at| step(at, 3 * at + 5, |b, c, d| b ^ c ^ d));
+        (48..64).for_each(|at| step(at, 7 * at, |b, c, d| c ^ (b | !d)));
         for (total, part) in state.iter_mut().zip([a, b, c, d]) {
             *total = total.wrapping_add(part);
         }
     }
-    let hex = state.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("{byte:02x}"));
-    hex.collect::<Vec<_>>().concat().to_string()
+    let mut hex = String::with_capacity(32);
+    for byte in state.iter().flat_map(|word| word.to_le_bytes()) {
+        for half in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(half.into(), 16).unwrap_or('0'));
+        }
+    }
+    hex
 }
 
 #[cfg(test)]

@@ -15,24 +15,23 @@ pub(crate) fn missing(model: &Model) -> Vec<String> {
         look(model, resource, &mut found);
     }
     for node in &model.nodes {
-        for operation in node.history.iter().flat_map(|history| &history.operations) {
-            if matches!(operation.operation.as_str(), "migrate_to" | "migrate_from") {
-                found.insert("live migration".into());
+        for history in &node.history {
+            for operation in &history.operations {
+                if matches!(operation.operation.as_str(), "migrate_to" | "migrate_from") {
+                    found.insert("live migration".into());
+                }
             }
-        }
-        if node.history.iter().any(|history| history.container.is_some()) {
-            found.insert("containers".into());
-        }
-        // a remote node without any connection is a node that cannot be reached; with one it is more than that
-        let connected = node.history.iter().any(|history| {
-            let remote = history.class == "ocf"
+            if history.container.is_some() {
+                found.insert("containers".into());
+            }
+            // a remote node without any connection is a node that cannot be reached; with one it is more than that
+            let remote = history.agent == "remote"
                 && history.provider == "pacemaker"
-                && history.agent == "remote";
+                && history.class == "ocf";
             // one that is configured as something else now is that
-            remote && !model.resources.iter().any(|resource| resource.id == history.resource)
-        });
-        if connected {
-            found.insert("remote nodes".into());
+            if remote && !model.resources.iter().any(|resource| resource.id == history.resource) {
+                found.insert("remote nodes".into());
+            }
         }
     }
     found.into_iter().collect()

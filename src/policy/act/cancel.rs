@@ -7,10 +7,10 @@ use crate::{
     digest,
     model::{OperationRecord, ResourceHistory},
     unpack::{
-        active_span, definition_differs, fail_count, find_operation, operation_parameters,
-        sorted_operations,
+        Operations, active_span, fail_count, find_operation, operation_parameters,
+        parameters_differ, sorted_operations,
     },
-    world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
+    world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, Res, ResIx, Verb, World},
 };
 
 fn history_of<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Option<&'m ResourceHistory> {
@@ -19,47 +19,55 @@ fn history_of<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Option<&'m Resou
 }
 
 /// Operations since the resource was last started on the node; none if it was stopped since.
-fn active_operations<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Vec<&'m OperationRecord> {
-    let Some(history) = history_of(world, r, node) else { return Vec::new() };
+fn active_operations<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Active<'m> {
+    let none = Active { operations: Operations::Recorded(&[]), start: 0 };
+    let Some(history) = history_of(world, r, node) else { return none };
     let operations = sorted_operations(history);
     let (start, stop) = active_span(&operations);
-    if start < stop {
-        return Vec::new();
-    }
-    operations.into_iter().skip(start.saturating_sub(1)).collect()
+    if start < stop { none } else { Active { operations, start: start.saturating_sub(1) } }
 }
 
-/// Recurring operations that history shows running on a node.
-pub(super) fn active_recurring<'m>(
-    world: &World<'m>,
-    r: ResIx,
-    node: NodeIx,
-) -> Vec<&'m OperationRecord> {
-    let mut operations = active_operations(world, r, node);
-    operations.retain(|op| op.interval_ms > 0);
-    operations
+/// Operations from a start on.
+struct Active<'m> {
+    operations: Operations<'m>,
+    start: usize,
+}
+
+impl<'m> Active<'m> {
+    fn iter(&self) -> impl Iterator<Item = &'m OperationRecord> + '_ {
+        self.operations.from(self.start)
+    }
+}
+
+/// Whether history shows a recurring operation running on a node.
+pub(super) fn recurs(world: &World<'_>, r: ResIx, node: NodeIx, name: &str, every: u64) -> bool {
+    let active = active_operations(world, r, node);
+    every > 0 && active.iter().any(|op| op.operation == name && op.interval_ms == every)
 }
 
 pub(super) fn review(world: &mut World<'_>) {
+    let chosen = |world: &World<'_>, wanted: fn(&Res<'_>) -> bool| -> Vec<ResIx> {
+        let all = (0..world.res.len()).map(ResIx::at);
+        all.filter(|r| world[*r].is_primitive() && wanted(&world[*r])).collect()
+    };
+    // nothing is asked of what is configured as it was and runs nowhere
+    let asked = chosen(world, |res| {
+        res.removed || !res.running_on.is_empty() || !res.other_agent_on.is_empty()
+    });
     for node in world.node_ids() {
         if !world[node].maintenance && !world[node].is_available() {
             continue;
         }
-        for at in 0..world.res.len() {
-            let r = ResIx::at(at);
-            if world[r].is_primitive() && world[r].known_on.contains(&node) {
+        for r in asked.iter().copied() {
+            if world[r].known_on.contains(node) {
                 review_resource(world, r, node);
             }
         }
     }
+    let forgets = chosen(world, |res| res.failure_timeout > 0 || !res.forgiven_on.is_empty());
     for node in world.node_ids() {
-        for at in 0..world.res.len() {
-            let r = ResIx::at(at);
-            if world[r].is_primitive()
-                && (world[r].failure_timeout > 0 || !world[r].forgiven_on.is_empty())
-            {
-                clear_expired(world, r, node);
-            }
+        for r in forgets.iter().copied() {
+            clear_expired(world, r, node);
         }
     }
 }
@@ -72,7 +80,7 @@ fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
         return;
     }
     let active = world[r].running_on.contains(&node);
-    if agent_changed(world, r, node) {
+    if world[r].other_agent_on.contains(node) {
         super::primitive::delete_history(world, r, node, false);
         if active {
             world.act(r, Verb::Stop, Some(node), false);
@@ -87,7 +95,7 @@ fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
     }
     let maintained = world[r].maintenance || world[node].maintenance;
     let mut changed = false;
-    for op in active_operations(world, r, node) {
+    for op in active_operations(world, r, node).iter() {
         let recurring = op.interval_ms > 0;
         if recurring && maintained {
             super::recurring::cancel(world, r, node, &op.operation, op.interval_ms);
@@ -100,15 +108,6 @@ fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
     if changed && fail_count(world, r, node).effective > 0 {
         world.act(r, Verb::ClearFailures, Some(node), false);
     }
-}
-
-fn agent_changed(world: &World<'_>, r: ResIx, node: NodeIx) -> bool {
-    let Some(history) = history_of(world, r, node) else { return false };
-    let Some(primitive) = world[r].primitive else { return false };
-    let differs = |now: &str, then: &str| !then.is_empty() && now != then;
-    differs(&primitive.class, &history.class)
-        || differs(&primitive.provider, &history.provider)
-        || differs(&primitive.agent, &history.agent)
 }
 
 /// Compares the definition that an operation ran with with the present one.
@@ -125,7 +124,7 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
         let mut kept = BTreeMap::new();
         for name in &recorded.restart_names {
             if let Some(value) = values.get(name.as_str()) {
-                kept.insert(name.as_str(), value.as_str());
+                kept.insert(name.as_str(), &**value);
             }
         }
         if digest::parameters(&kept) != recorded.restart {
@@ -133,7 +132,7 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
             return true;
         }
     }
-    if !definition_differs(world, r, node, op) {
+    if !parameters_differ(world, r, op, &values) {
         return false;
     }
     // parameters of the operation itself are none that an agent could reload
@@ -153,7 +152,7 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
 pub(super) fn device_digest(world: &World<'_>, r: ResIx, node: NodeIx) -> String {
     let op = OperationRecord::default();
     let values = operation_parameters(world, r, node, &op);
-    digest::parameters(&values.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect())
+    digest::of_pairs(values.iter().map(|(name, value)| (*name, &**value)))
 }
 
 fn force_restart(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &OperationRecord) {

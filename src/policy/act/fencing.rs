@@ -186,7 +186,7 @@ fn order_around(world: &mut World<'_>, r: ResIx, node: NodeIx, fence: ActIx) {
             Needs::Quorum => {
                 // where its state is unknown on the node, fencing is what tells
                 let candidate = world[r].allowed[node.ix()].present;
-                if world[act].verb == Verb::Start && candidate && !world[r].known_on.contains(&node)
+                if world[act].verb == Verb::Start && candidate && !world[r].known_on.contains(node)
                 {
                     let flags = OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS;
                     world.order(fence, act, flags);

@@ -54,7 +54,7 @@ fn probe_anonymous(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
 
 fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
     let top = world.top_of(r);
-    if world[r].removed || world[r].primitive.is_none() || world[r].known_on.contains(&node) {
+    if world[r].removed || world[r].primitive.is_none() || world[r].known_on.contains(node) {
         return false;
     }
     if world[top].is_anonymous_clone() && siblings_know(world, top, world[r].base, node) {
@@ -115,6 +115,6 @@ fn block_idle(world: &mut World<'_>, act: ActIx, r: ResIx) {
 fn siblings_know(world: &World<'_>, clone: ResIx, base: &str, node: NodeIx) -> bool {
     world[clone].children.iter().any(|instance| {
         let mut parts = core::iter::once(instance).chain(&world[*instance].children);
-        parts.any(|part| world[*part].base == base && world[*part].known_on.contains(&node))
+        parts.any(|part| world[*part].base == base && world[*part].known_on.contains(node))
     })
 }

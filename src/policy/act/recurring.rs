@@ -49,9 +49,7 @@ pub(super) fn create(world: &mut World<'_>, r: ResIx) {
 
 /// Whether history shows the operation running on the node.
 fn runs_already(world: &World<'_>, r: ResIx, node: NodeIx, configured: &Configured<'_>) -> bool {
-    super::cancel::active_recurring(world, r, node)
-        .iter()
-        .any(|op| op.operation == configured.name && op.interval_ms == configured.interval_ms)
+    super::cancel::recurs(world, r, node, configured.name, configured.interval_ms)
 }
 
 fn watch_active(world: &mut World<'_>, r: ResIx, node: NodeIx, configured: &Configured<'_>) {

@@ -192,7 +192,9 @@ fn walk(
     factor: f64,
     select: Select,
 ) -> Vec<Cell> {
-    let mut work = table.clone();
+    // what would leave no node is given up only where somebody asks for that
+    let mut work = table;
+    let saved = select.active.then(|| work.clone());
     add_matching(world, &mut work, source, at, factor, select.nonnegative);
     if any_in(world, &work) {
         let list =
@@ -209,8 +211,8 @@ fn walk(
             };
             work = add_colocated(world, other, target, work, Some(next), further, select);
         }
-    } else if select.active {
-        return table;
+    } else if let Some(saved) = saved {
+        return saved;
     }
     if select.nonnegative {
         for cell in work.iter_mut().filter(|cell| cell.score == FILTERED) {
@@ -247,10 +249,25 @@ fn add_matching(
     only_positive: bool,
 ) {
     let attribute = at.and_then(|at| world[at].attribute);
+    let banned_by = world[source].parent.filter(|parent| world[*parent].variant == Variant::Group);
+    let banned_by = banned_by.map(|parent| world[parent].allowed.as_slice());
     let cornered = factor < 0.0 && factor > -1.0 && usable_nodes(world, source) == 1;
-    for (index, cell) in work.iter_mut().enumerate().filter(|(_, cell)| cell.present) {
-        let node = NodeIx::at(index);
-        let score = best_matching(world, source, attribute, node);
+    let here = world[source].allowed.iter().zip(&world.nodes);
+    for (index, (cell, (theirs, node))) in work.iter_mut().zip(here).enumerate() {
+        if !cell.present {
+            continue;
+        }
+        let score = match attribute {
+            None if !theirs.present || !node.is_available() => -INFINITY,
+            None if banned_by.is_some_and(|group| group[index].score <= -INFINITY) => -INFINITY,
+            None => theirs.score,
+            Some(_) => world
+                .node_ids()
+                .filter(|other| same_place(world, attribute, NodeIx::at(index), *other))
+                .filter_map(|other| worth(world, source, banned_by, other))
+                .max()
+                .unwrap_or(-INFINITY),
+        };
         // two noes make a yes only where the other has a single place left, which should then be left to it
         if factor < 0.0 && score < 0 && !(cornered && cell.score >= 0) {
             continue;
@@ -287,25 +304,17 @@ fn usable_nodes(world: &World<'_>, r: ResIx) -> usize {
         .count()
 }
 
-fn best_matching(world: &World<'_>, source: ResIx, attribute: Option<&str>, node: NodeIx) -> i32 {
-    let worth = |node: NodeIx| {
-        let cell = world[source].allowed[node.ix()];
-        // a member goes nowhere where its group may not go
-        let banned = world[source].parent.is_some_and(|parent| {
-            world[parent].variant == Variant::Group
-                && world[parent].allowed[node.ix()].score <= -INFINITY
-        });
-        (cell.present && !banned && world.available(node)).then_some(cell.score)
-    };
-    match attribute {
-        None => worth(node).unwrap_or(-INFINITY),
-        Some(_) => world
-            .node_ids()
-            .filter(|other| same_place(world, attribute, node, *other))
-            .filter_map(worth)
-            .max()
-            .unwrap_or(-INFINITY),
-    }
+/// What a node is worth to a resource, if it may run there at all.
+fn worth(
+    world: &World<'_>,
+    source: ResIx,
+    banned_by: Option<&[Cell]>,
+    node: NodeIx,
+) -> Option<i32> {
+    let cell = world[source].allowed[node.ix()];
+    // a member goes nowhere where its group may not go
+    let banned = banned_by.is_some_and(|group| group[node.ix()].score <= -INFINITY);
+    (cell.present && !banned && world.available(node)).then_some(cell.score)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -79,14 +79,14 @@ fn applies(world: &World<'_>, r: ResIx, node: NodeIx) -> bool {
         if active == Some(r) {
             return allowed();
         }
-        if active.is_none() && siblings.iter().any(|s| world[*s].known_on.contains(&node)) {
+        if active.is_none() && siblings.iter().any(|s| world[*s].known_on.contains(node)) {
             return allowed();
         }
     }
     if res.running_on.is_empty() && res.known_on.is_empty() {
         return allowed();
     }
-    if res.known_on.contains(&node) || res.running_on.contains(&node) {
+    if res.known_on.contains(node) || res.running_on.contains(&node) {
         return allowed();
     }
     false

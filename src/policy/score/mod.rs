@@ -2,7 +2,7 @@
 
 use crate::{
     model::{INFINITY, parse_score},
-    unpack::{HealthStrategy, threshold_reached},
+    unpack::{HealthStrategy, any_failures, threshold_reached},
     world::{Discovery, NodeIx, Nodes as _, Reason, ResIx, Source, World, add_scores},
 };
 
@@ -30,10 +30,12 @@ pub(crate) fn run(world: &mut World<'_>) {
         let r = world.top[at];
         stick(world, r);
     }
+    let failed_on: alloc::vec::Vec<NodeIx> =
+        world.node_ids().filter(|node| any_failures(world, *node)).collect();
     for at in 0..world.top.len() {
         let r = world.top[at];
-        for node in world.node_ids() {
-            limit_failures(world, r, node);
+        for node in &failed_on {
+            limit_failures(world, r, *node);
         }
         discover_exclusively(world, r);
     }
@@ -131,13 +133,13 @@ fn locate(world: &mut World<'_>, r: ResIx, rule: usize) {
 }
 
 fn locate_one(world: &mut World<'_>, r: ResIx, rule: usize, only_presence: bool) {
-    let location = world.locations[rule].clone();
+    let location = &world.locations[rule];
     if location.role.is_some_and(|role| role != world[r].next_role) {
         return;
     }
+    let res = &mut world.res[r.ix()];
     for (node, score) in &location.nodes {
-        let base = world[*node].score;
-        let res = &mut world[r];
+        let base = world.nodes[node.ix()].score;
         let cell = &mut res.allowed[node.ix()];
         if !cell.present {
             cell.present = true;

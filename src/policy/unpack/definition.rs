@@ -1,6 +1,6 @@
 //! The definition that an operation would run with now.
 
-use alloc::{collections::BTreeMap, format, string::String};
+use alloc::{borrow::Cow, collections::BTreeMap, format};
 
 use crate::{
     digest,
@@ -16,13 +16,16 @@ use super::{
 /// A recurring operation without a timeout of its own gets this one.
 const TIMEOUT_MS_DEFAULT: u64 = 20_000;
 
+/// Parameters of an operation by name.
+pub(crate) type Parameters<'m> = BTreeMap<&'m str, Cow<'m, str>>;
+
 /// All parameters of an operation as the agent would get them on a node.
-pub(crate) fn operation_parameters(
-    world: &World<'_>,
+pub(crate) fn operation_parameters<'m>(
+    world: &World<'m>,
     r: ResIx,
     node: NodeIx,
     op: &OperationRecord,
-) -> BTreeMap<String, String> {
+) -> Parameters<'m> {
     let mut values = BTreeMap::new();
     let Some(primitive) = world[r].primitive else { return BTreeMap::new() };
     let mut context = Context::cluster(world.model);
@@ -32,14 +35,14 @@ pub(crate) fn operation_parameters(
         fill(&configured.parameters, &context, &mut values);
     }
     fill(&primitive.parameters, &context, &mut values);
-    let mut values: BTreeMap<String, String> =
-        values.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut values: Parameters<'m> =
+        values.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
     if op.interval_ms > 0 {
         let timeout = configured
             .and_then(|configured| operation_meta(world, r, configured).get("timeout").copied())
             .and_then(parse_interval_ms)
             .unwrap_or(TIMEOUT_MS_DEFAULT);
-        values.insert("CRM_meta_timeout".into(), format!("{timeout}"));
+        values.insert("CRM_meta_timeout", format!("{timeout}").into());
     }
     values
 }
@@ -51,13 +54,23 @@ pub(crate) fn definition_differs(
     node: NodeIx,
     op: &OperationRecord,
 ) -> bool {
+    !op.digests.all.is_empty()
+        && parameters_differ(world, r, op, &operation_parameters(world, r, node, op))
+}
+
+/// Whether a recorded operation ran with other parameters than these.
+pub(crate) fn parameters_differ(
+    world: &World<'_>,
+    r: ResIx,
+    op: &OperationRecord,
+    values: &Parameters<'_>,
+) -> bool {
     if op.digests.all.is_empty() {
         return false;
     }
-    let values = operation_parameters(world, r, node, op);
     let of = |keep: &dyn Fn(&str) -> bool| {
         let kept = values.iter().filter(|(name, _)| keep(name));
-        digest::parameters(&kept.map(|(name, value)| (name.as_str(), value.as_str())).collect())
+        digest::of_pairs(kept.map(|(name, value)| (*name, &**value)))
     };
     if of(&|_| true) == op.digests.all {
         return false;

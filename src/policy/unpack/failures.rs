@@ -84,6 +84,12 @@ fn blocks(world: &World<'_>, r: ResIx, operation: &str) -> bool {
         && on_fail(world, r, name, interval).0 == OnFail::Block
 }
 
+/// Whether any failure of anything is counted on a node.
+pub(crate) fn any_failures(world: &World<'_>, node: NodeIx) -> bool {
+    let mut counts = world[node].attrs.range("fail-count-"..);
+    counts.next().is_some_and(|(name, _)| name.starts_with("fail-count-"))
+}
+
 /// Whether the resource has failed so often on a node that it must leave; then who must leave.
 pub(crate) fn threshold_reached(world: &World<'_>, r: ResIx, node: NodeIx) -> Option<ResIx> {
     let res = &world[r];

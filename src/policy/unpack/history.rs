@@ -29,29 +29,75 @@ const DEGRADED_PROMOTED: i32 = 191;
 pub(crate) fn read(world: &mut World<'_>) {
     let mut order: Vec<NodeIx> = world.node_ids().collect();
     order.sort_by_key(|node| world[*node].model.history_order);
+    let mut names = Names::default();
     // what online nodes say comes first; of the others only what fencing can settle
     for node in order.iter().copied().filter(|node| world[*node].online).collect::<Vec<_>>() {
-        read_node(world, node);
+        read_node(world, node, &mut names);
     }
     if world.opts.fencing {
         for node in order.into_iter().filter(|node| !world[*node].online).collect::<Vec<_>>() {
-            read_node(world, node);
+            read_node(world, node, &mut names);
         }
     }
 }
 
-fn read_node(world: &mut World<'_>, node: NodeIx) {
+fn read_node(world: &mut World<'_>, node: NodeIx, names: &mut Names) {
     let model = world[node].model;
-    for history in &model.history {
-        read_resource(world, node, history);
+    for (at, history) in model.history.iter().enumerate() {
+        read_resource(world, node, at, history, names);
+    }
+}
+
+/// Which resource stood where in the history of the nodes read before: most nodes tell of the same ones in the same
+/// order, which saves most of the searching.
+#[derive(Default)]
+struct Names(Vec<Option<ResIx>>);
+
+impl Names {
+    fn find(&mut self, world: &World<'_>, at: usize, name: &str) -> Option<ResIx> {
+        if let Some(r) = self.0.get(at).copied().flatten()
+            && world[r].id == name
+        {
+            return Some(r);
+        }
+        let found = world.by_name.get(name).copied();
+        if self.0.len() <= at {
+            self.0.resize(at + 1, None);
+        }
+        self.0[at] = found;
+        found
     }
 }
 
 /// Operations in the order in which they happened.
-pub(crate) fn sorted_operations(history: &ResourceHistory) -> Vec<&OperationRecord> {
+pub(crate) enum Operations<'m> {
+    /// As they were recorded.
+    Recorded(&'m [OperationRecord]),
+    /// In another order than that.
+    Sorted(Vec<&'m OperationRecord>),
+}
+
+impl<'m> Operations<'m> {
+    /// One after the other, from a position on.
+    pub(crate) fn from(&self, at: usize) -> impl Iterator<Item = &'m OperationRecord> + '_ {
+        let (recorded, sorted): (&'m [OperationRecord], &[&'m OperationRecord]) = match self {
+            Self::Recorded(all) => (all.get(at..).unwrap_or_default(), &[]),
+            Self::Sorted(all) => (&[], all.get(at..).unwrap_or_default()),
+        };
+        recorded.iter().chain(sorted.iter().copied())
+    }
+}
+
+/// Operations in the order in which they happened.
+pub(crate) fn sorted_operations(history: &ResourceHistory) -> Operations<'_> {
+    let key = |op: &OperationRecord| (op.call_id, op.last_change.unwrap_or(0));
+    let recorded = &history.operations;
+    if recorded.iter().all(|op| op.call_id >= 0) && recorded.is_sorted_by_key(key) {
+        return Operations::Recorded(recorded);
+    }
     let (pending, mut operations): (Vec<&OperationRecord>, Vec<_>) =
         history.operations.iter().partition(|op| op.call_id < 0);
-    operations.sort_by_key(|op| (op.call_id, op.last_change.unwrap_or(0)));
+    operations.sort_by_key(|op| key(op));
     // what has no number yet is the newest, unless something ordered later has ended
     for op in pending {
         let later = |other: &&OperationRecord| match (op.transition, other.transition) {
@@ -61,15 +107,15 @@ pub(crate) fn sorted_operations(history: &ResourceHistory) -> Vec<&OperationReco
         let at = operations.iter().position(later).unwrap_or(operations.len());
         operations.insert(at, op);
     }
-    operations
+    Operations::Sorted(operations)
 }
 
 /// Positions of the last start and the last stop (as position + 1; 0 is none). Recurring operations count if they
 /// come after the start and no stop follows.
-pub(crate) fn active_span(operations: &[&OperationRecord]) -> (usize, usize) {
+pub(crate) fn active_span(operations: &Operations<'_>) -> (usize, usize) {
     let (mut start, mut stop) = (0, 0);
     let mut implied = 0;
-    for (at, op) in operations.iter().enumerate() {
+    for (at, op) in operations.from(0).enumerate() {
         let at = at + 1;
         match op.operation.as_str() {
             "stop" if op.status == OperationStatus::Done => stop = at,
@@ -92,9 +138,15 @@ pub(crate) fn active_span(operations: &[&OperationRecord]) -> (usize, usize) {
     (start, stop)
 }
 
-fn find_resource(world: &mut World<'_>, node: NodeIx, history: &ResourceHistory) -> Option<ResIx> {
+fn find_resource(
+    world: &mut World<'_>,
+    node: NodeIx,
+    at: usize,
+    history: &ResourceHistory,
+    names: &mut Names,
+) -> Option<ResIx> {
     let name = history.resource.as_str();
-    let mut found = world.by_name.get(name).copied();
+    let mut found = names.find(world, at, name);
     if let Some(r) = found
         && !world[r].is_primitive()
     {
@@ -180,12 +232,18 @@ fn find_anonymous(world: &mut World<'_>, node: NodeIx, clone: ResIx, base: &str)
     })
 }
 
-fn read_resource<'m>(world: &mut World<'m>, node: NodeIx, history: &'m ResourceHistory) {
+fn read_resource<'m>(
+    world: &mut World<'m>,
+    node: NodeIx,
+    at: usize,
+    history: &'m ResourceHistory,
+    names: &mut Names,
+) {
     let locked = history.shutdown_lock.filter(|_| world.opts.shutdown_lock);
     if history.operations.is_empty() && locked.is_none() {
         return;
     }
-    let r = match find_resource(world, node, history) {
+    let r = match find_resource(world, node, at, history, names) {
         Some(r) => r,
         None if history.operations.is_empty() => return,
         None => match world.by_name.get(&history.resource) {
@@ -193,24 +251,80 @@ fn read_resource<'m>(world: &mut World<'m>, node: NodeIx, history: &'m ResourceH
             _ => add_removed(world, history),
         },
     };
+    if world[r].histories.is_empty() {
+        let nodes = world.nodes.len();
+        world[r].histories.reserve(nodes);
+    }
     world[r].histories.push((node, history));
+    // of several records that belong to one instance the last read is the one that counts
+    if agent_differs(world, r, history) {
+        world[r].other_agent_on.insert(node);
+    } else {
+        world[r].other_agent_on.remove(node);
+    }
     if let Some(time) = locked {
         lock(world, r, node, time);
     }
     let saved = world[r].role;
+    if only_found_absent(history) {
+        return found_absent(world, r, node, saved);
+    }
     world[r].role = Role::Unknown;
     let mut unpacker = Unpacker { r, node, on_fail: OnFail::Ignore, last_failure: None };
-    for op in sorted_operations(history) {
+    for op in sorted_operations(history).from(0) {
         unpacker.operation(world, op);
     }
     unpacker.settle(world);
+    limit_role(world, r);
+    if saved > world[r].role {
+        world[r].role = saved;
+    }
+}
+
+/// Whether all that is recorded is that it was looked for and not found: on most nodes that is so of most resources,
+/// and it says very little.
+fn only_found_absent(history: &ResourceHistory) -> bool {
+    let [op] = history.operations.as_slice() else { return false };
+    op.exit_code == NOT_RUNNING
+        && op.interval_ms == 0
+        && op.status == OperationStatus::Done
+        && op.operation == "monitor"
+        && !op.id.ends_with("_last_failure_0")
+}
+
+/// What all the steps of [`Unpacker`] come to for such a record.
+fn found_absent(world: &mut World<'_>, r: ResIx, node: NodeIx, saved: Role) {
+    world[r].role = saved.max(Role::Stopped);
+    world[r].next_role = Role::Unknown;
+    know(world, r, node);
+    forget_number(world, r);
+    limit_role(world, r);
+}
+
+fn limit_role(world: &mut World<'_>, r: ResIx) {
     if let Some(role) = target_role(world, r)
         && (world[r].next_role == Role::Unknown || role < world[r].next_role)
     {
         world.set_next_role(r, role);
     }
-    if saved > world[r].role {
-        world[r].role = saved;
+}
+
+/// The resource's state on the node is known, and with it that of what contains it.
+fn know(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+    let mut at = Some(r);
+    while let Some(part) = at {
+        world[part].known_on.insert(node);
+        if world[part].unique {
+            break;
+        }
+        at = world[part].parent;
+    }
+}
+
+/// Numbered names of stopped instances say nothing.
+fn forget_number(world: &mut World<'_>, r: ResIx) {
+    if world[r].history_name.as_ref().is_some_and(|name: &String| name.contains(':')) {
+        world[r].history_name = None;
     }
 }
 
@@ -221,6 +335,15 @@ fn lock(world: &mut World<'_>, r: ResIx, node: NodeIx, time: i64) {
     }
     world[r].locked_to = Some(node);
     world[r].lock_time = time;
+}
+
+/// Whether history speaks of another agent than the configuration does.
+fn agent_differs(world: &World<'_>, r: ResIx, history: &ResourceHistory) -> bool {
+    let Some(primitive) = world[r].primitive else { return false };
+    let differs = |now: &str, then: &str| !then.is_empty() && now != then;
+    differs(&primitive.class, &history.class)
+        || differs(&primitive.provider, &history.provider)
+        || differs(&primitive.agent, &history.agent)
 }
 
 /// The role that the person allows at most, where that limits anything.
@@ -474,16 +597,7 @@ impl<'m> Unpacker<'m> {
     fn settle(&mut self, world: &mut World<'_>) {
         let (r, node) = (self.r, self.node);
         if world[r].role != Role::Unknown {
-            let mut at = Some(r);
-            while let Some(part) = at {
-                if !world[part].known_on.contains(&node) {
-                    world[part].known_on.push(node);
-                }
-                if world[part].unique {
-                    break;
-                }
-                at = world[part].parent;
-            }
+            know(world, r, node);
         }
         let active = world[r].role > Role::Stopped;
         if active
@@ -520,9 +634,8 @@ impl<'m> Unpacker<'m> {
                     world[r].stop_if_failed = true;
                 }
             }
-        } else if world[r].history_name.as_ref().is_some_and(|name: &String| name.contains(':')) {
-            // numbered names of stopped instances say nothing
-            world[r].history_name = None;
+        } else {
+            forget_number(world, r);
         }
     }
 }

@@ -13,9 +13,9 @@ mod rules;
 mod tickets;
 
 pub(crate) use constraints::push_colocation;
-pub(crate) use definition::{definition_differs, operation_parameters};
-pub(crate) use failures::{fail_count, strip_instance, threshold_reached};
-pub(crate) use history::{active_span, sorted_operations, target_role};
+pub(crate) use definition::{operation_parameters, parameters_differ};
+pub(crate) use failures::{any_failures, fail_count, strip_instance, threshold_reached};
+pub(crate) use history::{Operations, active_span, sorted_operations, target_role};
 pub(crate) use nodes::{can_fence, mark_for_fencing};
 pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
 pub(crate) use resources::{find_operation, operation_meta};

@@ -14,7 +14,7 @@ use crate::{
         INFINITY, INSTANCES_MAX, Operation, Resource, ResourceKind, Role, parse_bool,
         parse_interval_ms, parse_score,
     },
-    world::{Cell, MultipleActive, Requires, Res, ResIx, Source, Variant, World},
+    world::{Cell, MultipleActive, NodeSet, Requires, Res, ResIx, Source, Variant, World},
 };
 
 use super::{
@@ -194,7 +194,8 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         role: Role::Stopped,
         next_role: Role::Unknown,
         running_on: Vec::new(),
-        known_on: Vec::new(),
+        known_on: NodeSet::default(),
+        other_agent_on: NodeSet::default(),
         failed: false,
         stop_if_failed: false,
         failure_ignored: false,

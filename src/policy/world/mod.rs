@@ -2,10 +2,12 @@
 
 mod action;
 mod node;
+mod nodes;
 mod resource;
 
 pub(crate) use action::{Act, ActFlags, Edge, Needs, OrderEnd, OrderFlags, OrderRule, Verb};
 pub(crate) use node::{NodeState, Nodes};
+pub(crate) use nodes::NodeSet;
 pub(crate) use resource::{
     Cell, Coloc, Discovery, LocationRule, MultipleActive, Reason, Requires, Res, Source, Variant,
 };

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use crate::model::{Primitive, ResourceHistory, Role};
 
-use super::{ActIx, ColocIx, NodeIx, ResIx};
+use super::{ActIx, ColocIx, NodeIx, NodeSet, ResIx};
 
 /// What kind of resource. In rising order of containment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,7 +157,9 @@ pub(crate) struct Res<'m> {
     pub(crate) role: Role,
     pub(crate) next_role: Role,
     pub(crate) running_on: Vec<NodeIx>,
-    pub(crate) known_on: Vec<NodeIx>,
+    pub(crate) known_on: NodeSet,
+    /// Where history speaks of another agent than the configuration does.
+    pub(crate) other_agent_on: NodeSet,
     pub(crate) failed: bool,
     pub(crate) stop_if_failed: bool,
     pub(crate) failure_ignored: bool,

@@ -1,0 +1,72 @@
+//! A set of nodes; most clusters fit into its first word.
+
+use alloc::vec::Vec;
+
+use super::NodeIx;
+
+const BITS: usize = 64;
+
+/// Nodes, without order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeSet {
+    first: u64,
+    rest: Vec<u64>,
+}
+
+impl NodeSet {
+    pub(crate) fn insert(&mut self, node: NodeIx) {
+        let (word, bit) = (node.ix() / BITS, 1 << (node.ix() % BITS));
+        if word == 0 {
+            self.first |= bit;
+            return;
+        }
+        if self.rest.len() < word {
+            self.rest.resize(word, 0);
+        }
+        self.rest[word - 1] |= bit;
+    }
+
+    pub(crate) fn remove(&mut self, node: NodeIx) {
+        let (word, bit) = (node.ix() / BITS, 1 << (node.ix() % BITS));
+        match word.checked_sub(1) {
+            None => self.first &= !bit,
+            Some(at) => {
+                if let Some(word) = self.rest.get_mut(at) {
+                    *word &= !bit;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn contains(&self, node: NodeIx) -> bool {
+        let (word, bit) = (node.ix() / BITS, 1 << (node.ix() % BITS));
+        let held = match word.checked_sub(1) {
+            None => self.first,
+            Some(at) => self.rest.get(at).copied().unwrap_or(0),
+        };
+        held & bit != 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first == 0 && self.rest.iter().all(|word| *word == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NodeIx, NodeSet};
+
+    #[test]
+    fn what_was_put_in_is_in_until_it_is_taken_out() {
+        let mut set = NodeSet::default();
+        assert!(set.is_empty());
+        for node in [0, 63, 64, 127, 128, 1023] {
+            assert!(!set.contains(NodeIx(node)));
+            set.insert(NodeIx(node));
+            assert!(set.contains(NodeIx(node)));
+            assert!(!set.contains(NodeIx(node + 1)));
+            set.remove(NodeIx(node));
+            assert!(set.is_empty());
+        }
+    }
+}
