@@ -13,13 +13,7 @@ use crate::{
 pub(super) fn infinite_colocations_hold(facts: &Facts<'_>, found: &mut Vec<Violation>) {
     for colocation in &facts.model.constraints.colocations {
         let Some((dependent, primary)) = plain_pair(facts, colocation) else { continue };
-        // together and apart at once: no plan can hold both
-        let contradicted = facts.model.constraints.colocations.iter().any(|other| {
-            let pair = plain_pair(facts, other);
-            other.score.signum() != colocation.score.signum()
-                && (pair == Some((dependent, primary)) || pair == Some((primary, dependent)))
-        });
-        if contradicted {
+        if is_contradicted(facts, dependent) {
             continue;
         }
         for (.., node) in tasks(facts, &Task::Start, dependent) {
@@ -34,6 +28,25 @@ pub(super) fn infinite_colocations_hold(facts: &Facts<'_>, found: &mut Vec<Viola
             }
         }
     }
+}
+
+/// Together and apart at once, be it by way of others: no plan can hold both.
+fn is_contradicted(facts: &Facts<'_>, dependent: &str) -> bool {
+    let all = &facts.model.constraints.colocations;
+    let mut bunch = BTreeSet::from([dependent]);
+    loop {
+        let size = bunch.len();
+        for names in all.iter().filter(|c| c.score >= INFINITY).map(names) {
+            if names.iter().any(|name| bunch.contains(name)) {
+                bunch.extend(names);
+            }
+        }
+        if bunch.len() == size {
+            break;
+        }
+    }
+    let mut apart = all.iter().filter(|c| c.score <= -INFINITY).map(names);
+    apart.any(|names| names.iter().all(|name| bunch.contains(name)))
 }
 
 /// With a mandatory order the second starts after the first and stops before it.
@@ -74,9 +87,16 @@ pub(super) fn nothing_starts_without_what_it_needs(facts: &Facts<'_>, found: &mu
         let known = |top: &str| {
             facts.primitives.values().any(|p| p.chain.iter().any(|r| r.id == top) && !p.in_bundle)
         };
-        let starts = facts
-            .on_resources()
-            .find(|(_, a, resource, _)| a.task == Task::Start && of(then, resource));
+        // a start under way goes on, where the order does not ask for a stop
+        let goes_on = |resource: &str, node: &str| {
+            let current = facts.plan.current.get(resource).map(Vec::as_slice).unwrap_or_default();
+            order.symmetrical == Some(false)
+                && current.iter().any(|p| p.node == node && p.role.is_active())
+                && tasks(facts, &Task::Stop, resource).all(|(_, at)| at != node)
+        };
+        let starts = facts.on_resources().find(|(_, a, resource, node)| {
+            a.task == Task::Start && of(then, resource) && !goes_on(resource, node)
+        });
         let runs = facts
             .plan
             .placements
@@ -151,6 +171,10 @@ fn two<'a>(facts: &Facts<'_>, a: &'a str, b: &'a str) -> Option<(&'a str, &'a st
 fn only<'a>(a: &'a [String], b: &'a [String]) -> Option<(&'a str, &'a str)> {
     let ([a], [b]) = (a, b) else { return None };
     Some((a, b))
+}
+
+fn names(colocation: &Colocation) -> Vec<&str> {
+    colocation.sets.iter().flat_map(|set| &set.resources).map(String::as_str).collect()
 }
 
 /// Dependent and primary.

@@ -68,17 +68,84 @@ fn assign_instances(world: &mut World<'_>, r: ResIx, children: &[ResIx]) {
             assigned += 1;
         }
     }
+    let mut held = Held::of(world, r, children);
     for instance in children {
         if !world[*instance].unplaced {
             continue;
         }
-        if assigned >= max_total {
+        held.release(world, r, *instance);
+        // a copy that nobody can stop takes the place of one that does not run yet, never of one that runs
+        let taken = if is_idle(world, *instance) { assigned + held.count } else { assigned };
+        if taken >= max_total {
             world.add_location(*instance, None, -INFINITY, Source::InstanceLimit);
             place_any(world, *instance, None, true);
         } else if assign(world, *instance, r, None, max_per_node).is_some() {
             assigned += 1;
         }
+        held.retain(world, r, *instance);
     }
+}
+
+/// Copies that are still to be placed and run where nobody can stop them: no other copy is started beside them, or in
+/// excess of the limit because of them.
+struct Held {
+    at: Vec<(ResIx, NodeIx)>,
+    count: usize,
+}
+
+impl Held {
+    fn of(world: &mut World<'_>, clone: ResIx, children: &[ResIx]) -> Self {
+        let mut at: Vec<(ResIx, NodeIx)> = Vec::new();
+        for instance in children.iter().copied().filter(|i| world[*i].unplaced) {
+            let mut nodes: Vec<NodeIx> = parts(world, instance)
+                .flat_map(|part| world[part].running_on.iter().map(move |node| (part, *node)))
+                .filter(|(part, node)| world.is_stuck(*part, *node))
+                .map(|(_, node)| node)
+                .collect();
+            nodes.sort();
+            nodes.dedup();
+            at.extend(nodes.into_iter().map(|node| (instance, node)));
+        }
+        for (_, node) in &at {
+            world[clone].allowed[node.ix()].count += 1;
+        }
+        let count = at.len();
+        Self { at, count }
+    }
+
+    fn nodes(&self, instance: ResIx) -> impl Iterator<Item = NodeIx> {
+        self.at.iter().filter(move |(i, _)| *i == instance).map(|(_, node)| *node)
+    }
+
+    /// While an instance is placed it is not in its own way.
+    fn release(&mut self, world: &mut World<'_>, clone: ResIx, instance: ResIx) {
+        for node in self.nodes(instance).collect::<Vec<_>>() {
+            let cell = &mut world[clone].allowed[node.ix()];
+            cell.count = cell.count.saturating_sub(1);
+            self.count -= 1;
+        }
+    }
+
+    /// Where it was not placed it is all the same.
+    fn retain(&mut self, world: &mut World<'_>, clone: ResIx, instance: ResIx) {
+        let placed = location(world, instance, false);
+        for node in self.nodes(instance).collect::<Vec<_>>() {
+            if placed != Some(node) {
+                world[clone].allowed[node.ix()].count += 1;
+                self.count += usize::from(placed.is_none());
+            }
+        }
+    }
+}
+
+/// The instance itself, or the members of its group.
+pub(super) fn parts(world: &World<'_>, instance: ResIx) -> impl Iterator<Item = ResIx> {
+    let members = world[instance].children.iter().copied();
+    core::iter::once(instance).chain(members).filter(|part| world[*part].is_primitive())
+}
+
+fn is_idle(world: &World<'_>, instance: ResIx) -> bool {
+    parts(world, instance).all(|part| world[part].running_on.is_empty())
 }
 
 /// The node at which a healthy active instance should be kept.

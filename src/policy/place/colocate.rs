@@ -11,7 +11,7 @@ use crate::{
     world::{Cell, ColocIx, NodeIx, Nodes as _, Reason, ResIx, Source, Variant, World, add_scores},
 };
 
-use super::place;
+use super::{place, ring::gives_way};
 
 /// Which colocations a walk over scores follows, and how.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,8 +128,11 @@ pub(crate) fn follow_primary(world: &mut World<'_>, r: ResIx, at: ColocIx) {
     let by_promotion = colocation.dependent_role.is_some_and(|role| role >= Role::Promoted);
     let optional_ban = score < 0 && score > -INFINITY;
     let saved = (by_promotion || optional_ban).then(|| world[r].allowed.clone());
-    if world[primary].unplaced {
+    if world[primary].unplaced && !gives_way(world, r, at) {
         place(world, primary, None, true);
+        if world[primary].unplaced && score.abs() >= INFINITY {
+            world.open_rings.push((r, at));
+        }
     }
     apply(world, r, primary, at, true);
     if let Some(saved) = saved
@@ -410,15 +413,22 @@ fn apply_location(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: C
     if place.is_none() && score < 0 {
         return;
     }
+    // what nobody may stop runs on, in every place where it was found
+    let also = if score <= -INFINITY && !world[primary].managed {
+        world[primary].running_on.clone()
+    } else {
+        Vec::new()
+    };
     let saved = world[dependent].allowed.clone();
     let mut reasons = Vec::new();
     for node in world.node_ids() {
         if !saved[node.ix()].present {
             continue;
         }
+        let shares = |place| same_place(world, attribute, node, place);
         let add = match place {
             None => -score,
-            Some(place) if same_place(world, attribute, node, place) => {
+            Some(place) if shares(place) || also.iter().any(|place| shares(*place)) => {
                 if score >= INFINITY {
                     continue;
                 }

@@ -5,6 +5,7 @@ mod colocate;
 mod group;
 mod primitive;
 mod promotable;
+mod ring;
 
 pub(crate) use clone::{compatible_instance, inhibit};
 pub(crate) use colocate::with_this;
@@ -13,6 +14,7 @@ pub(crate) use primitive::assign_node;
 use crate::{
     model::Role,
     plan::Stage,
+    unpack::can_fence,
     world::{NodeIx, ResIx, ScoreNote, Variant, World},
 };
 
@@ -22,6 +24,7 @@ pub(crate) fn run(world: &mut World<'_>) {
         let r = world.top[at];
         place(world, r, None, true);
     }
+    ring::close(world);
 }
 
 /// Chooses nodes for a resource and all inside it; the node if it has one of its own.
@@ -73,5 +76,14 @@ pub(crate) fn role_of(world: &World<'_>, r: ResIx, current: bool) -> Role {
             .map(|child| role_of(world, *child, current))
             .max()
             .unwrap_or(Role::Unknown),
+    }
+}
+
+impl World<'_> {
+    /// Whether what runs on a node stays there as it is: nobody can stop or demote it, and no fencing settles it.
+    pub(crate) fn is_stuck(&self, r: ResIx, node: NodeIx) -> bool {
+        let state = &self[node];
+        let settled = state.unclean && can_fence(self, node);
+        !settled && (!state.online || state.pending || !self[r].managed)
     }
 }

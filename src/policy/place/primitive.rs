@@ -36,6 +36,7 @@ pub(super) fn place(
     }
     world[r].placing = true;
     listen(world, r);
+    super::ring::keep_apart(world, r);
     if world[r].next_role == Role::Stopped {
         world.add_location(r, None, -INFINITY, Source::TargetRole);
     } else if world[r].next_role > Role::Started

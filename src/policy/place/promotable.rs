@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    clone::{compare_instances, hear_by_role},
+    clone::{compare_instances, hear_by_role, parts},
     colocate::{apply, this_with},
     location, role_of,
 };
@@ -115,6 +115,7 @@ pub(super) fn set_roles(world: &mut World<'_>, clone: ResIx) {
         rank(world, clone, instance);
     }
     sort(world, clone);
+    let held = held_promotions(world, clone);
     let mut promoted = 0;
     for at in 0..world.child_count(clone) {
         let instance = world.child(clone, at);
@@ -128,7 +129,7 @@ pub(super) fn set_roles(world: &mut World<'_>, clone: ResIx) {
                 score,
             });
         }
-        decide(world, clone, instance, &mut promoted);
+        decide(world, clone, instance, &mut promoted, held);
     }
 }
 
@@ -227,13 +228,17 @@ fn set_next_if_unknown(world: &mut World<'_>, r: ResIx, role: Role) {
     }
 }
 
-fn decide(world: &mut World<'_>, clone: ResIx, instance: ResIx, promoted: &mut u32) {
+fn decide(world: &mut World<'_>, clone: ResIx, instance: ResIx, promoted: &mut u32, held: u32) {
     let eligible = world[instance].promotion_order >= 0
         && (*promoted < world[clone].promoted_max || !world[clone].managed);
     let node = if eligible { node_for_promotion(world, clone, instance) } else { None };
     let Some(node) = node else {
         return set_next_if_unknown(world, instance, Role::Unpromoted);
     };
+    let stays = is_promoted_at(world, instance, node);
+    if !stays && held > 0 && *promoted + held >= world[clone].promoted_max {
+        return set_next_if_unknown(world, instance, Role::Unpromoted);
+    }
     if role_of(world, instance, true) < Role::Promoted
         && !world.model.quorate
         && world.opts.quorum_policy == QuorumPolicy::Freeze
@@ -243,6 +248,31 @@ fn decide(world: &mut World<'_>, clone: ResIx, instance: ResIx, promoted: &mut u
     world[clone].allowed[node.ix()].count += 1;
     set_next_if_unknown(world, instance, Role::Promoted);
     *promoted += 1;
+}
+
+fn is_promoted_at(world: &World<'_>, instance: ResIx, node: NodeIx) -> bool {
+    parts(world, instance)
+        .any(|p| world[p].role == Role::Promoted && world[p].running_on.contains(&node))
+}
+
+/// How many copies are promoted where nobody can demote them and no fencing settles it (lost without a way to fence,
+/// still joining, not managed), beyond those that keep their promotion by choice. Each takes the place of a promotion:
+/// two promoted copies are worse than none.
+fn held_promotions(world: &World<'_>, clone: ResIx) -> u32 {
+    let held = |instance: ResIx| {
+        let keeps = (world[instance].promotion_order >= 0)
+            .then(|| node_for_promotion(world, clone, instance))
+            .flatten();
+        parts(world, instance).any(|part| {
+            world[part].role == Role::Promoted
+                && world[part]
+                    .running_on
+                    .iter()
+                    .any(|node| keeps != Some(*node) && world.is_stuck(part, *node))
+        })
+    };
+    let count = world[clone].children.iter().filter(|instance| held(**instance)).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn node_for_promotion(world: &World<'_>, clone: ResIx, instance: ResIx) -> Option<NodeIx> {

@@ -145,7 +145,8 @@ fn locate_one(world: &mut World<'_>, r: ResIx, rule: usize, only_presence: bool)
             cell.present = true;
             cell.score = base;
         }
-        if !only_presence {
+        // a ban stands for every member: the first may be one that nobody can move away
+        if !only_presence || *score <= -INFINITY {
             cell.score = add_scores(cell.score, *score);
             let why = Source::Location(location.index);
             res.reasons.push(Reason { node: Some(*node), score: *score, why });

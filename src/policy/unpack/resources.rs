@@ -87,6 +87,10 @@ fn add<'m>(
     if let Some(parent) = parent {
         world[parent].children.push(r);
     }
+    // what a person allows at most holds before anything is known of it
+    if let Some(role) = super::history::target_role(world, r) {
+        world[r].next_role = role;
+    }
     match &resource.kind {
         ResourceKind::Primitive(_) | ResourceKind::Bundle(_) => {}
         ResourceKind::Group(members) => {

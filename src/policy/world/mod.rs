@@ -79,6 +79,8 @@ pub(crate) struct World<'m> {
     pub(crate) colocs: Vec<Coloc<'m>>,
     pub(crate) order_rules: Vec<OrderRule>,
     pub(crate) acts: Vec<Act>,
+    /// Mandatory ties whose primary was not placed when its dependent chose.
+    pub(crate) open_rings: Vec<(ResIx, ColocIx)>,
     /// Locations that apply to instances' promotion.
     pub(crate) locations: Vec<LocationRule>,
     pub(crate) scores: Vec<ScoreNote>,
@@ -152,6 +154,7 @@ impl<'m> World<'m> {
             colocs: Vec::new(),
             order_rules: Vec::new(),
             acts: Vec::new(),
+            open_rings: Vec::new(),
             locations: Vec::new(),
             scores: Vec::new(),
             warnings: Vec::new(),

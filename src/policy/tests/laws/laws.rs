@@ -33,7 +33,7 @@ fn told(plan: &Plan) -> String {
     let mut out = String::new();
     for action in &plan.actions {
         if !matches!(action.task, Task::Sync(_)) {
-            let (resource, node) = (action.resource.as_deref(), action.node.as_deref());
+            let (resource, node) = (action.instance.as_deref(), action.node.as_deref());
             let implied = if action.implied { " (implied)" } else { "" };
             let (resource, node) = (resource.unwrap_or("-"), node.unwrap_or("-"));
             out.push_str(&format!("{} {resource} {node}{implied}\n", action.task.operation()));

@@ -5,6 +5,7 @@
 
 mod apply;
 mod describe;
+mod found;
 mod generate;
 mod laws;
 

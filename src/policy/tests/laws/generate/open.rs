@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use policy::{
     Model,
-    model::{JoinPhase, Resource, ResourceKind},
+    model::{Resource, ResourceKind},
 };
 
 pub(super) fn leave_out(model: &mut Model) {
@@ -42,37 +42,12 @@ pub(super) fn leave_out(model: &mut Model) {
     model.constraints.orders.retain(|o| {
         o.sets.first().is_none_or(|set| set.resources.iter().all(|id| !unmanaged.contains(id)))
     });
-    // what runs on a node that is still joining does not keep as many others from being started or promoted
-    for node in &mut model.nodes {
-        if node.state.as_ref().is_some_and(|s| s.online && s.join != JoinPhase::Member) {
-            node.history.clear();
-        }
-    }
     // copies of two clones that repel each other change places in every plan, one after the other
     model.constraints.colocations.retain(|c| {
         c.score > 0 || !c.sets.iter().all(|s| s.resources.iter().all(|r| clones.contains(r)))
     });
-    // a second copy is started beside one that failed and is blocked
-    model.resources.iter_mut().filter(|r| is_clone(r)).for_each(unblock);
 }
 
 const fn is_clone(resource: &Resource) -> bool {
     matches!(resource.kind, ResourceKind::Clone(_))
-}
-
-fn unblock(resource: &mut Resource) {
-    match &mut resource.kind {
-        ResourceKind::Primitive(primitive) => {
-            for operation in &mut primitive.operations {
-                for (name, value) in operation.meta.sets.iter_mut().flat_map(|s| &mut s.pairs) {
-                    if name == "on-fail" && value == "block" {
-                        "restart".clone_into(value);
-                    }
-                }
-            }
-        }
-        ResourceKind::Group(members) => members.iter_mut().for_each(unblock),
-        ResourceKind::Clone(spec) => unblock(&mut spec.child),
-        ResourceKind::Bundle(_) => {}
-    }
 }

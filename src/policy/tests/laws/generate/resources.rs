@@ -8,9 +8,11 @@ use policy::{
 use super::{Mood, bytes::Bytes};
 
 pub(super) fn add(model: &mut Model, bytes: &mut Bytes<'_>, mood: Mood) {
-    // a wild cluster has what it needs to fence: what cannot be settled is dispatched by evidence alone
     let fencing = mood == Mood::Wild || bytes.chance(200);
-    let count = 1 + bytes.below(6);
+    let size = bytes.byte();
+    let count = 1 + usize::from(size % 6);
+    // some wild clusters have nothing to fence with
+    let fencing = fencing && (mood == Mood::Calm || size < 216);
     for number in 0..count {
         let resource = match bytes.below(8) {
             0..=2 => primitive(bytes, &format!("p{number}"), mood),

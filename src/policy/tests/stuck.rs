@@ -1,0 +1,126 @@
+//! What runs where nobody can stop it: no second promoted copy, no surplus copy, no neighbour on its node.
+
+use policy::{
+    Model, Plan,
+    check::check,
+    model::{JoinPhase, Node, Resource, ResourceHistory, Role},
+    plan::Task,
+    schedule,
+};
+
+fn copy() -> ResourceHistory {
+    ResourceHistory::of("db", "ocf", "heartbeat", "Dummy").with_done("start", 0, 0)
+}
+
+fn promoted() -> ResourceHistory {
+    copy().with_done("promote", 0, 0)
+}
+
+fn db() -> Resource {
+    Resource::primitive("db", "ocf", "heartbeat", "Dummy")
+}
+
+/// A joining node: its processes are there, its state is not merged yet.
+fn joining(name: &str) -> Node {
+    let mut node = Node::online(name);
+    node.state.as_mut().expect("it has one").join = JoinPhase::Pending;
+    node
+}
+
+fn device() -> Resource {
+    Resource::primitive("fence", "stonith", "", "fence_ipmilan")
+}
+
+fn planned(model: &Model) -> Plan {
+    let plan = schedule(model).expect("a model that can be planned");
+    assert_eq!(check(model, &plan), []);
+    plan
+}
+
+fn count(plan: &Plan, task: &Task) -> usize {
+    plan.actions.iter().filter(|a| a.task == *task && a.resource.as_deref() == Some("db")).count()
+}
+
+/// db is promoted on `first`; n2 would like to be.
+fn promoted_on(first: Node) -> Model {
+    Model::at(0)
+        .with_node(first.with_history(promoted()))
+        .with_node(Node::online("n2").with_history(copy()).with_transient("master-db", "10"))
+        .with_resource(Resource::promotable("dbs", db()))
+}
+
+#[test]
+fn no_second_copy_is_promoted_beside_one_that_no_fencing_settles() {
+    let mut model = promoted_on(Node::lost("n1"));
+    model.quorate = true;
+    let plan = planned(&model);
+    assert_eq!(count(&plan, &Task::Promote), 0, "{:?}", plan.actions);
+    // with a device the fencing settles it, and the promotion follows
+    let plan = planned(&model.with_resource(device()));
+    assert_eq!((plan.fenced.as_slice(), count(&plan, &Task::Promote)), (&["n1".to_owned()][..], 1));
+}
+
+#[test]
+fn no_second_copy_is_promoted_beside_one_on_a_joining_node() {
+    let mut model = promoted_on(joining("n1")).with_resource(device());
+    model.quorate = true;
+    let plan = planned(&model);
+    assert_eq!(count(&plan, &Task::Promote), 0, "{:?}", plan.actions);
+    // once it has joined, the one that is promoted stays it
+    model.nodes[0].state = Node::online("n1").state;
+    let at: Vec<_> = planned(&model).placements["db"].clone();
+    assert_eq!(at.iter().filter(|p| p.role == Role::Promoted).count(), 1);
+}
+
+#[test]
+fn promotions_that_fit_beside_the_held_one_are_made() {
+    let mut model = promoted_on(Node::lost("n1"));
+    model.quorate = true;
+    model.resources[0] = Resource::promotable("dbs", db()).with_meta("promoted-max", "2");
+    assert_eq!(count(&planned(&model), &Task::Promote), 1);
+}
+
+#[test]
+fn a_copy_that_nobody_can_stop_counts_against_the_limit() {
+    let mut model = Model::at(0)
+        .with_node(joining("n1").with_history(copy()))
+        .with_node(Node::online("n2").with_history(copy()))
+        .with_node(Node::online("n3"))
+        .with_resource(Resource::cloned("dbs", db()).with_meta("clone-max", "2"));
+    model.quorate = true;
+    assert_eq!(count(&planned(&model), &Task::Start), 0);
+    // once n1 is gone for good the other may start
+    model.nodes[0] = Node::offline("n1");
+    assert_eq!(count(&planned(&model), &Task::Start), 1);
+}
+
+#[test]
+fn nothing_is_started_beside_a_blocked_copy() {
+    let blocked = copy().with_done("monitor", 10_000, 0).with_done("stop", 0, 1);
+    let mut model = Model::at(0).with_property("fencing-enabled", "false");
+    for name in ["n1", "n2", "n3"] {
+        let history = if name == "n3" { blocked.clone() } else { copy() };
+        model = model.with_node(Node::online(name).with_history(history));
+    }
+    model = model
+        .with_node(Node::lost("n4").with_history(copy()))
+        .with_resource(Resource::cloned("dbs", db()));
+    model.quorate = true;
+    let plan = planned(&model);
+    assert_eq!(count(&plan, &Task::Start), 0, "{:?}", plan.actions);
+    assert_eq!(plan.placements["db"].len(), 3);
+}
+
+#[test]
+fn what_must_not_run_is_not_waited_for_by_who_depends_on_it() {
+    // nothing is known of db yet: its target role holds all the same
+    let mut model = Model::at(0)
+        .with_node(Node::online("n1"))
+        .with_resource(db().with_meta("target-role", "Stopped"))
+        .with_resource(Resource::primitive("web", "ocf", "heartbeat", "Dummy"))
+        .with_property("fencing-enabled", "false");
+    model.quorate = true;
+    model.constraints.colocations.push(policy::model::Colocation::mandatory("with", "web", "db"));
+    let plan = planned(&model);
+    assert!(plan.actions.iter().all(|a| a.task != Task::Start), "{:?}", plan.actions);
+}
