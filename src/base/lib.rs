@@ -16,10 +16,11 @@
 extern crate alloc;
 #[doc(hidden)]
 pub extern crate alloc as __alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "sabotage"))]
 extern crate std;
 
 mod device;
+pub mod faulty;
 mod ids;
 mod resource;
 mod ring;

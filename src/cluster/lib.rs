@@ -30,6 +30,7 @@ extern crate std;
 #[cfg(all(
     feature = "release",
     any(
+        feature = "sabotage",
         feature = "sabotage-clean-stop-evidence",
         feature = "sabotage-debt-previous-configuration",
         feature = "sabotage-wiped-votes",

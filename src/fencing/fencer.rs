@@ -6,7 +6,10 @@ use alloc::{
 };
 use core::time::Duration;
 
-use base::{Epoch, Instant, NodeId};
+use base::{
+    Epoch, Instant, NodeId,
+    faulty::{Rule, broken},
+};
 
 use crate::{
     Answer, CallId, DeviceAction, DeviceCall, DeviceError, FenceCommand, OperationEvent, Output,
@@ -198,7 +201,7 @@ impl Fencer {
     }
 
     fn is_late(&self, now: Instant, operation: &Operation) -> bool {
-        now >= operation.give_up_at && !cfg!(feature = "sabotage-no-fence-deadline")
+        now >= operation.give_up_at && !no_deadline()
     }
 
     fn refuse(&mut self, now: Instant, command: FenceCommand, why: &str) {
@@ -265,11 +268,8 @@ impl Fencer {
         let id = CallId(self.next_call);
         self.next_call += 1;
         let Some(operation) = self.operations.get_mut(&node) else { return };
-        let within = if cfg!(feature = "sabotage-no-fence-deadline") {
-            Duration::from_secs(600)
-        } else {
-            operation.give_up_at.since(now)
-        };
+        let within =
+            if no_deadline() { Duration::from_secs(600) } else { operation.give_up_at.since(now) };
         operation.called(id, device.clone());
         self.outputs.push_back(Output::Call(DeviceCall {
             id,
@@ -279,4 +279,9 @@ impl Fencer {
             within,
         }));
     }
+}
+
+/// Faulty rule: a command may be sent however late.
+fn no_deadline() -> bool {
+    cfg!(feature = "sabotage-no-fence-deadline") || broken(Rule::NoDeadline)
 }

@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
-use base::{FenceDevice, Instant, transitions};
+use base::{
+    FenceDevice, Instant,
+    faulty::{Rule, broken},
+    transitions,
+};
 
 use crate::{
     Answer, CallId, DeviceAction, DeviceError, FenceCommand, FenceResult, PowerGoal, PowerState,
@@ -234,9 +238,11 @@ impl Operation {
     }
 
     fn switched_off(&mut self, now: Instant, answer: Result<Answer, DeviceError>) {
-        let timeout_is_success = cfg!(feature = "sabotage-timeout-is-success")
+        let timeout_is_success = (cfg!(feature = "sabotage-timeout-is-success")
+            || broken(Rule::TimeoutIsSuccess))
             && matches!(answer, Err(DeviceError::Unreachable));
-        let accepted_is_success = cfg!(feature = "sabotage-no-read-back") && answer.is_ok();
+        let accepted_is_success =
+            (cfg!(feature = "sabotage-no-read-back") || broken(Rule::NoReadBack)) && answer.is_ok();
         match answer {
             _ if timeout_is_success || accepted_is_success => {
                 self.finish(OperationEvent::superseded, Ok(PowerState::Off));

@@ -7,7 +7,10 @@ use alloc::{
 };
 use core::time::Duration;
 
-use base::{Epoch, Instant, ResourceId, ResourceKind};
+use base::{
+    Epoch, Instant, ResourceId, ResourceKind,
+    faulty::{Rule, broken},
+};
 
 use crate::{
     Answer, Call, CallId, MONITORS_MAX, NoQuorumPolicy, ORDERS_WAITING_MAX, Operation, Order,
@@ -106,7 +109,7 @@ impl Executor {
         for found in found.into_iter().take(INSTANCES_MAX) {
             let instance = Instance::new(found.resource.clone(), found.kind, found.exclusive);
             executor.instances.insert(found.resource.clone(), instance);
-            let keep = found.recorded || cfg!(feature = "sabotage-leftovers-kept");
+            let keep = found.recorded || leftovers_kept();
             if !found.recorded && keep {
                 executor.instances.remove(&found.resource);
                 continue;
@@ -322,7 +325,7 @@ impl Executor {
 
     /// Equality, never age (CLUSTER.md section 4, SAFETY.md#S9).
     fn is_epoch(&self, installed: Epoch, given: Epoch) -> bool {
-        if cfg!(feature = "sabotage-epoch-by-age") {
+        if by_age() {
             return given.ring <= installed.ring;
         }
         installed == given
@@ -344,7 +347,7 @@ impl Executor {
 
     /// Orders of an older epoch that have not begun never do. What is in flight goes on, and the report says so.
     fn void(&mut self) {
-        if cfg!(feature = "sabotage-epoch-by-age") {
+        if by_age() {
             return;
         }
         for instance in self.instances.values_mut() {
@@ -682,4 +685,14 @@ fn cut(outcome: Outcome) -> Outcome {
         }
         other => other,
     }
+}
+
+/// Faulty rule: epochs are compared for age.
+fn by_age() -> bool {
+    cfg!(feature = "sabotage-epoch-by-age") || broken(Rule::EpochByAge)
+}
+
+/// Faulty rule: what an older life left behind stays.
+fn leftovers_kept() -> bool {
+    cfg!(feature = "sabotage-leftovers-kept") || broken(Rule::LeftoversKept)
 }

@@ -70,6 +70,40 @@ pub enum Fault {
     Move(usize, ResourceId),
 }
 
+impl Fault {
+    /// Its name in figures.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::PowerCut(..) => "power-cut",
+            Self::PowerCutAll => "power-cut-all",
+            Self::Kill(..) => "kill",
+            Self::Restart(..) => "restart",
+            Self::Freeze(..) => "freeze",
+            Self::Partition(..) => "partition",
+            Self::OneWay(..) => "one-way",
+            Self::Mute { .. } => "mute",
+            Self::Swizzle(..) => "swizzle",
+            Self::BadWeather { .. } => "bad-weather",
+            Self::Wipe(..) => "wipe",
+            Self::Restore(..) => "restore",
+            Self::BackUp(..) => "back-up",
+            Self::Forget(..) => "forget",
+            Self::SlowDisk(..) => "slow-disk",
+            Self::BmcAway(..) => "bmc-away",
+            Self::BmcSlow(..) => "bmc-slow",
+            Self::StopFails(..) => "stop-fails",
+            Self::StopHangs(..) => "stop-hangs",
+            Self::StartFails(..) => "start-fails",
+            Self::StartHangs(..) => "start-hangs",
+            Self::Crash(..) => "crash",
+            Self::ClockJump(..) => "clock-jump",
+            Self::Standby(..) => "standby",
+            Self::FenceRequest(..) => "fence-request",
+            Self::Move(..) => "move",
+        }
+    }
+}
+
 /// A fault with its times.
 #[derive(Clone, Debug)]
 pub struct Planned {

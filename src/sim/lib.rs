@@ -18,12 +18,14 @@
 #![forbid(unsafe_code)]
 
 pub mod bmc;
+pub mod campaign;
 pub mod checks;
 pub mod clock;
 pub mod dice;
 pub mod disk;
 pub mod fact;
 pub mod faults;
+pub mod hunt;
 pub mod kernel;
 pub mod log;
 pub mod machine;
@@ -32,6 +34,7 @@ pub mod net;
 pub mod node;
 pub mod params;
 pub mod planner;
+pub mod print;
 pub mod queue;
 pub mod run;
 pub mod service;

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use crate::{
     checks::{Checks, Violation},
     fact::Fact,
+    print,
     queue::Time,
     truth::{Setup, Truth},
 };
@@ -75,12 +76,13 @@ impl Log {
         self.now.hash(&mut self.hash);
         fact.hash(&mut self.hash);
         if self.print && !matches!(fact, Fact::Claims { .. }) {
-            println!("{:>12.6} {fact}", self.now as f64 / 1e6);
+            print::line(format_args!("{:>12.6} {fact}", self.now as f64 / 1e6));
         }
         if self.violation.is_none() {
             self.violation = self.checks.observe(self.now, &fact, &self.truth).err();
             if let (true, Some(violation)) = (self.print, &self.violation) {
-                println!("{:>12.6} VIOLATION {violation}", self.now as f64 / 1e6);
+                let at = self.now as f64 / 1e6;
+                print::line(format_args!("{at:>12.6} VIOLATION {violation}"));
             }
         }
         self.truth.apply(self.now, &fact);
@@ -89,7 +91,7 @@ impl Log {
     /// For people only: costs nothing unless printed.
     pub fn note(&mut self, text: impl FnOnce() -> String) {
         if self.print {
-            println!("{:>12.6} - {}", self.now as f64 / 1e6, text());
+            print::line(format_args!("{:>12.6} - {}", self.now as f64 / 1e6, text()));
         }
     }
 

@@ -1,43 +1,42 @@
 //! `sim run`, `sim replay`, `sim hunt`.
 
-use std::{
-    ops::Range,
-    process::ExitCode,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+use std::{ops::Range, process::ExitCode, time::Duration};
+
+use sim::{
+    Options, Verdict,
+    campaign::{self, Campaign},
+    print, run,
 };
 
-use sim::{Options, Report, Verdict, run};
-
-const USAGE: &str =
-    "usage: sim run --seeds A..B [--duration 30s] [--jobs 2] [--nodes 3|5] [--twice] [--keep-going]
-       sim replay SEED [--duration 30s] [--nodes 3|5] [--trace]
-       sim hunt [--seeds A..B] [--duration 30s] [--jobs 2] [--nodes 3|5] [--only S3]";
+const USAGE: &str = "usage: sim run [--seeds A..B] [--duration 30s] [--jobs N] [--nodes 3|5] [--twice] [--keep-going]
+       sim replay SEED [--duration 30s] [--nodes 3|5] [--trace] [--faulty RULE]
+       sim hunt RULE|all [--seeds A..B] [--seconds 60] [--duration 30s] [--jobs N] [--nodes 3|5]
+hunt and --faulty want a build with --features sabotage";
 
 struct Arguments {
-    options: Options,
-    seeds: Range<u64>,
-    jobs: usize,
-    twice: bool,
-    keep_going: bool,
-    only: Option<String>,
+    campaign: Campaign,
+    positional: Vec<String>,
+    faulty: Option<String>,
 }
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let Some((verb, rest)) = words.split_first() else { return usage("no verb") };
-    let (positional, arguments) = match parse(rest) {
+    let mut arguments = match parse(rest) {
         Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };
-    match (verb.as_str(), &positional[..]) {
-        ("run", []) => many(&arguments, false),
-        ("hunt", []) => many(&arguments, true),
+    if let Some(name) = &arguments.faulty {
+        match rule(name) {
+            Ok(rule) => arguments.campaign.options.faulty = Some(rule),
+            Err(error) => return usage(&error),
+        }
+    }
+    match (verb.as_str(), &arguments.positional[..]) {
+        ("run", []) => many(&arguments.campaign),
+        ("hunt", [name]) => hunt(name, &arguments.campaign),
         ("replay", [seed]) => match seed.parse() {
-            Ok(seed) => replay(seed, &arguments.options),
+            Ok(seed) => replay(seed, &arguments.campaign.options),
             Err(_) => usage("a seed is a number"),
         },
         _ => usage("unknown verb"),
@@ -45,37 +44,44 @@ fn main() -> ExitCode {
 }
 
 fn usage(error: &str) -> ExitCode {
-    eprintln!("{error}\n{USAGE}");
+    print::progress(format_args!("{error}\n{USAGE}"));
     ExitCode::from(2)
 }
 
-fn parse(words: &[String]) -> Result<(Vec<String>, Arguments), String> {
+fn parse(words: &[String]) -> Result<Arguments, String> {
     let mut arguments = Arguments {
-        options: Options { duration_us: 30_000_000, nodes: None, trace: false },
-        seeds: 0..1000,
-        jobs: 2,
-        twice: false,
-        keep_going: false,
-        only: None,
+        campaign: Campaign {
+            options: Options::default(),
+            seeds: 0..1000,
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            twice: false,
+            keep_going: false,
+            only: Vec::new(),
+            at_most: None,
+            progress: true,
+        },
+        positional: Vec::new(),
+        faulty: None,
     };
-    let mut positional = Vec::new();
+    let campaign = &mut arguments.campaign;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
         match word.as_str() {
-            "--seeds" => arguments.seeds = range(value()?)?,
-            "--duration" => arguments.options.duration_us = duration(value()?)?,
-            "--jobs" => arguments.jobs = number(value()?)? as usize,
-            "--nodes" => arguments.options.nodes = Some(number(value()?)? as usize),
-            "--only" => arguments.only = Some(value()?.clone()),
-            "--twice" => arguments.twice = true,
-            "--keep-going" => arguments.keep_going = true,
-            "--trace" => arguments.options.trace = true,
+            "--seeds" => campaign.seeds = range(value()?)?,
+            "--duration" => campaign.options.duration_us = duration(value()?)?,
+            "--jobs" => campaign.jobs = number(value()?)? as usize,
+            "--nodes" => campaign.options.nodes = Some(number(value()?)? as usize),
+            "--seconds" => campaign.at_most = Some(Duration::from_secs(number(value()?)?)),
+            "--faulty" => arguments.faulty = Some(value()?.clone()),
+            "--twice" => campaign.twice = true,
+            "--keep-going" => campaign.keep_going = true,
+            "--trace" => campaign.options.trace = true,
             flag if flag.starts_with("--") => return Err(format!("unknown flag {flag}")),
-            other => positional.push(other.to_string()),
+            other => arguments.positional.push(other.to_string()),
         }
     }
-    Ok((positional, arguments))
+    Ok(arguments)
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -92,11 +98,24 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     Ok(number(from)?..number(to)?)
 }
 
+#[cfg(feature = "sabotage")]
+fn rule(name: &str) -> Result<base::faulty::Rule, String> {
+    base::faulty::Rule::named(name).ok_or_else(|| {
+        let names = base::faulty::Rule::ALL.map(base::faulty::Rule::name);
+        format!("no faulty rule {name}; there are {}", names.join(" "))
+    })
+}
+
+#[cfg(not(feature = "sabotage"))]
+fn rule(name: &str) -> Result<base::faulty::Rule, String> {
+    Err(format!("{name}: this build has no faulty rules; build with --features sabotage"))
+}
+
 fn replay(seed: u64, options: &Options) -> ExitCode {
-    let begun = Instant::now();
+    let begun = std::time::Instant::now();
     let report = run(seed, options);
-    println!("seed {seed}: {}", verdict(&report.verdict));
-    println!(
+    print::line(format_args!("seed {seed}: {}", verdict(&report.verdict)));
+    print::line(format_args!(
         "trace {:016x}, {} events, {} facts, {} faults, {:.1} s virtual in {:?}",
         report.hash,
         report.events,
@@ -104,7 +123,7 @@ fn replay(seed: u64, options: &Options) -> ExitCode {
         report.faults,
         report.virtual_us as f64 / 1e6,
         begun.elapsed()
-    );
+    ));
     if matches!(report.verdict, Verdict::Bad(_)) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
@@ -116,118 +135,56 @@ fn verdict(verdict: &Verdict) -> String {
     }
 }
 
-/// What all jobs add up.
-#[derive(Default)]
-struct Sum {
-    good: u64,
-    blocked: u64,
-    bad: u64,
-    events: u64,
-    facts: u64,
-    faults: u64,
-    few_faults: u64,
-    virtual_us: u64,
-    first: Option<u64>,
+fn many(campaign: &Campaign) -> ExitCode {
+    let sum = campaign::campaign(campaign);
+    print::line(format_args!("{}\n{}", sum.line(), sum.faults()));
+    if sum.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn many(arguments: &Arguments, hunt: bool) -> ExitCode {
-    let begun = Instant::now();
-    let next = AtomicU64::new(arguments.seeds.start);
-    let sum = Mutex::new(Sum::default());
-    std::thread::scope(|scope| {
-        for _ in 0..arguments.jobs.max(1) {
-            scope.spawn(|| job(arguments, hunt, &next, &sum, begun));
-        }
-    });
-    let sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let runs = sum.good + sum.blocked + sum.bad;
-    let seconds = begun.elapsed().as_secs_f64();
-    println!(
-        "{runs} runs in {seconds:.1} s: {} good, {} blocked on purpose, {} bad; {:.0} runs/min, {:.0} events/s, {:.0} facts/s, {:.0} times real time, {:.1} faults a run, {} runs with fewer than five",
-        sum.good,
-        sum.blocked,
-        sum.bad,
-        runs as f64 / seconds * 60.0,
-        sum.events as f64 / seconds,
-        sum.facts as f64 / seconds,
-        sum.virtual_us as f64 / 1e6 / seconds,
-        sum.faults as f64 / runs.max(1) as f64,
-        sum.few_faults,
-    );
-    match (hunt, sum.first) {
-        (true, Some(_)) | (false, None) => ExitCode::SUCCESS,
-        (true, None) => {
-            println!("not found");
-            ExitCode::FAILURE
-        }
-        (false, Some(_)) => ExitCode::FAILURE,
-    }
-}
+/// Seeds until one finds the faulty rule by a check that means it.
+#[cfg(feature = "sabotage")]
+fn hunt(name: &str, campaign: &Campaign) -> ExitCode {
+    use base::faulty::Rule;
 
-fn job(arguments: &Arguments, hunt: bool, next: &AtomicU64, sum: &Mutex<Sum>, begun: Instant) {
-    loop {
-        let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= arguments.seeds.end {
-            return;
-        }
-        let report = run(seed, &arguments.options);
-        let mut bad = add(sum, seed, &report, arguments, begun);
-        if arguments.twice {
-            let again = run(seed, &arguments.options);
-            if again != report {
-                println!("seed {seed}: two runs differ: {:016x} {:016x}", report.hash, again.hash);
-                bad = true;
+    let rules = match name {
+        "all" => Rule::ALL.to_vec(),
+        name => match rule(name) {
+            Ok(rule) => vec![rule],
+            Err(error) => return usage(&error),
+        },
+    };
+    let mut missed = 0;
+    for rule in rules {
+        let mut campaign = campaign.clone();
+        campaign.options.faulty = Some(rule);
+        campaign.only = sim::hunt::meant_by(rule).to_vec();
+        campaign.progress = false;
+        campaign.at_most.get_or_insert(Duration::from_secs(60));
+        let sum = campaign::campaign(&campaign);
+        let seconds = sum.took.as_secs_f64();
+        match sum.found.first() {
+            Some(found) => print::line(format_args!(
+                "{:<32} seed {:>5} {:>6.1} s {:>5} runs  {}",
+                rule.name(),
+                found.seed,
+                found.after.as_secs_f64(),
+                sum.runs(),
+                found.violation
+            )),
+            None => {
+                missed += 1;
+                print::line(format_args!(
+                    "{:<32} NOT FOUND in {} runs, {seconds:.1} s",
+                    rule.name(),
+                    sum.runs()
+                ));
             }
         }
-        if bad && (hunt || !arguments.keep_going) {
-            next.store(arguments.seeds.end, Ordering::Relaxed);
-        }
     }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Counts a run; true if it is what was looked for.
-fn add(
-    sum: &Mutex<Sum>,
-    seed: u64,
-    report: &Report,
-    arguments: &Arguments,
-    begun: Instant,
-) -> bool {
-    let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    sum.events += report.events;
-    sum.facts += report.facts;
-    sum.faults += u64::from(report.faults);
-    sum.few_faults += u64::from(report.faults < 5);
-    sum.virtual_us += report.virtual_us;
-    match &report.verdict {
-        Verdict::Good => sum.good += 1,
-        Verdict::Blocked(_) => sum.blocked += 1,
-        Verdict::Bad(violation) => {
-            if arguments.only.as_deref().is_some_and(|only| only != violation.id) {
-                sum.good += 1;
-                return false;
-            }
-            sum.bad += 1;
-            sum.first.get_or_insert(seed);
-            println!(
-                "seed {seed} after {:.1} s: VIOLATION of {violation}\n  replay: cargo run --release -p sim -- replay {seed}{}",
-                begun.elapsed().as_secs_f64(),
-                flags(&arguments.options)
-            );
-            return true;
-        }
-    }
-    false
-}
-
-/// What a replay needs to be the same run.
-fn flags(options: &Options) -> String {
-    let mut flags = String::new();
-    if options.duration_us != 30_000_000 {
-        flags += &format!(" --duration {}s", options.duration_us / 1_000_000);
-    }
-    if let Some(nodes) = options.nodes {
-        flags += &format!(" --nodes {nodes}");
-    }
-    flags + " --trace"
+#[cfg(not(feature = "sabotage"))]
+fn hunt(name: &str, _campaign: &Campaign) -> ExitCode {
+    usage(&rule(name).err().unwrap_or_default())
 }

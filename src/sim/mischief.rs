@@ -17,6 +17,7 @@ impl World {
     pub fn begin_fault(&mut self, number: usize) {
         let fault = self.faults[number].fault.clone();
         self.faults_begun += 1;
+        *self.kinds.entry(fault.kind()).or_default() += 1;
         self.log.fact(Fact::Note(format!("fault {number} begins: {fault:?}")));
         self.queue.push(self.faults[number].end, Event::FaultEnds(number));
         match fault {

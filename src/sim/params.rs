@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base::{
     FenceDevice, FenceDriver, Label, NodeId, NodeName, ResourceId, ResourceKind, SystemUuid,
+    faulty::Rule,
 };
 use policy::revision::{
     Cipher, CloneOptions, ClusterKey, DeletionPolicy, Device, FenceAction, FencingOptions, Meta,
@@ -12,7 +13,7 @@ use policy::revision::{
     Voter,
 };
 
-use crate::{dice::Dice, net::Weather, planner, truth::Setup};
+use crate::{dice::Dice, net::Weather, truth::Setup};
 
 const MS: u64 = 1000;
 
@@ -25,6 +26,17 @@ pub struct Options {
     pub nodes: Option<usize>,
     /// Print the trace.
     pub trace: bool,
+    /// The rule that is broken; nothing is in a build without the feature `sabotage`.
+    pub faulty: Option<Rule>,
+}
+
+/// Length of the phase of faults, if nothing else is said.
+pub const DURATION_US: u64 = 30_000_000;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { duration_us: DURATION_US, nodes: None, trace: false, faulty: None }
+    }
 }
 
 /// What the seed decided.
@@ -255,13 +267,6 @@ fn revision(nodes: usize) -> Revision {
 fn placements() -> Vec<Placement> {
     let lock = placement("lock", Shape::Single, vec![primitive("lock", process("lock"))]);
     let (vip, httpd) = (primitive("vip", vip()), primitive("httpd", process("httpd")));
-    if planner::is_small() {
-        return vec![
-            placement("httpd", Shape::Single, vec![httpd]),
-            lock,
-            placement("vip", Shape::Single, vec![vip]),
-        ];
-    }
     vec![
         placement("api", Shape::Clone(clones()), vec![primitive("api", process("api"))]),
         lock,
@@ -362,7 +367,7 @@ fn device(index: usize) -> Device {
 
 /// Address of a machine on the ring's network.
 pub fn address(index: usize) -> std::net::IpAddr {
-    parse(&format!("10.0.0.{}", index + 1))
+    std::net::Ipv4Addr::new(10, 0, 0, index as u8 + 1).into()
 }
 
 /// What a machine says that it is.

@@ -1,6 +1,8 @@
 //! One run: a phase of faults in which nothing bad may happen, then a phase of peace in which something good must
 //! (SAFETY.md#L10).
 
+use std::collections::BTreeMap;
+
 use base::{NodeId, ResourceId};
 use cluster::RequestKind;
 
@@ -39,6 +41,8 @@ pub struct Report {
     pub facts: u64,
     /// Faults that began.
     pub faults: u32,
+    /// How many of each kind.
+    pub kinds: BTreeMap<&'static str, u32>,
     /// Virtual time.
     pub virtual_us: Time,
 }
@@ -52,6 +56,8 @@ const STABLE_STEPS: u32 = 6;
 
 /// Runs one seed.
 pub fn run(seed: u64, options: &Options) -> Report {
+    #[cfg(feature = "sabotage")]
+    base::faulty::choose(options.faulty);
     let mut dice = Dice::new(seed);
     let params = Params::draw(&mut dice, options);
     let planned = faults::draw(&mut dice, &params, options.duration_us);
@@ -68,6 +74,7 @@ pub fn run(seed: u64, options: &Options) -> Report {
         events: world.events,
         facts: world.log.facts,
         faults: world.faults_begun,
+        kinds: world.kinds,
         virtual_us: world.now,
     }
 }

@@ -6,7 +6,7 @@ use crate::{Options, Verdict, run};
 const CORPUS: &str = include_str!("corpus/seeds.txt");
 
 fn options(nodes: Option<usize>) -> Options {
-    Options { duration_us: 30_000_000, nodes, trace: false }
+    Options { nodes, ..Options::default() }
 }
 
 #[test]

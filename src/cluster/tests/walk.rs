@@ -11,7 +11,7 @@ use base::SplitMix64;
 use super::world::{World, id};
 use crate::{
     RequestKind,
-    faulty::{BROKEN, Rule, broken},
+    faulty::{ALL, BROKEN, Rule, broken},
 };
 
 /// What can happen next.
@@ -362,7 +362,7 @@ fn run(n: usize, walks: u64, length: usize) {
 }
 
 fn features() -> String {
-    let on = Rule::ALL.iter().filter(|r| broken(**r));
+    let on = ALL.iter().filter(|r| broken(**r));
     on.map(|rule| format!("--features {} ", feature(*rule))).collect()
 }
 
@@ -401,7 +401,7 @@ fn every_faulty_rule_is_found() {
     let long = env::var("PALISADE_WALKS").is_ok();
     let walks = from_env("PALISADE_WALKS", 1500);
     let mut missed = Vec::new();
-    for rule in Rule::ALL {
+    for rule in ALL {
         BROKEN.set(Some(rule));
         let begun = Instant::now();
         if let Some(scenario) = scenario(rule) {

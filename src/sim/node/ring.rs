@@ -5,7 +5,10 @@ use std::{
     rc::Rc,
 };
 
-use base::{ConfigurationKind, Guarantee, Incarnation, Instant, Member, NodeId, RingEvent};
+use base::{
+    ConfigurationKind, Guarantee, Incarnation, Instant, Member, NodeId, RingEvent,
+    faulty::{Rule, broken},
+};
 use cluster::{ExecutorDo, File, Input, RequestId, Status, Stored};
 use lifecycle::Quorum;
 use totem::{
@@ -87,7 +90,7 @@ impl RingPart {
         let counter = number(files, FileName::Incarnation).map_or(seconds, |counter| counter + 1);
         let file = number(files, FileName::RingSequence).unwrap_or(0);
         // a disk that was lost or put back goes on above what it used, as long as its clock was not set back
-        let reserved = if cfg!(feature = "sabotage-ring-id-reused") {
+        let reserved = if broken(Rule::RingIdReused) {
             file
         } else {
             file.max(seconds * SEQUENCES_PER_SECOND)
@@ -197,11 +200,6 @@ impl RingPart {
     /// What this member says of itself.
     pub fn status(&self) -> Status {
         self.member.status()
-    }
-
-    /// Whether it says that it is quorate.
-    pub fn quorate(&self) -> bool {
-        self.member.status().quorate
     }
 
     /// The era that it says is open.

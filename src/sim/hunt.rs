@@ -1,0 +1,24 @@
+//! Which checks mean which faulty rule: a hunt that ends with another one has found something, but not that.
+
+use base::faulty::Rule;
+
+/// The invariants of SAFETY.md that the rule serves.
+pub const fn meant_by(rule: Rule) -> &'static [&'static str] {
+    match rule {
+        // who starts what somebody else may still hold
+        Rule::CleanStopEvidence | Rule::DebtPreviousConfiguration | Rule::NoFencing => {
+            &["S1", "S2", "S3"]
+        }
+        Rule::WipedVotes => &["S1", "S2", "S3", "S12"],
+        Rule::NoReports => &["S1", "S2", "S3"],
+        Rule::EpochByAge => &["S9", "S14"],
+        Rule::EraOnlyWhenBecomingQuorate => &["S1", "S2", "S3", "S9", "S14"],
+        Rule::EvidenceNotDurable => &["S3", "S6"],
+        Rule::QuorumHalf => &["S1", "S2", "S5", "S6", "S9", "S10"],
+        Rule::NoReadBack | Rule::TimeoutIsSuccess => &["S4"],
+        Rule::RingIdReused => &["S12"],
+        Rule::LeftoversKept => &["S1", "S2", "S31"],
+        Rule::NoDeadline => &["S7"],
+        Rule::WatchdogByTimer => &["S11"],
+    }
+}

@@ -1,0 +1,211 @@
+//! The world: one queue of events, machines, a network, BMCs, people. Everything follows from the seed.
+
+mod bmcs;
+mod effects;
+mod machines;
+mod people;
+mod turn;
+
+use std::collections::BTreeMap;
+
+use fencing::DeviceAction;
+
+use crate::{
+    dice::Dice,
+    fact::{Fact, Part, PowerLoss},
+    log::Log,
+    machine::Machine,
+    net::{Datagram, Net},
+    node::{Effect, Message, Written},
+    params::{Params, node_id},
+    planner,
+    queue::{Queue, Time},
+};
+
+/// Between two looks at everything.
+pub const TICK_US: Time = 250_000;
+
+/// What may happen.
+#[expect(
+    missing_docs,
+    reason = "fields are named for what they say; each variant has its sentence"
+)]
+pub enum Event {
+    /// A datagram reaches a machine.
+    Datagram { from: usize, to: usize, bytes: Datagram },
+    /// A timer of a machine.
+    Wake(usize),
+    /// An address may have expired.
+    Expire(usize),
+    /// A write becomes durable.
+    Disk { machine: usize, generation: u64, life: u64, write: u64, then: Written },
+    /// A message for one life of a part.
+    Part { machine: usize, part: Part, life: u64, message: Message },
+    /// A request reaches a BMC.
+    Bmc { by: usize, life: u64, call: fencing::CallId, target: usize, action: DeviceAction },
+    /// A machine goes off after its BMC accepted.
+    PowerEffect { machine: usize, generation: u64 },
+    /// A machine has booted.
+    Booted { machine: usize, generation: u64 },
+    /// A part is started by its supervisor.
+    Start { machine: usize, part: Part, generation: u64 },
+    /// A planned fault begins.
+    FaultBegins(usize),
+    /// It ends.
+    FaultEnds(usize),
+    /// All parts of an agent are killed (second half of a planned restart).
+    KillAll(usize),
+    /// A look at everything.
+    Tick,
+}
+
+/// Everything there is.
+pub struct World {
+    /// Now.
+    pub now: Time,
+    /// The queue.
+    pub queue: Queue<Event>,
+    /// All chance.
+    pub dice: Dice,
+    /// What the seed decided.
+    pub params: Params,
+    /// Machines by index.
+    pub machines: Vec<Machine>,
+    /// The ring's network.
+    pub net: Net,
+    /// Facts and checks.
+    pub log: Log,
+    /// Planned faults.
+    pub faults: Vec<crate::faults::Planned>,
+    /// Events so far.
+    pub events: u64,
+    /// Faults that really began.
+    pub faults_begun: u32,
+    /// How many of each kind.
+    pub kinds: BTreeMap<&'static str, u32>,
+    effects: Vec<Effect>,
+}
+
+impl World {
+    /// All machines get their power within half a second.
+    pub fn new(seed: u64, params: Params, mut dice: Dice, trace: bool) -> Self {
+        let log = Log::new(params.setup(), trace);
+        let machines = (0..params.nodes)
+            .map(|index| {
+                let drift = params.drift_ppm;
+                let ppm = dice.range(0, drift.unsigned_abs() * 2) as i64 - drift;
+                Machine::new(node_id(index), ppm)
+            })
+            .collect();
+        let mut world = Self {
+            now: 0,
+            queue: Queue::default(),
+            net: Net::new(params.nodes, params.weather),
+            machines,
+            log,
+            faults: Vec::new(),
+            events: 0,
+            faults_begun: 0,
+            kinds: BTreeMap::new(),
+            effects: Vec::new(),
+            dice,
+            params,
+        };
+        world.log.note(|| {
+            let mut brief = world.params.clone();
+            brief.revision.devices.clear();
+            brief.revision.voters.clear();
+            brief.revision.nodes.clear();
+            brief.revision.placements.clear();
+            brief.revision.objects.clear();
+            format!("seed {seed}: {brief:?}")
+        });
+        for index in 0..world.params.nodes {
+            world.power_on(index);
+        }
+        world.queue.push(TICK_US, Event::Tick);
+        world
+    }
+
+    /// Runs until the time; false when a check failed.
+    pub fn run_until(&mut self, end: Time) -> bool {
+        while self.log.violation.is_none() {
+            let Some((at, event)) = self.queue.pop() else { return true };
+            if at > end {
+                self.queue.push(at, event);
+                self.now = end;
+                self.log.now = end;
+                return true;
+            }
+            self.now = at;
+            self.log.now = at;
+            self.events += 1;
+            self.happen(event);
+        }
+        false
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Datagram { from, to, bytes } => self.arrive(from, to, bytes),
+            Event::Wake(machine) => {
+                if self.machines[machine].wake_at == Some(self.now) {
+                    self.machines[machine].wake_at = None;
+                    self.turn(machine);
+                }
+            }
+            Event::Expire(machine) => {
+                self.machines[machine].expiry_at = None;
+                self.expire(machine);
+            }
+            Event::Disk { machine, generation, life, write, then } => {
+                if self.machines[machine].generation == generation
+                    && self.machines[machine].disk.complete(write)
+                {
+                    self.tell(machine, Part::Ring, Some(life), Message::Written(then));
+                    self.turn(machine);
+                }
+            }
+            Event::Part { machine, part, life, message } => {
+                self.tell(machine, part, Some(life), message);
+                self.turn(machine);
+            }
+            Event::Bmc { by, life, call, target, action } => {
+                self.bmc(by, life, call, target, action);
+            }
+            Event::PowerEffect { machine, generation } => {
+                self.machines[machine].bmc.off_at = None;
+                self.machines[machine].wants_on = false;
+                if self.machines[machine].generation == generation {
+                    self.power_off(machine, PowerLoss::Bmc);
+                }
+            }
+            Event::Booted { machine, generation } => {
+                if self.machines[machine].generation == generation {
+                    for (part, delay) in
+                        [(Part::Executor, 0), (Part::Fencer, 0), (Part::Ring, 10_000)]
+                    {
+                        let event = Event::Start { machine, part, generation };
+                        self.queue.push(self.now + delay, event);
+                    }
+                }
+            }
+            Event::Start { machine, part, generation } => {
+                if self.machines[machine].generation == generation {
+                    self.start_part(machine, part);
+                }
+            }
+            Event::FaultBegins(fault) => self.begin_fault(fault),
+            Event::FaultEnds(fault) => self.end_fault(fault),
+            Event::KillAll(machine) => {
+                for part in Part::ALL {
+                    self.kill(machine, part);
+                }
+            }
+            Event::Tick => self.tick(),
+        }
+        if let Some(what) = planner::take() {
+            self.log.fact(Fact::BadPlan { what });
+        }
+    }
+}
