@@ -91,7 +91,7 @@ pub enum Input {
         /// What it did.
         verdict: Verdict,
     },
-    /// A join of a node outside the ring was heard; its standing says which boot the machine runs.
+    /// A join or merge detect of a node outside the ring was heard; its standing says which boot the machine runs.
     Heard {
         /// Who.
         node: NodeId,
@@ -288,9 +288,9 @@ pub enum Output {
         /// Which machine.
         node: NodeId,
     },
-    /// What totem puts into its joins from now on; given to [`crate::admission::refused`] by all that hear it.
+    /// What totem puts into its joins and merge detects from now on; given to [`crate::admission::refused`] by all that hear it.
     Standing(Vec<u8>),
-    /// Form a new ring now: whom [`crate::admission::refused`] names is to stay outside.
+    /// Form a new ring now: whom [`crate::admission::refused`] names is to stay outside, or a refusal may lapse.
     Reform,
     /// Leave the ring; the process then ends with this reason. A clean leave was delivered before.
     LeaveRing {

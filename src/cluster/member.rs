@@ -273,11 +273,16 @@ impl Member {
             installed.due.retain(|order, _| state.overdue_on(*order).is_some());
             installed.fence_due.retain(|node, _| state.intents.contains_key(node));
         }
+        let mut passed = false;
         self.late.retain(|node, at| {
             // Kept while the eviction is open; passed deadlines need no timer.
             let open = self.state.as_ref().is_some_and(|s| s.evicted.contains_key(node));
+            passed |= open && *at <= now;
             open && *at > now
         });
+        // Where no era is open the refusal may lapse from here on: all have to hear it, members and those outside
+        // (CLUSTER.md section 6, *Lapse*).
+        self.reform |= passed && !self.era_open();
         self.refresh_standing(now);
         if core::mem::take(&mut self.reform) {
             self.out.push_back(Output::Reform);

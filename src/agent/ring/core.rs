@@ -127,8 +127,12 @@ impl Core {
             }
         };
         let outside = !self.members.contains(&from.node);
-        if let (Message::Join(join), true) = (&message, outside) {
-            let standing = join.standing.to_vec();
+        let standing = match &message {
+            Message::Join(join) if outside => Some(join.standing.to_vec()),
+            Message::MergeDetect(detect) if outside => Some(detect.standing.to_vec()),
+            _ => None,
+        };
+        if let Some(standing) = standing {
             self.member.handle(now, Input::Heard { node: from.node, standing });
         }
         self.ring.handle_message(now, from, message);

@@ -220,10 +220,14 @@ impl RingPart {
             match wire::decode(received.payload) {
                 Ok(message) => {
                     let (node, now) = (received.from.node, ctx.local);
-                    if let wire::Message::Join(join) = &message
+                    let standing = match &message {
+                        wire::Message::Join(join) => Some(join.standing.to_vec()),
+                        wire::Message::MergeDetect(detect) => Some(detect.standing.to_vec()),
+                        _ => None,
+                    };
+                    if let Some(standing) = standing
                         && self.ring.members().iter().all(|member| member.node != node)
                     {
-                        let standing = join.standing.to_vec();
                         self.member.handle(now, Input::Heard { node, standing });
                     }
                     self.ring.handle_message(now, received.from, message);

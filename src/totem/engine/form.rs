@@ -146,7 +146,7 @@ impl Ring {
             self.counters.impossible += 1;
             return;
         }
-        let lists = self.lists();
+        let lists = self.part();
         self.moved(event);
         if let Some(order) = &self.order {
             token.entries[at] = order.entry(self.me);

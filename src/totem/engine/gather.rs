@@ -2,10 +2,12 @@
 //!
 //! A member has reached consensus when everyone that it wants in the ring (known and not given up), in its present
 //! life, has sent a join with the same lists and the same digest of all standings. The digest covers whoever was heard
-//! directly, so consensus also says: each has heard each. What the admission is asked then is the same on all.
+//! directly, so consensus also says: each has heard each. What the admission is asked then is the same on all, and so
+//! is the answer: whoever is refused stays in the lists and forms a ring apart (`refusal`).
 //!
-//! Invariants: within one gathering nobody that was given up comes back; one life per node is known; what others say
-//! against a member that this one hears is a conflict, settled by all hubs alike, and not a fact.
+//! Invariants: within one gathering nobody that was given up comes back; one life per node is known; who is given up
+//! was not heard, never refused; what others say against a member that this one hears is a conflict, settled by all
+//! hubs alike, and not a fact.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +17,11 @@ use alloc::{
 use base::{Instant, Member, NodeId, RingId};
 
 use super::{
-    Digest, Phase, Ring,
+    Phase, Ring,
     shun::{Cause, LEVEL_ADMISSION, LEVEL_CONFLICT},
 };
 use crate::{
-    Output, RING_SEQ_MAX, STANDING_BYTES_MAX, StateEvent,
+    Output, RING_SEQ_MAX, StateEvent,
     wire::{CommitEntry, CommitToken, Join, Known},
 };
 
@@ -139,9 +141,6 @@ impl Ring {
                 continue;
             }
             if self.agreed() {
-                if self.drop_refused() {
-                    continue;
-                }
                 self.announce();
                 self.form();
                 return;
@@ -190,16 +189,17 @@ impl Ring {
             });
             let outside = !self.order.as_ref().is_some_and(|order| order.has_node(node));
             if lately && outside {
-                self.shun(node, Cause::GivenUpBy, 0);
+                self.shun(node, Cause::Silent, 0);
             }
         }
         true
     }
 
     /// Section 19.3: two members heard here cannot hear each other. All that hear both wait until the accusations
-    /// are in, then drop the member with the most of them, the highest id first, until nobody is accused.
+    /// are in, then drop whoever would not be in this member's ring anyway, and then the member with the most of them,
+    /// the highest id first, until nobody is accused.
     pub(super) fn settle_conflicts(&mut self) -> bool {
-        let (now, config) = (self.now, &self.config);
+        let (now, join, consensus) = (self.now, self.config.join, self.config.consensus);
         let Phase::Gather(gather) = &mut self.phase else { return false };
         let mut pairs: BTreeSet<(NodeId, NodeId)> = BTreeSet::new();
         for (accuser, heard) in gather.heard.iter().filter(|(node, _)| gather.is_live(**node)) {
@@ -216,10 +216,20 @@ impl Ring {
             return false;
         }
         let since = *gather.conflict_since.get_or_insert(now);
-        if now.since(since) < config.join * 2 {
+        if now.since(since) < join * 2 {
             return false;
         }
         gather.conflict_since = None;
+        let Phase::Gather(gather) = &self.phase else { return false };
+        let judged = Arc::new(self.standings_in(gather));
+        let ours = self.company(&judged);
+        let stranger = |(a, b): &(NodeId, NodeId)| match (ours.contains(a), ours.contains(b)) {
+            (true, false) => Some(*b),
+            (false, true) => Some(*a),
+            _ => None,
+        };
+        let strangers: BTreeSet<_> = pairs.iter().filter_map(stranger).collect();
+        pairs.retain(|(a, b)| !strangers.contains(a) && !strangers.contains(b));
         let mut losers = Vec::new();
         while !pairs.is_empty() {
             let mut counts: BTreeMap<NodeId, usize> = BTreeMap::new();
@@ -237,10 +247,14 @@ impl Ring {
             losers.push((loser, against.collect::<BTreeSet<_>>()));
             pairs.retain(|(a, b)| *a != loser && *b != loser);
         }
-        for (loser, _) in &losers {
-            gather.fail(*loser);
+        let Phase::Gather(gather) = &mut self.phase else { return false };
+        for node in losers.iter().map(|(node, _)| node).chain(&strangers) {
+            gather.fail(*node);
         }
-        gather.consensus_at = now + config.consensus;
+        gather.consensus_at = now + consensus;
+        for node in strangers {
+            self.stay_apart(node, &judged);
+        }
         for (loser, against) in losers {
             self.shun(loser, Cause::Conflict(against), LEVEL_CONFLICT);
         }
@@ -258,7 +272,7 @@ impl Ring {
         if lonely && self.now.since(gather.started) < self.config.give_up {
             return false;
         }
-        let view = self.view(gather);
+        let view = self.view_of(gather, |_| true);
         gather.live().filter(|entry| entry.member != self.me).all(|entry| {
             gather.heard.get(&entry.member.node).is_some_and(|heard| {
                 gather.same_lists(&heard.join)
@@ -269,57 +283,14 @@ impl Ring {
         })
     }
 
-    /// Asks the admission. All that reach this point with the same digest ask with the same standings.
-    pub(super) fn drop_refused(&mut self) -> bool {
-        let Phase::Gather(gather) = &mut self.phase else { return false };
-        let mut heard = BTreeMap::new();
-        for entry in gather.live() {
-            let node = entry.member.node;
-            let standing = match gather.heard.get(&node) {
-                Some(heard) if entry.member != self.me => heard.join.standing.to_vec(),
-                _ => self.standing.to_vec(),
-            };
-            heard.insert(node, standing);
-        }
-        let mut refused = self.admission.refused(&heard);
-        refused.retain(|node| heard.contains_key(node));
-        if refused.is_empty() || heard.len() == 1 {
-            return false;
-        }
-        let me = self.me.node;
-        let all_refused = refused.len() == heard.len();
-        // the refused may form a ring of their own, and so may the rest; if all are refused, each stays alone
-        let dropped: Vec<_> = heard
-            .into_keys()
-            .filter(|node| {
-                *node != me && (all_refused || refused.contains(node) != refused.contains(&me))
-            })
-            .collect();
-        if dropped.is_empty() {
-            return false;
-        }
-        for node in &dropped {
-            gather.fail(*node);
-        }
-        gather.consensus_at = self.now + self.config.consensus;
-        for node in dropped {
-            if refused.contains(&me) {
-                // who is refused knocks again at an even pace: that disturbs nobody, the others judge it at the door
-                self.shunned.remove(&node);
-                self.shun(node, Cause::GivenUpBy, LEVEL_ADMISSION);
-                continue;
-            }
-            self.shun(node, Cause::Admission(Arc::clone(&self.standing)), LEVEL_ADMISSION);
-        }
-        true
-    }
-
     /// The consensus time is over: whoever does not agree is given up; if all agree, the representative is, for it
     /// should have formed the ring by now.
     pub(super) fn consensus_over(&mut self) {
         let agreed = self.agreed();
         let (now, reserved) = (self.now, self.reserved > self.ring_seq);
         let consensus_at = now + self.config.consensus;
+        let Phase::Gather(gather) = &self.phase else { return };
+        let representative = self.company(&self.standings_in(gather)).first().copied();
         let Phase::Gather(gather) = &mut self.phase else { return };
         gather.consensus_at = consensus_at;
         if !reserved {
@@ -327,9 +298,9 @@ impl Ring {
         }
         let others: Vec<_> =
             gather.live().map(|entry| entry.member.node).filter(|n| *n != self.me.node).collect();
-        for (at, node) in others.into_iter().enumerate() {
+        for node in others {
             let same = gather.heard.get(&node).is_some_and(|heard| gather.same_lists(&heard.join));
-            if !same || agreed && at == 0 {
+            if !same || agreed && Some(node) == representative {
                 gather.fail(node);
             }
         }
@@ -354,32 +325,17 @@ impl Ring {
         self.gather_changed();
     }
 
-    /// Digest of the standings of all that are wanted in the ring and were heard.
-    pub(super) fn view(&self, gather: &Gather) -> u64 {
-        let mut digest = Digest::new();
-        for entry in gather.live() {
-            let standing = match gather.heard.get(&entry.member.node) {
-                _ if entry.member == self.me => &self.standing,
-                Some(heard) => &heard.join.standing,
-                None => continue,
-            };
-            debug_assert!(standing.len() <= STANDING_BYTES_MAX);
-            digest.add(&entry.member.node.as_u16().to_le_bytes());
-            digest.add(&entry.member.incarnation.random.to_le_bytes());
-            digest.add(&(standing.len() as u32).to_le_bytes());
-            digest.add(standing);
-        }
-        digest.0
-    }
-
     /// At consensus the lowest member makes the commit token.
     pub(super) fn form(&mut self) {
         let Phase::Gather(gather) = &self.phase else { return };
-        let members: Vec<_> = gather.live().map(|entry| entry.member).collect();
+        let ours = self.company(&self.standings_in(gather));
+        let ours = |node: &NodeId| ours.contains(node);
+        let members: Vec<_> =
+            gather.live().map(|entry| entry.member).filter(|m| ours(&m.node)).collect();
         if members.first() != Some(&self.me) || self.ring_seq >= RING_SEQ_MAX {
             return;
         }
-        let view = self.view(gather);
+        let view = self.view_of(gather, ours);
         self.ring_seq += 1;
         self.reserve();
         let ring = RingId { seq: self.ring_seq, rep: self.me.node };
@@ -401,18 +357,17 @@ impl Ring {
     /// Whether a commit token in GATHER is for the ring that this member has agreed to.
     pub(super) fn commits_to(&self, token: &CommitToken) -> bool {
         let Phase::Gather(gather) = &self.phase else { return false };
+        let ours = self.company(&self.standings_in(gather));
+        let ours = |node: &NodeId| ours.contains(node);
         token.ring.seq > self.tried
             && token.ring.seq <= self.reserved
             && self.order.as_ref().is_none_or(|order| token.ring.seq > order.id.seq)
-            && token.view == self.view(gather)
-            && gather.live().map(|e| e.member).eq(token.entries.iter().map(|e| e.member))
-    }
-
-    /// The lists as they stand, for a formation that may fail.
-    pub(super) fn lists(&self) -> Vec<Known> {
-        let Phase::Gather(gather) = &self.phase else { return Vec::new() };
-        let known = |entry: &Entry| Known { member: entry.member, failed: entry.failed };
-        gather.known.values().map(known).collect()
+            && gather
+                .live()
+                .map(|entry| entry.member)
+                .filter(|member| ours(&member.node))
+                .eq(token.entries.iter().map(|entry| entry.member))
+            && token.view == self.view_of(gather, ours)
     }
 
     /// This member's aru has held the ring back for too long: it goes on alone for a while (TOTEM.md section 16.5).

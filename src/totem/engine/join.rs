@@ -1,6 +1,6 @@
 //! Join messages: what they must look like, which of them say nothing here and now, what is learned from the rest.
 
-use alloc::{collections::BTreeMap, sync::Arc};
+use alloc::sync::Arc;
 
 use base::Member;
 
@@ -43,6 +43,7 @@ impl Ring {
             return;
         }
         self.end_shuns(from, &join);
+        self.note_standing(from, &join.standing);
         if self.join_is_out_of_place(from, &join) {
             return;
         }
@@ -64,10 +65,7 @@ impl Ring {
     /// Joins that say nothing here and now. Each is counted.
     pub(super) fn join_is_out_of_place(&mut self, from: Member, join: &Join) -> bool {
         let gives_me_up = join.known.iter().any(|k| k.member == self.me && k.failed);
-        if self.is_shunned(from.node)
-            && !self.may_knock(from.node)
-            && !matches!(self.phase, Phase::Recovery(_))
-        {
+        if self.is_shunned(from.node) && !matches!(self.phase, Phase::Recovery(_)) {
             let member = match &self.phase {
                 Phase::Operational(_) => self.order.as_ref().is_some_and(|o| o.has(&from)),
                 _ => false,
@@ -97,7 +95,7 @@ impl Ring {
                 if order.has(&from) {
                     join.ring_seq < order.id.seq && !join.leaving || gives_me_up
                 } else {
-                    gives_me_up || join.leaving || self.refused_at_the_door(from, join)
+                    gives_me_up || join.leaving || !self.door_is_open(from.node)
                 }
             }
         };
@@ -105,16 +103,6 @@ impl Ring {
             self.counters.stale += 1;
         }
         stale
-    }
-
-    /// A joiner that the admission refuses on the own standing alone does not even break the ring. If the whole of
-    /// the standings lets it in after all, another member starts the gathering.
-    pub(super) fn refused_at_the_door(&self, from: Member, join: &Join) -> bool {
-        let heard = BTreeMap::from([
-            (self.me.node, self.standing.to_vec()),
-            (from.node, join.standing.to_vec()),
-        ]);
-        self.admission.refused(&heard).contains(&from.node)
     }
 
     pub(super) fn take_join(&mut self, from: Member, join: Join) {
@@ -149,9 +137,10 @@ impl Ring {
             if retired {
                 continue;
             }
-            let kept_out = self.shunned.get(&node).is_some_and(|shun| {
-                now < shun.until && matches!(shun.cause, Cause::Conflict(_) | Cause::Admission(_))
-            });
+            let kept_out = self
+                .shunned
+                .get(&node)
+                .is_some_and(|shun| now < shun.until && matches!(shun.cause, Cause::Conflict(_)));
             let entry =
                 Entry { member: theirs.member, failed: theirs.failed || kept_out, since: now };
             match gather.known.get_mut(&node) {
@@ -182,7 +171,7 @@ impl Ring {
             ring_seq: self.ring_seq,
             reserved: self.reserved,
             leaving: false,
-            view: self.view(gather),
+            view: self.view_of(gather, |_| true),
             known: gather
                 .known
                 .values()

@@ -5,6 +5,7 @@ mod gather;
 mod join;
 mod operational;
 mod order;
+mod refusal;
 mod rotation;
 mod shun;
 #[cfg(test)]
@@ -78,6 +79,8 @@ struct Life {
     join: u64,
     retired: VecDeque<Incarnation>,
     heard_at: Instant,
+    /// What it said last of itself, and when.
+    standing: Option<(Arc<[u8]>, Instant)>,
 }
 
 enum Phase {
@@ -394,6 +397,7 @@ impl Ring {
             join: 0,
             retired: VecDeque::new(),
             heard_at: now,
+            standing: None,
         });
         if life.incarnation != from.incarnation {
             if life.retired.contains(&from.incarnation) {
@@ -405,6 +409,7 @@ impl Ring {
             life.retired.push_back(life.incarnation);
             life.incarnation = from.incarnation;
             life.join = 0;
+            life.standing = None;
             self.shunned.remove(&from.node);
         }
         life.heard_at = now;

@@ -1,5 +1,6 @@
 //! OPERATIONAL: what the members of an installed ring say to each other (TOTEM.md sections 16.4 and 17).
 
+use alloc::sync::Arc;
 use core::mem;
 
 use base::Member;
@@ -77,7 +78,8 @@ impl Ring {
         match &self.phase {
             Phase::Operational(_) => {}
             Phase::Gather(_) => {
-                if self.is_shunned(from.node) || self.must_knock(from.node) {
+                self.note_standing(from, &detect.standing);
+                if self.is_shunned(from.node) || !self.door_is_open(from.node) {
                     self.counters.shunned += 1;
                 } else {
                     self.learn_of(from);
@@ -91,7 +93,10 @@ impl Ring {
         // a member of this ring says it of an earlier one: said before it came here (TOTEM.md section 19.3)
         if order.id == detect.ring || order.has(&from) && detect.ring.seq < order.id.seq {
             self.counters.stale += 1;
-        } else if self.is_shunned(from.node) || self.must_knock(from.node) {
+            return;
+        }
+        self.note_standing(from, &detect.standing);
+        if self.is_shunned(from.node) || !self.door_is_open(from.node) {
             self.counters.shunned += 1;
         } else {
             self.enter_gather(StateEvent::foreign_ring);
@@ -100,14 +105,17 @@ impl Ring {
         }
     }
 
-    /// The representative says to the configured nodes outside that this ring is there.
+    /// Says to the configured nodes outside that this ring is there, and where this member stands.
     pub(super) fn tell_outsiders(&mut self) {
         let Some(order) = &self.order else { return };
         let Phase::Operational(rotation) = &mut self.phase else { return };
         rotation.merge_at = None;
         for node in self.config.nodes.iter().filter(|node| !order.has_node(**node)) {
             rotation.merge_at = Some(self.now + self.config.merge);
-            let message = Message::MergeDetect(MergeDetect { ring: order.id });
+            let message = Message::MergeDetect(MergeDetect {
+                ring: order.id,
+                standing: Arc::clone(&self.standing),
+            });
             self.out.push_back(Output::Send { to: Destination::Node(*node), message });
         }
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use base::{Instant, Member, NodeId};
 
-use super::Ring;
+use super::{Ring, refusal::Standings};
 use crate::wire::Join;
 
 /// First back-off is `backoff_min / 8`; each step doubles it.
@@ -19,15 +19,17 @@ const LEVEL_ALONE: u8 = 5;
 /// Keeps shifts in range.
 const LEVEL_MAX: u8 = 16;
 
-/// Why a node is kept out.
+/// Why a node is kept out, or left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The admission refused it while the own standing was this.
-    Admission(Arc<[u8]>),
+    /// The admission has decided on these standings that it and this member form no ring.
+    Apart(Arc<Standings>),
     /// These members cannot reach it.
     Conflict(BTreeSet<NodeId>),
     /// It has given this member up.
     GivenUpBy,
+    /// It has a ring and does not answer the joins of this member.
+    Silent,
 }
 
 /// A node that is kept out, or left alone, for a while.
@@ -38,30 +40,26 @@ pub(super) struct Shun {
     pub(super) cause: Cause,
 }
 
+impl Shun {
+    /// It is a matter of links, not of admission.
+    pub(super) const fn is_broken(&self) -> bool {
+        matches!(self.cause, Cause::Conflict(_) | Cause::GivenUpBy)
+    }
+}
+
 impl Ring {
+    /// Whether what it says is not heard. Whoever is refused is: a ring looks at the door whether anything has changed,
+    /// and a gathering is open to all until its end; that costs nobody anything.
     pub(super) fn is_shunned(&self, node: NodeId) -> bool {
-        self.shunned.get(&node).is_some_and(|shun| self.now < shun.until)
-    }
-
-    /// Whether it is kept out for a standing of this node that has changed since: its next join is judged anew. Merge
-    /// detects, which carry no standing, are not: standings may change with every message of the application.
-    pub(super) fn may_knock(&self, node: NodeId) -> bool {
-        self.shunned.get(&node).is_some_and(|shun| match &shun.cause {
-            Cause::Admission(standing) => **standing != *self.standing,
-            _ => false,
-        })
-    }
-
-    /// Whether it was refused by the admission last: only a join, which carries its standing, opens again.
-    pub(super) fn must_knock(&self, node: NodeId) -> bool {
-        self.shunned.get(&node).is_some_and(|shun| matches!(shun.cause, Cause::Admission(_)))
+        self.shunned
+            .get(&node)
+            .is_some_and(|shun| self.now < shun.until && !matches!(shun.cause, Cause::Apart(_)))
     }
 
     /// Who is in the ring was admitted.
     pub(super) fn admitted(&mut self, members: &[Member]) {
-        self.shunned.retain(|node, shun| {
-            !matches!(shun.cause, Cause::Admission(_)) || !members.iter().any(|m| m.node == *node)
-        });
+        self.shunned
+            .retain(|node, shun| shun.is_broken() || !members.iter().any(|m| m.node == *node));
     }
 
     pub(super) fn shun(&mut self, node: NodeId, cause: Cause, least: u8) {
@@ -69,7 +67,11 @@ impl Ring {
         let forgotten = before.is_none_or(|b| self.now.since(b.until) > self.config.backoff_max);
         let level = before.filter(|_| !forgotten).map_or(0, |before| before.level + 1);
         // trying again costs only this member where it is alone: it goes on at an even pace
-        let alone = cause == Cause::GivenUpBy && least < LEVEL_CONFLICT;
+        let alone = match cause {
+            Cause::Apart(_) | Cause::Silent => true,
+            Cause::Conflict(_) => false,
+            Cause::GivenUpBy => least < LEVEL_CONFLICT,
+        };
         let level = level.clamp(least, if alone { LEVEL_ALONE } else { LEVEL_MAX });
         let time = (self.config.backoff_min / 8) * (1_u32 << level);
         let time: Duration = time.min(self.config.backoff_max);
@@ -82,15 +84,18 @@ impl Ring {
         let now = self.now;
         // whoever had given this member up wants it again
         let wants_me = join.known.iter().any(|k| k.member == self.me && !k.failed);
+        let said = self.lives.get(&from.node).and_then(|life| life.standing.as_ref());
+        let stands_otherwise = said.is_none_or(|(standing, _)| *standing != join.standing);
         for (node, shun) in &mut self.shunned {
             let over = match &shun.cause {
-                Cause::GivenUpBy => *node == from.node && wants_me,
+                Cause::Apart(_) => false,
                 // a member that could not reach it hears it by now
                 Cause::Conflict(against) => {
                     against.contains(&from.node)
                         && join.known.iter().any(|k| k.member.node == *node && !k.failed)
                 }
-                Cause::Admission(_) => false,
+                Cause::GivenUpBy => *node == from.node && wants_me,
+                Cause::Silent => *node == from.node && (wants_me || stands_otherwise),
             };
             if over {
                 shun.until = now;

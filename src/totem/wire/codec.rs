@@ -83,6 +83,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Message::MergeDetect(m) => {
             out.push(MERGE_DETECT);
             put_ring(out, Some(m.ring));
+            put_standing(out, &m.standing);
         }
         Message::Join(j) => {
             out.push(JOIN);
@@ -95,8 +96,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
                 put_member(out, &known.member);
                 out.push(u8::from(known.failed));
             }
-            out.extend_from_slice(&(j.standing.len() as u16).to_le_bytes());
-            out.extend_from_slice(&j.standing);
+            put_standing(out, &j.standing);
         }
         Message::Commit(c) => {
             out.push(COMMIT);
@@ -134,7 +134,9 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     let message = match r.u8()? {
         TOKEN => Message::Token(token(&mut r)?),
         MCAST => Message::Mcast(mcast(&mut r)?),
-        MERGE_DETECT => Message::MergeDetect(MergeDetect { ring: r.ring()? }),
+        MERGE_DETECT => {
+            Message::MergeDetect(MergeDetect { ring: r.ring()?, standing: r.standing()? })
+        }
         JOIN => Message::Join(join(&mut r)?),
         COMMIT => Message::Commit(commit(&mut r)?),
         HOLD_CANCEL => Message::HoldCancel(HoldCancel { ring: r.ring()? }),
@@ -187,11 +189,7 @@ fn join(r: &mut Reader<'_>) -> Result<Join, WireError> {
         }
         known.push(entry);
     }
-    let length = usize::from(r.u16()?);
-    if length > STANDING_BYTES_MAX {
-        return Err(WireError::Range("length of the standing"));
-    }
-    let standing = Arc::from(r.take(length)?);
+    let standing = r.standing()?;
     Ok(Join { number, ring_seq, reserved, leaving, view, known, standing })
 }
 
@@ -233,6 +231,11 @@ pub(crate) fn order(member: &Member) -> (NodeId, u64, u128) {
 fn put_ring(out: &mut Vec<u8>, ring: Option<RingId>) {
     out.extend_from_slice(&ring.map_or(0, |ring| ring.rep.as_u16()).to_le_bytes());
     out.extend_from_slice(&ring.map_or(0, |ring| ring.seq).to_le_bytes());
+}
+
+fn put_standing(out: &mut Vec<u8>, standing: &[u8]) {
+    out.extend_from_slice(&(standing.len() as u16).to_le_bytes());
+    out.extend_from_slice(standing);
 }
 
 fn put_member(out: &mut Vec<u8>, member: &Member) {
@@ -300,6 +303,14 @@ impl<'a> Reader<'a> {
             None if seq == 0 => Ok(None),
             _ => Err(WireError::Range("ring id")),
         }
+    }
+
+    fn standing(&mut self) -> Result<Arc<[u8]>, WireError> {
+        let length = usize::from(self.u16()?);
+        if length > STANDING_BYTES_MAX {
+            return Err(WireError::Range("length of the standing"));
+        }
+        Ok(Arc::from(self.take(length)?))
     }
 
     fn member(&mut self) -> Result<Member, WireError> {

@@ -87,6 +87,8 @@ pub struct Recovered {
 pub struct MergeDetect {
     /// The ring.
     pub ring: RingId,
+    /// What the sender's application says about itself. At most `STANDING_BYTES_MAX`.
+    pub standing: Arc<[u8]>,
 }
 
 /// Asks for the held token (TOTEM.md section 7.6).

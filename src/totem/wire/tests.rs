@@ -57,7 +57,10 @@ pub(crate) fn samples() -> Vec<Message> {
             recovered: None,
             payload: Arc::from(&b""[..]),
         }),
-        Message::MergeDetect(MergeDetect { ring: ring(1, 9) }),
+        Message::MergeDetect(MergeDetect {
+            ring: ring(1, 9),
+            standing: Arc::from(&b"standing"[..]),
+        }),
         Message::Join(Join {
             number: 4,
             ring_seq: 9,

@@ -4,5 +4,6 @@ mod evs;
 mod hostile;
 mod net;
 mod reform;
+mod refused;
 mod runs;
 mod scenarios;

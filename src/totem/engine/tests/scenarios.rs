@@ -137,7 +137,10 @@ fn after_leaving_nothing_is_said_or_taken() {
         assert_eq!(ring.multicast(now, b"x", Guarantee::Agreed), Err(MulticastError::Left));
         assert_eq!(ring.poll_timeout(), None);
         while ring.poll_output().is_some() {}
-        let detect = crate::wire::MergeDetect { ring: base::RingId { seq: 99, rep: member.node } };
+        let detect = crate::wire::MergeDetect {
+            ring: base::RingId { seq: 99, rep: member.node },
+            standing: std::sync::Arc::from(&b""[..]),
+        };
         ring.handle_message(now, member, crate::wire::Message::MergeDetect(detect));
         ring.handle_timeout(now + Duration::from_secs(9));
         assert_eq!(ring.poll_output(), None);
@@ -458,7 +461,14 @@ fn old_joins_and_merge_detects_of_a_member_do_not_break_the_ring() {
         let before = r.counters().stale;
         r.handle_message(now, one, Message::Join(join));
         r.handle_message(now, one, Message::Join(later));
-        r.handle_message(now, one, Message::MergeDetect(MergeDetect { ring: old }));
+        r.handle_message(
+            now,
+            one,
+            Message::MergeDetect(MergeDetect {
+                ring: old,
+                standing: std::sync::Arc::from(&b""[..]),
+            }),
+        );
         assert_eq!(r.state(), State::Operational);
         assert_eq!(r.counters().stale - before, 3);
         assert_eq!(r.poll_output(), None, "silence");
@@ -478,7 +488,10 @@ fn messages_of_strangers_and_of_replaced_lives_change_nothing() {
     net.with_ring(node(2), |r, now| {
         use crate::wire::{HoldCancel, MergeDetect, Message};
         let stranger = base::Member { node: node(77), ..old };
-        let detect = MergeDetect { ring: base::RingId { seq: ring.seq + 9, rep: old.node } };
+        let detect = MergeDetect {
+            ring: base::RingId { seq: ring.seq + 9, rep: old.node },
+            standing: std::sync::Arc::from(&b""[..]),
+        };
         for from in [old, stranger] {
             r.handle_message(now, from, Message::MergeDetect(detect.clone()));
             r.handle_message(now, from, Message::HoldCancel(HoldCancel { ring }));
