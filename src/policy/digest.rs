@@ -107,6 +107,24 @@ const SINES: [u32; 64] = [
     0xeb86_d391,
 ];
 
+/// Sixteen of the 64 steps.
+#[inline]
+fn round(
+    parts: &mut [u32; 4],
+    number: usize,
+    word: impl Fn(usize) -> u32,
+    mix: impl Fn(u32, u32, u32) -> u32,
+) {
+    let [mut a, mut b, mut c, mut d] = *parts;
+    for at in 0..16 {
+        let sine = SINES[number * 16 + at];
+        let sum = a.wrapping_add(mix(b, c, d)).wrapping_add(sine).wrapping_add(word(at));
+        (a, d, c) = (d, c, b);
+        b = b.wrapping_add(sum.rotate_left(SHIFTS[number][at % 4]));
+    }
+    *parts = [a, b, c, d];
+}
+
 fn md5(input: &[u8]) -> String {
     let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
     let mut message: Vec<u8> = Vec::with_capacity(input.len() + 72);
@@ -122,20 +140,12 @@ fn md5(input: &[u8]) -> String {
         for (word, bytes) in words.iter_mut().zip(block.chunks_exact(4)) {
             *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
-        let [mut a, mut b, mut c, mut d] = state;
-        let mut step = |at: usize, index: usize, mix: fn(u32, u32, u32) -> u32| {
-            let sum = a
-                .wrapping_add(mix(b, c, d))
-                .wrapping_add(SINES[at])
-                .wrapping_add(words[index % 16]);
-            (a, d, c) = (d, c, b);
-            b = b.wrapping_add(sum.rotate_left(SHIFTS[at / 16][at % 4]));
-        };
-        (0..16).for_each(|at| step(at, at, |b, c, d| (b & c) | (!b & d)));
-        (16..32).for_each(|at| step(at, 5 * at + 1, |b, c, d| (d & b) | (!d & c)));
-        (32..48).for_each(|at| step(at, 3 * at + 5, |b, c, d| b ^ c ^ d));
-        (48..64).for_each(|at| step(at, 7 * at, |b, c, d| c ^ (b | !d)));
-        for (total, part) in state.iter_mut().zip([a, b, c, d]) {
+        let mut parts = state;
+        round(&mut parts, 0, |at| words[at], |b, c, d| (b & c) | (!b & d));
+        round(&mut parts, 1, |at| words[(5 * at + 1) % 16], |b, c, d| (d & b) | (!d & c));
+        round(&mut parts, 2, |at| words[(3 * at + 5) % 16], |b, c, d| b ^ c ^ d);
+        round(&mut parts, 3, |at| words[(7 * at) % 16], |b, c, d| c ^ (b | !d));
+        for (total, part) in state.iter_mut().zip(parts) {
             *total = total.wrapping_add(part);
         }
     }

@@ -1,5 +1,7 @@
 //! What is true of an action of a group or clone follows from the actions inside.
 
+use alloc::{collections::BTreeMap, vec::Vec};
+
 use crate::{
     act::first_action,
     world::{ActFlags, ActIx, NodeIx, ResIx, Variant, Verb, World},
@@ -24,6 +26,29 @@ pub(super) fn of(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeI
         Variant::Primitive => world[act].flags,
         Variant::Group => of_group(world, r, act, node),
         Variant::Clone => of_clone(world, r, act, node),
+    }
+}
+
+/// Lists the actions of instances, of which every order with their clone asks again. From here on none is added.
+pub(super) fn list_inner(world: &mut World<'_>) {
+    for at in 0..world.top.len() {
+        let clone = world.top[at];
+        let children = &world[clone].children;
+        if !world[clone].is_clone() || children.iter().any(|child| !world[*child].is_primitive()) {
+            continue;
+        }
+        let mut lists: BTreeMap<Verb, Vec<(ResIx, ActIx)>> = BTreeMap::new();
+        for verb in [Verb::Start, Verb::Stop, Verb::Promote, Verb::Demote] {
+            lists.insert(verb, Vec::new());
+        }
+        for child in children {
+            for act in &world[*child].acts {
+                if let Some(list) = lists.get_mut(&world[*act].verb) {
+                    list.push((*child, *act));
+                }
+            }
+        }
+        world[clone].inner = lists;
     }
 }
 
@@ -67,17 +92,34 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
     }
     let begun = verb.begun();
     let mut flags = ActFlags::OPTIONAL | ActFlags::RUNNABLE | ActFlags::PSEUDO;
-    let mut any_runnable = false;
-    for at in 0..world.child_count(r) {
-        let instance = world.child(r, at);
-        let place = node.filter(|_| world[instance].is_primitive());
-        let Some(inner) = first_action(world, instance, begun, place) else { continue };
-        let inner = of(world, instance, inner, node);
-        if flags.has(ActFlags::OPTIONAL) && !inner.has(ActFlags::OPTIONAL) {
-            flags = flags.without(ActFlags::OPTIONAL);
-            world[act].clear(ActFlags::OPTIONAL);
-        }
+    let (mut any_required, mut any_runnable) = (false, false);
+    let mut see = |inner: ActFlags| {
+        any_required |= !inner.has(ActFlags::OPTIONAL);
         any_runnable |= inner.has(ActFlags::RUNNABLE);
+    };
+    match world[r].inner.get(&begun) {
+        Some(inner) => {
+            for of_one in inner.chunk_by(|a, b| a.0 == b.0) {
+                let acts = || of_one.iter().map(|(_, at)| &world[*at]);
+                let exact = acts().find(|act| node.is_none() || act.node == node);
+                let found = exact.or_else(|| acts().find(|act| act.node.is_none()));
+                if let Some(found) = found {
+                    see(found.flags);
+                }
+            }
+        }
+        None => {
+            for at in 0..world.child_count(r) {
+                let instance = world.child(r, at);
+                let place = node.filter(|_| world[instance].is_primitive());
+                let Some(inner) = first_action(world, instance, begun, place) else { continue };
+                see(of(world, instance, inner, node));
+            }
+        }
+    }
+    if any_required {
+        flags = flags.without(ActFlags::OPTIONAL);
+        world[act].clear(ActFlags::OPTIONAL);
     }
     if !any_runnable {
         flags = flags.without(ActFlags::RUNNABLE);

@@ -47,6 +47,7 @@ impl Queue {
 }
 
 pub(super) fn run(world: &mut World<'_>) {
+    flags::list_inner(world);
     let mut queue = Queue(VecDeque::new());
     for at in 0..world.acts.len() {
         let at = ActIx::at(at);

@@ -256,8 +256,7 @@ fn restore(world: &mut World<'_>, saved: &Saved) {
 /// Order in which instances choose: those that run where they may stay, the healthier, the more important, the lower
 /// number.
 pub(crate) fn compare_instances(world: &World<'_>, a: ResIx, b: ResIx) -> Ordering {
-    let places = |r: ResIx| active_nodes(world, r);
-    let (na, nb) = (places(a), places(b));
+    let (na, nb) = (&world[a].running_on, &world[b].running_on);
     if !na.is_empty() && !nb.is_empty() && na.len() != nb.len() {
         return na.len().cmp(&nb.len());
     }
@@ -267,10 +266,10 @@ pub(crate) fn compare_instances(world: &World<'_>, a: ResIx, b: ResIx) -> Orderi
         let cell = world[clone].allowed[node.ix()];
         (cell.present && cell.score >= 0).then_some(node)
     };
-    let (pa, pb) = (allowed(a, &na), allowed(b, &nb));
+    let (pa, pb) = (allowed(a, na), allowed(b, nb));
     let stuck = |nodes: &[NodeIx], place: Option<NodeIx>| !nodes.is_empty() && place.is_none();
-    stuck(&na, pa)
-        .cmp(&stuck(&nb, pb))
+    stuck(na, pa)
+        .cmp(&stuck(nb, pb))
         .then(world[b].priority.cmp(&world[a].priority))
         .then(pb.is_some().cmp(&pa.is_some()))
         .then_with(|| {
@@ -283,10 +282,6 @@ pub(crate) fn compare_instances(world: &World<'_>, a: ResIx, b: ResIx) -> Orderi
             _ => Ordering::Equal,
         })
         .then(world[a].number.cmp(&world[b].number))
-}
-
-fn active_nodes(world: &World<'_>, r: ResIx) -> Vec<NodeIx> {
-    world[r].running_on.clone()
 }
 
 /// Which instance's current node is worth more, with what is tied to the clone.
@@ -309,25 +304,36 @@ pub(crate) fn compatible_instance(
 ) -> Option<ResIx> {
     let on = |node: NodeIx| {
         world[other].children.iter().copied().find(|instance| {
-            role.is_none_or(|role| role_of(world, *instance, current) == role)
-                && location(world, *instance, current) == Some(node)
+            location(world, *instance, current) == Some(node)
+                && role.is_none_or(|role| role_of(world, *instance, current) == role)
         })
     };
     if let Some(node) = location(world, r, current) {
         return on(node);
     }
-    let mut nodes: Vec<NodeIx> =
-        world.node_ids().filter(|node| world[r].allowed[node.ix()].present).collect();
     let worth = |node: NodeIx| {
         if world.available(node) { world[r].allowed[node.ix()].score } else { -INFINITY }
     };
-    nodes.sort_by(|a, b| {
-        worth(*b)
-            .cmp(&worth(*a))
-            .then(world[*a].placed.cmp(&world[*b].placed))
-            .then_with(|| world[*a].name().cmp(world[*b].name()))
-    });
-    nodes.into_iter().find_map(on)
+    // of several instances on a node the first counts
+    let mut there: Vec<Option<ResIx>> = alloc::vec![None; world.nodes.len()];
+    for instance in world[other].children.iter().copied() {
+        if let Some(node) = location(world, instance, current)
+            && there[node.ix()].is_none()
+            && role.is_none_or(|role| role_of(world, instance, current) == role)
+        {
+            there[node.ix()] = Some(instance);
+        }
+    }
+    let best = world
+        .node_ids()
+        .filter(|node| world[r].allowed[node.ix()].present && there[node.ix()].is_some())
+        .min_by(|a, b| {
+            worth(*b)
+                .cmp(&worth(*a))
+                .then(world[*a].placed.cmp(&world[*b].placed))
+                .then_with(|| world[*a].name().cmp(world[*b].name()))
+        })?;
+    there[best.ix()]
 }
 
 /// Adds what those tied to its promoted instances think to the nodes of a clone whose promotions are being ranked.

@@ -224,6 +224,7 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         promotion_sorted: false,
         reasons: Vec::new(),
         acts: Vec::new(),
+        inner: BTreeMap::new(),
         restarting: false,
         stop_unexpected: false,
     }

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use crate::model::{Primitive, ResourceHistory, Role};
 
-use super::{ActIx, ColocIx, NodeIx, NodeSet, ResIx};
+use super::{ActIx, ColocIx, NodeIx, NodeSet, ResIx, Verb};
 
 /// What kind of resource. In rising order of containment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,6 +190,8 @@ pub(crate) struct Res<'m> {
 
     // actions
     pub(crate) acts: Vec<ActIx>,
+    /// For clones of one primitive: what their instances do, in their order.
+    pub(crate) inner: BTreeMap<Verb, Vec<(ResIx, ActIx)>>,
     pub(crate) restarting: bool,
     pub(crate) stop_unexpected: bool,
 }
