@@ -17,7 +17,7 @@ use crate::{
     Phase, Reason,
     dispatch::{Dispatch, dispatch},
     member::{Leaving, Member},
-    model::model,
+    model::Models,
     safety::Broken,
     state::{Position, State},
     status::Condition,
@@ -84,9 +84,11 @@ impl Member {
         if state.members.values().any(|m| !m.reported && !m.left) || state.suspended {
             return (Dispatch::default(), conditions);
         }
-        let mut input = model(state);
+        let mut input = self.models.of(state);
+        // the law that keeping what was made rests on; too dear outside of tests
+        debug_assert_eq!(input, Models::default().of(state));
         input.now = input.now.max(self.wall_now(now));
-        let plan = match (self.config.planner)(&input) {
+        let plan = match (self.config.planner)(&mut self.scheduler, &input) {
             Ok(plan) => plan,
             Err(error) => {
                 conditions.insert(Condition {

@@ -14,9 +14,10 @@ use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Qu
 use policy::revision::Revision;
 use serde::{Deserialize, Serialize};
 
-/// How a coordinator turns a model into a plan: [`policy::schedule`] in the product. A plan is only a wish; what may
-/// be dispatched is decided here (CLUSTER.md section 6).
-pub type Planner = fn(&policy::Model) -> Result<policy::Plan, policy::Error>;
+/// How a coordinator turns a model into a plan: [`policy::Scheduler::schedule`] in the product, which remembers what an
+/// event does not change. A plan is only a wish; what may be dispatched is decided here (CLUSTER.md section 6).
+pub type Planner =
+    fn(&mut policy::Scheduler, &policy::Model) -> Result<policy::Plan, policy::Error>;
 
 /// What an engine is told once, at the start of the process.
 #[derive(Clone, Debug)]

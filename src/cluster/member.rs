@@ -18,6 +18,7 @@ use crate::{
     coordinator::Planned,
     era::Installed,
     evidence::Fact,
+    model::Models,
     promise::PromiseRecord,
     safety::Broken,
     silence::Silence,
@@ -87,6 +88,9 @@ pub struct Member {
     pub(crate) backed_off: BTreeMap<Incident, u32>,
     /// What the last look at the state came to: planned again only when the state or the time has changed.
     pub(crate) planned: Option<Planned>,
+    /// The last model of the state and what the engine remembers of it: an event changes little of either.
+    pub(crate) models: Models,
+    pub(crate) scheduler: policy::Scheduler,
     /// Changes of the executor wait to be said in this era.
     pub(crate) unsaid_changes: bool,
     /// An eviction was delivered: form a ring without the target, once the joins can say so.
@@ -184,6 +188,8 @@ impl Member {
             recovery_said: BTreeSet::new(),
             backed_off: BTreeMap::new(),
             planned: None,
+            models: Models::default(),
+            scheduler: policy::Scheduler::default(),
             unsaid_changes: false,
             reform: false,
             booted_said: None,

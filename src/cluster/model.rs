@@ -5,51 +5,134 @@
 //! engine, because what a debt blocks is decided here and not there (`allowed`); an operation in flight stands as not
 //! yet done, so the next plan names it again and nothing that depends on it goes ahead of it.
 
-use alloc::{format, string::ToString as _};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::ToString as _,
+    vec,
+    vec::Vec,
+};
 
 use base::{NodeId, ResourceId, ResourceKind as Kind, Role};
 use policy::{
     Model,
     model::{
         JoinPhase, Location, Node, NodeState, OperationRecord, OperationStatus, Resource,
-        ResourceHistory, ResourceKind,
+        ResourceHistory, ResourceKind, Shared,
     },
-    revision::Revision,
+    revision::{Primitive, Revision},
 };
 
 use crate::state::{Instance, State};
 
-/// The model of the state; empty without an accepted revision.
-pub(crate) fn model(state: &State) -> Model {
-    let Some(revision) = &state.revision else { return Model::at(state.clock) };
-    let mut model = revision.model(state.clock);
-    for voter in &revision.voters {
-        let name = voter.name.as_str();
-        let position = model.nodes.iter().position(|n| n.name == name).unwrap_or_else(|| {
-            model.nodes.push(Node { id: name.into(), name: name.into(), ..Node::default() });
-            model.nodes.len() - 1
-        });
-        if let Some(node) = model.nodes.get_mut(position) {
-            add_state(state, revision, voter.id, node);
-        }
-    }
-    for resource in &mut model.resources {
-        take_down(state, revision, resource);
-    }
-    for ((resource, node), location) in &state.overrides.locations {
-        if let Some(voter) = revision.voter(*node) {
-            let id = format!("cli-{resource}-{}", voter.name);
-            let on = revision.model_id(resource);
-            let score = location.score;
-            let location = Location::on_node(&id, &on, voter.name.as_str(), score);
-            model.constraints.locations.push(location);
-        }
-    }
-    model
+/// Makes models of a state that changes, and keeps what it made: what an event does not touch stays the same for the
+/// engine ([`Shared::is_same`]). The model is that of the state alone, whatever was made before.
+#[derive(Debug, Default)]
+pub(crate) struct Models {
+    configured: Option<(Revision, Model)>,
+    ran: BTreeMap<NodeId, Ran>,
 }
 
-/// Membership, what people said, what ran.
-fn add_state(state: &State, revision: &Revision, id: NodeId, node: &mut Node) {
+/// What ran on one node: an entry for each primitive of the revision, in its order.
+#[derive(Debug)]
+struct Ran {
+    instances: Vec<Option<Instance>>,
+    history: Shared<Vec<ResourceHistory>>,
+}
+
+impl Models {
+    /// The model of the state; empty without an accepted revision.
+    pub(crate) fn of(&mut self, state: &State) -> Model {
+        let Some(revision) = &state.revision else { return Model::at(state.clock) };
+        let mut model = self.configured(revision, state.clock);
+        let primitives: Vec<&Primitive> = revision.primitives().map(|(_, m)| m).collect();
+        let numbers: BTreeMap<&ResourceId, usize> =
+            primitives.iter().enumerate().map(|(at, m)| (&m.id, at)).collect();
+        let mut present: BTreeMap<NodeId, Vec<Option<&Instance>>> = BTreeMap::new();
+        for ((resource, node), instance) in &state.instances {
+            let Some(number) = numbers.get(resource) else { continue };
+            let list = present.entry(*node).or_insert_with(|| vec![None; primitives.len()]);
+            list[*number] = Some(instance);
+        }
+        for voter in &revision.voters {
+            let name = voter.name.as_str();
+            let position = model.nodes.iter().position(|n| n.name == name).unwrap_or_else(|| {
+                model.nodes.push(Node { id: name.into(), name: name.into(), ..Node::default() });
+                model.nodes.len() - 1
+            });
+            let Some(node) = model.nodes.get_mut(position) else { continue };
+            if !add_state(state, voter.id, node) {
+                continue;
+            }
+            let present = present.remove(&voter.id);
+            node.history = self.history(voter.id, &primitives, present);
+            for ((resource, at), failures) in &state.failures {
+                if *at == voter.id && numbers.contains_key(resource) {
+                    let of = format!("{resource}#{}_{}", failures.operation, failures.interval_ms);
+                    node.transient.insert(format!("fail-count-{of}"), failures.count.to_string());
+                    node.transient.insert(format!("last-failure-{of}"), failures.last.to_string());
+                }
+            }
+        }
+        let down = wanted_down(state, &primitives, &numbers);
+        if !down.is_empty() {
+            for resource in &mut model.resources {
+                take_down(&down, resource);
+            }
+        }
+        for ((resource, node), location) in &state.overrides.locations {
+            if let Some(voter) = revision.voter(*node) {
+                let id = format!("cli-{resource}-{}", voter.name);
+                let on = revision.model_id(resource);
+                let score = location.score;
+                let location = Location::on_node(&id, &on, voter.name.as_str(), score);
+                model.constraints.locations.push(location);
+            }
+        }
+        model
+    }
+
+    /// The revision's half.
+    fn configured(&mut self, revision: &Revision, now: i64) -> Model {
+        let kept = self.configured.take().filter(|(of, _)| of == revision);
+        let (of, model) = kept.unwrap_or_else(|| {
+            // what ran is told of the primitives of a revision
+            self.ran.clear();
+            (revision.clone(), revision.model(now))
+        });
+        let made = Model { now, ..model.clone() };
+        self.configured = Some((of, model));
+        made
+    }
+
+    /// What ran on a node; of what did not change since, the same as before.
+    fn history(
+        &mut self,
+        node: NodeId,
+        primitives: &[&Primitive],
+        present: Option<Vec<Option<&Instance>>>,
+    ) -> Shared<Vec<ResourceHistory>> {
+        let present = present.unwrap_or_else(|| vec![None; primitives.len()]);
+        let ran = self.ran.entry(node).or_insert_with(|| Ran {
+            instances: vec![None; primitives.len()],
+            history: primitives
+                .iter()
+                .map(|m| history(&m.id, &m.kind, None))
+                .collect::<Vec<_>>()
+                .into(),
+        });
+        for (at, (now, primitive)) in present.into_iter().zip(primitives).enumerate() {
+            if ran.instances[at].as_ref() != now {
+                ran.instances[at] = now.cloned();
+                ran.history[at] = history(&primitive.id, &primitive.kind, now);
+            }
+        }
+        ran.history.clone()
+    }
+}
+
+/// Membership and what people said; whether the node's history counts.
+fn add_state(state: &State, id: NodeId, node: &mut Node) -> bool {
     let member = state.members.get(&id).filter(|m| m.reported && !m.left);
     let said = state.overrides.nodes.get(&id);
     let going = state.evicted.contains_key(&id) || member.is_some_and(|m| m.leaving);
@@ -61,7 +144,7 @@ fn add_state(state: &State, revision: &Revision, id: NodeId, node: &mut Node) {
     }
     if member.is_none() {
         node.state = Some(NodeState::default());
-        return;
+        return false;
     }
     node.state = Some(NodeState {
         member: true,
@@ -70,15 +153,7 @@ fn add_state(state: &State, revision: &Revision, id: NodeId, node: &mut Node) {
         expected: JoinPhase::Member,
         ..NodeState::default()
     });
-    for (_, primitive) in revision.primitives() {
-        let key = (primitive.id.clone(), id);
-        node.history.push(history(&primitive.id, &primitive.kind, state.instances.get(&key)));
-        if let Some(failures) = state.failures.get(&key) {
-            let of = format!("{}#{}_{}", primitive.id, failures.operation, failures.interval_ms);
-            node.transient.insert(format!("fail-count-{of}"), failures.count.to_string());
-            node.transient.insert(format!("last-failure-{of}"), failures.last.to_string());
-        }
-    }
+    true
 }
 
 /// What happened to one instance, as operation history tells it.
@@ -147,26 +222,31 @@ const fn kind_name(kind: &Kind) -> &'static str {
 
 /// What is to be restarted is wanted down until it is: a person asked for it, or it runs with other parameters than
 /// the revision gives it.
-fn take_down(state: &State, revision: &Revision, resource: &mut Resource) {
-    let asked = |id: &str| state.overrides.restarts.iter().any(|r| r.as_str() == id);
-    let changed = |id: &str| {
-        revision.primitives().any(|(_, m)| {
-            m.id.as_str() == id
-                && state.instances.iter().any(|((r, _), i)| {
-                    *r == m.id && i.kind != m.kind && i.role.is_some_and(Role::is_active)
-                })
-        })
-    };
-    if asked(&resource.id) || changed(&resource.id) {
+fn wanted_down<'s>(
+    state: &'s State,
+    primitives: &[&'s Primitive],
+    numbers: &BTreeMap<&ResourceId, usize>,
+) -> BTreeSet<&'s str> {
+    let asked = state.overrides.restarts.iter().map(ResourceId::as_str);
+    let changed = state.instances.iter().filter_map(|((resource, _), instance)| {
+        let primitive = primitives[*numbers.get(resource)?];
+        let other = instance.kind != primitive.kind && instance.role.is_some_and(Role::is_active);
+        other.then_some(primitive.id.as_str())
+    });
+    asked.chain(changed).collect()
+}
+
+fn take_down(down: &BTreeSet<&str>, resource: &mut Resource) {
+    if down.contains(resource.id.as_str()) {
         resource.meta.set("target-role", "Stopped");
     }
     match &mut resource.kind {
         ResourceKind::Group(members) => {
             for member in members {
-                take_down(state, revision, member);
+                take_down(down, member);
             }
         }
-        ResourceKind::Clone(spec) => take_down(state, revision, &mut spec.child),
+        ResourceKind::Clone(spec) => take_down(down, &mut spec.child),
         _ => {}
     }
 }

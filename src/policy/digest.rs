@@ -116,11 +116,16 @@ fn round(
     mix: impl Fn(u32, u32, u32) -> u32,
 ) {
     let [mut a, mut b, mut c, mut d] = *parts;
-    for at in 0..16 {
+    let step = |at: usize, a: u32, b: u32, c: u32, d: u32| {
         let sine = SINES[number * 16 + at];
         let sum = a.wrapping_add(mix(b, c, d)).wrapping_add(sine).wrapping_add(word(at));
-        (a, d, c) = (d, c, b);
-        b = b.wrapping_add(sum.rotate_left(SHIFTS[number][at % 4]));
+        b.wrapping_add(sum.rotate_left(SHIFTS[number][at % 4]))
+    };
+    for at in [0, 4, 8, 12] {
+        a = step(at, a, b, c, d);
+        d = step(at + 1, d, a, b, c);
+        c = step(at + 2, c, d, a, b);
+        b = step(at + 3, b, c, d, a);
     }
     *parts = [a, b, c, d];
 }

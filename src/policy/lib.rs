@@ -24,6 +24,7 @@ extern crate std;
 mod act;
 pub mod check;
 pub mod digest;
+mod memory;
 pub mod model;
 mod order;
 mod place;
@@ -35,10 +36,13 @@ mod trim;
 mod unpack;
 mod world;
 
+pub use memory::Scheduler;
 pub use model::Model;
 pub use plan::Plan;
 
 use alloc::{string::String, vec::Vec};
+
+use memory::Memory;
 
 /// Why there is no plan. The model is untouched in every case.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +62,7 @@ pub enum Error {
 /// # Errors
 /// [`Error::Invalid`] when the model contradicts itself, [`Error::Unsupported`] when it needs what is not built.
 pub fn schedule(model: &Model) -> Result<Plan, Error> {
-    plan_with(model, Detail::Decision)
+    plan_with(model, Detail::Decision, &mut Memory::none())
 }
 
 /// As [`schedule`], and the plan also says why: all scores, and an explanation for each resource. The decisions are
@@ -67,7 +71,7 @@ pub fn schedule(model: &Model) -> Result<Plan, Error> {
 /// # Errors
 /// As [`schedule`].
 pub fn explain(model: &Model) -> Result<Plan, Error> {
-    plan_with(model, Detail::Reasons)
+    plan_with(model, Detail::Reasons, &mut Memory::none())
 }
 
 /// How much a plan says.
@@ -77,13 +81,13 @@ enum Detail {
     Reasons,
 }
 
-fn plan_with(model: &Model, detail: Detail) -> Result<Plan, Error> {
-    model.validate()?;
-    let unsupported = supported::missing(model);
+fn plan_with(model: &Model, detail: Detail, memory: &mut Memory) -> Result<Plan, Error> {
+    model.validate_with(memory)?;
+    let unsupported = supported::missing(model, memory);
     if !unsupported.is_empty() {
         return Err(Error::Unsupported(unsupported));
     }
-    let mut world = unpack::run(model)?;
+    let mut world = unpack::run(model, memory)?;
     unpack::constrain(&mut world);
     score::run(&mut world);
     order::imply(&mut world);

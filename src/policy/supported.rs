@@ -2,10 +2,11 @@
 
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
+use crate::memory::Memory;
 use crate::model::{Model, Options, Primitive, Resource, ResourceKind, parse_bool};
 
 /// Features of the model that are not planned yet, in the words of its configuration.
-pub(crate) fn missing(model: &Model) -> Vec<String> {
+pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
     let mut found: BTreeSet<String> = model.inexpressible.iter().cloned().collect();
     let strategy = value(&model.properties, "placement-strategy");
     if strategy.is_some_and(|strategy| strategy != "default") {
@@ -14,7 +15,10 @@ pub(crate) fn missing(model: &Model) -> Vec<String> {
     for resource in &model.resources {
         look(model, resource, &mut found);
     }
-    for node in &model.nodes {
+    for (at, node) in model.nodes.iter().enumerate() {
+        if memory.has_checked(at, &node.history) {
+            continue;
+        }
         for history in &node.history {
             for operation in &history.operations {
                 if matches!(operation.operation.as_str(), "migrate_to" | "migrate_from") {

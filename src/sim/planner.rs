@@ -15,8 +15,16 @@ pub fn take() -> Option<String> {
 }
 
 /// The product's planner, looked over.
-pub fn schedule(model: &Model) -> Result<Plan, Error> {
-    let plan = policy::schedule(model)?;
+///
+/// # Errors
+/// As [`policy::schedule`].
+pub fn schedule(scheduler: &mut policy::Scheduler, model: &Model) -> Result<Plan, Error> {
+    let answer = scheduler.schedule(model);
+    if answer != policy::schedule(model) {
+        let what = "S16: what was remembered of the last model changes the plan for this one";
+        FOUND.with(|found| *found.borrow_mut() = Some(what.to_owned()));
+    }
+    let plan = answer?;
     if let Some(broken) = policy::check::check(model, &plan).first() {
         FOUND.with(|found| *found.borrow_mut() = Some(format!("{}: {}", broken.rule, broken.what)));
     }

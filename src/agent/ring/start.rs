@@ -70,7 +70,7 @@ pub(super) fn core(
         system_uuid,
         first: revision.clone(),
         disk: Stored { promise: loaded.promise, state: loaded.state },
-        planner: policy::schedule,
+        planner: policy::Scheduler::schedule,
     };
     Ok(Core::new(channel, ring, Engine::new(now, engine), me, others, held))
 }

@@ -16,7 +16,7 @@ enum Seen {
     StopFailed,
 }
 
-pub(crate) fn plan(model: &Model) -> Result<Plan, Error> {
+pub(crate) fn plan(_: &mut policy::Scheduler, model: &Model) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     for resource in &model.resources {
         if let ResourceKind::Primitive(_) = resource.kind {

@@ -18,7 +18,7 @@ const S: Duration = Duration::from_secs(1);
 fn world(placements: Vec<rev::Placement>) -> World {
     let mut revision = revision(3);
     revision.placements = placements;
-    let mut world = World::with(revision, policy::schedule);
+    let mut world = World::with(revision, policy::Scheduler::schedule);
     world.join_all(S * 5);
     world
 }
@@ -185,7 +185,7 @@ fn one_copy_is_promoted_and_another_when_its_machine_dies() {
         deletion: rev::DeletionPolicy::Retain,
         retained: false,
     });
-    let mut world = World::with(revision, policy::schedule);
+    let mut world = World::with(revision, policy::Scheduler::schedule);
     world.join_all(S * 5);
     let first = world.in_role("db", Role::Promoted);
     assert_eq!(first.len(), 1, "{:#?}", world.member(0).status());
@@ -240,7 +240,7 @@ fn a_failed_process_is_started_again_with_the_address_that_goes_with_it() {
             retained: false,
         },
     ];
-    let mut world = World::with(revision, policy::schedule);
+    let mut world = World::with(revision, policy::Scheduler::schedule);
     world.join_all(S * 5);
     let holder = world.holders()[0] - 1;
     let starts = world.starts;

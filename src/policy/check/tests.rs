@@ -114,7 +114,7 @@ fn bans_standby_absence_and_maintenance_are_seen() {
 #[test]
 fn more_copies_than_allowed_are_seen() {
     let clone = Resource::promotable("dbs", Resource::primitive("db", "ocf", "heartbeat", "Dummy"));
-    let model = Model { resources: vec![clone], ..model() };
+    let model = Model { resources: vec![clone].into(), ..model() };
     let both = |role| vec![at("a", role).remove(0), at("b", role).remove(0)];
     let plan = Plan {
         current: BTreeMap::from([("db".to_string(), both(Role::Unpromoted))]),
@@ -188,7 +188,7 @@ fn a_device_may_start_before_the_fencing_that_needs_it() {
     plan.actions[0] = action(fence, None, "a");
     plan.order.clear();
     let mut model = model();
-    model.resources = vec![Resource::primitive("db", "stonith", "", "fence_xvm")];
+    model.resources = vec![Resource::primitive("db", "stonith", "", "fence_xvm")].into();
     assert_eq!(check(&model, &plan), []);
 }
 

@@ -10,6 +10,7 @@ mod node;
 mod options;
 mod resource;
 mod rule;
+mod shared;
 mod text;
 mod validate;
 
@@ -28,6 +29,7 @@ pub use rule::{
     BooleanOp, Comparison, DateExpression, DateSpec, Duration, Expression, Range, Rule, RuleScore,
     ValueKind, ValueSource,
 };
+pub use shared::Shared;
 pub use text::{civil_from_days, days_from_civil, parse_bool, parse_interval_ms, parse_score};
 pub use validate::{
     DEPTH_MAX, HISTORY_MAX, INSTANCES_MAX, NODES_MAX, OPERATIONS_MAX, RESOURCES_MAX,
@@ -63,9 +65,9 @@ pub struct Model {
     /// Every node known, in order of declaration.
     pub nodes: Vec<Node>,
     /// Top-level resources, in order of declaration.
-    pub resources: Vec<Resource>,
+    pub resources: Shared<Vec<Resource>>,
     /// What the person demands of the placement.
-    pub constraints: Constraints,
+    pub constraints: Shared<Constraints>,
     /// Which devices fence which node, in which order.
     pub fencing_levels: Vec<FencingLevel>,
     /// Tickets of a multi-site cluster and their state.

@@ -8,7 +8,7 @@ use alloc::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Options, ResourceHistory};
+use super::{Options, ResourceHistory, Shared};
 
 /// One node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Node {
     /// What is known of its membership; `None` for a node that was never seen.
     pub state: Option<NodeState>,
     /// What has been done on it, per resource.
-    pub history: Vec<ResourceHistory>,
+    pub history: Shared<Vec<ResourceHistory>>,
     /// Nodes' histories are read in this order (then in order of declaration); it breaks ties between copies of a
     /// resource that runs more often than it should.
     pub history_order: u32,

@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeSet, format, string::ToString as _};
 
-use crate::Error;
+use crate::{Error, memory::Memory};
 
 use super::{Model, Resource, ResourceKind};
 
@@ -25,17 +25,25 @@ impl Model {
     /// # Errors
     /// [`Error::Invalid`] names the object that breaks a rule.
     pub fn validate(&self) -> Result<(), Error> {
+        self.validate_with(&Memory::none())
+    }
+
+    /// As [`Self::validate`]; histories that were checked before are not checked again.
+    pub(crate) fn validate_with(&self, memory: &Memory) -> Result<(), Error> {
         let invalid = |text| Err(Error::Invalid(text));
         if self.nodes.len() > NODES_MAX {
             return invalid(format!("{} nodes, at most {NODES_MAX} are planned", self.nodes.len()));
         }
         let mut names = BTreeSet::new();
-        for node in &self.nodes {
+        for (at, node) in self.nodes.iter().enumerate() {
             if node.name.is_empty() {
                 return invalid(format!("node {:?} has no name", node.id));
             }
             if !names.insert(node.name.as_str()) {
                 return invalid(format!("two nodes are called {:?}", node.name));
+            }
+            if memory.has_checked(at, &node.history) {
+                continue;
             }
             if node.history.len() > HISTORY_MAX {
                 return invalid(format!("node {:?} has too much history", node.name));

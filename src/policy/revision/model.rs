@@ -50,7 +50,7 @@ impl Revision {
         model.properties.set("fencing-enabled", yes_no(fencing.enabled));
         model.properties.set("fencing-action", action);
         model.nodes = self.nodes.iter().map(node).collect();
-        model.resources = self.placements.iter().map(resource).collect();
+        model.resources = self.placements.iter().map(resource).collect::<Vec<_>>().into();
         model.fencing_levels = self.levels();
         let clones = Clones(&self.placements);
         for constraint in &self.constraints {

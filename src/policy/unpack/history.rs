@@ -1,261 +1,122 @@
 //! Operation history becomes state: where each resource runs, in which role, what failed and what follows from it.
 
-use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 
 use crate::{
+    memory::Memory,
     model::{INFINITY, OperationRecord, OperationStatus, ResourceHistory, Role},
-    world::{MultipleActive, NodeIx, Requires, ResIx, Source, Variant, World},
+    world::{MultipleActive, NodeIx, ResIx, Source, Variant, World},
 };
 
 use super::{
     definition::definition_differs,
-    failures::{fail_count, strip_instance},
+    failures::fail_count,
+    find::{Names, find_resource},
     nodes::mark_for_fencing,
-    resources::{OnFail, add_removed, add_surplus, on_fail},
+    operations::sorted_operations,
+    resources::{OnFail, add_removed, on_fail},
 };
 
-const OK: i32 = 0;
+pub(super) const OK: i32 = 0;
 const INVALID_PARAM: i32 = 2;
 const UNIMPLEMENTED: i32 = 3;
 const NO_PRIVILEGE: i32 = 4;
 const NOT_INSTALLED: i32 = 5;
 const NOT_CONFIGURED: i32 = 6;
 const NOT_RUNNING: i32 = 7;
-const PROMOTED: i32 = 8;
+pub(super) const PROMOTED: i32 = 8;
 const FAILED_PROMOTED: i32 = 9;
 const DEGRADED: i32 = 190;
 const DEGRADED_PROMOTED: i32 = 191;
 
-pub(crate) fn read(world: &mut World<'_>) {
+pub(crate) fn read(world: &mut World<'_>, memory: &mut Memory) {
     let mut order: Vec<NodeIx> = world.node_ids().collect();
     order.sort_by_key(|node| world[*node].model.history_order);
     let mut names = Names::default();
     // what online nodes say comes first; of the others only what fencing can settle
     for node in order.iter().copied().filter(|node| world[*node].online).collect::<Vec<_>>() {
-        read_node(world, node, &mut names);
+        read_node(world, node, &mut names, memory);
     }
     if world.opts.fencing {
         for node in order.into_iter().filter(|node| !world[*node].online).collect::<Vec<_>>() {
-            read_node(world, node, &mut names);
+            read_node(world, node, &mut names, memory);
         }
     }
 }
 
-fn read_node(world: &mut World<'_>, node: NodeIx, names: &mut Names) {
+fn read_node(world: &mut World<'_>, node: NodeIx, names: &mut Names, memory: &mut Memory) {
     let model = world[node].model;
-    for (at, history) in model.history.iter().enumerate() {
-        read_resource(world, node, at, history, names);
-    }
-}
-
-/// Which resource stood where in the history of the nodes read before: most nodes tell of the same ones in the same
-/// order, which saves most of the searching.
-#[derive(Default)]
-struct Names(Vec<Option<ResIx>>);
-
-impl Names {
-    fn find(&mut self, world: &World<'_>, at: usize, name: &str) -> Option<ResIx> {
-        if let Some(r) = self.0.get(at).copied().flatten()
-            && world[r].id == name
-        {
-            return Some(r);
-        }
-        let found = world.by_name.get(name).copied();
-        if self.0.len() <= at {
-            self.0.resize(at + 1, None);
-        }
-        self.0[at] = found;
-        found
-    }
-}
-
-/// Operations in the order in which they happened.
-pub(crate) enum Operations<'m> {
-    /// As they were recorded.
-    Recorded(&'m [OperationRecord]),
-    /// In another order than that.
-    Sorted(Vec<&'m OperationRecord>),
-}
-
-impl<'m> Operations<'m> {
-    /// One after the other, from a position on.
-    pub(crate) fn from(&self, at: usize) -> impl Iterator<Item = &'m OperationRecord> + '_ {
-        let (recorded, sorted): (&'m [OperationRecord], &[&'m OperationRecord]) = match self {
-            Self::Recorded(all) => (all.get(at..).unwrap_or_default(), &[]),
-            Self::Sorted(all) => (&[], all.get(at..).unwrap_or_default()),
-        };
-        recorded.iter().chain(sorted.iter().copied())
-    }
-}
-
-/// Operations in the order in which they happened.
-pub(crate) fn sorted_operations(history: &ResourceHistory) -> Operations<'_> {
-    let key = |op: &OperationRecord| (op.call_id, op.last_change.unwrap_or(0));
-    let recorded = &history.operations;
-    if recorded.iter().all(|op| op.call_id >= 0) && recorded.is_sorted_by_key(key) {
-        return Operations::Recorded(recorded);
-    }
-    let (pending, mut operations): (Vec<&OperationRecord>, Vec<_>) =
-        history.operations.iter().partition(|op| op.call_id < 0);
-    operations.sort_by_key(|op| key(op));
-    // what has no number yet is the newest, unless something ordered later has ended
-    for op in pending {
-        let later = |other: &&OperationRecord| match (op.transition, other.transition) {
-            (Some(own), Some(other)) => own >= 0 && other > own,
-            _ => false,
-        };
-        let at = operations.iter().position(later).unwrap_or(operations.len());
-        operations.insert(at, op);
-    }
-    Operations::Sorted(operations)
-}
-
-/// Positions of the last start and the last stop (as position + 1; 0 is none). Recurring operations count if they
-/// come after the start and no stop follows.
-pub(crate) fn active_span(operations: &Operations<'_>) -> (usize, usize) {
-    let (mut start, mut stop) = (0, 0);
-    let mut implied = 0;
-    for (at, op) in operations.from(0).enumerate() {
-        let at = at + 1;
-        match op.operation.as_str() {
-            "stop" if op.status == OperationStatus::Done => stop = at,
-            "start" | "migrate_from" => start = at,
-            "promote" | "demote" if start <= stop && implied <= stop => implied = at,
-            "monitor"
-                if start <= stop
-                    && implied <= stop
-                    && matches!(op.exit_code, OK | PROMOTED)
-                    && op.status == OperationStatus::Done =>
-            {
-                implied = at;
-            }
-            _ => {}
-        }
-    }
-    if start == 0 && implied > 0 {
-        start = implied;
-    }
-    (start, stop)
-}
-
-fn find_resource(
-    world: &mut World<'_>,
-    node: NodeIx,
-    at: usize,
-    history: &ResourceHistory,
-    names: &mut Names,
-) -> Option<ResIx> {
-    let name = history.resource.as_str();
-    let mut found = names.find(world, at, name);
-    if let Some(r) = found
-        && !world[r].is_primitive()
-    {
-        return None;
-    }
-    if found.is_none() {
-        let first = alloc::format!("{}:0", strip_instance(name));
-        let candidate = world.by_name.get(&first).copied();
-        found = candidate.filter(|r| world[*r].is_primitive() && !world[*r].unique);
-    }
-    let r = found?;
-    let top = world.top_of(r);
-    let r = if world[top].is_anonymous_clone() {
-        find_anonymous(world, node, top, strip_instance(name))
-    } else {
-        r
-    };
-    if world[r].id != name {
-        world[r].history_name = Some(name.to_owned());
-    }
-    Some(r)
-}
-
-/// The member of an instance that carries this name.
-fn member(world: &World<'_>, instance: ResIx, base: &str) -> Option<ResIx> {
-    if world[instance].is_primitive() {
-        return (world[instance].base == base).then_some(instance);
-    }
-    world[instance].children.iter().copied().find(|child| world[*child].base == base)
-}
-
-/// Where an instance or some member of it runs or is about to run.
-fn first_location(world: &World<'_>, instance: ResIx) -> Option<NodeIx> {
-    let res = &world[instance];
-    if res.is_primitive() {
-        return res.running_on.first().copied().or(res.pending_on);
-    }
-    res.children.iter().find_map(|child| first_location(world, *child))
-}
-
-fn find_anonymous(world: &mut World<'_>, node: NodeIx, clone: ResIx, base: &str) -> ResIx {
-    let mut inactive = None;
-    let mut skip_inactive = false;
-    let mut found = None;
-    for at in 0..world.child_count(clone) {
-        let instance = world.child(clone, at);
-        match first_location(world, instance) {
-            Some(place) if place == node => {
-                found = member(world, instance, base);
-                if let Some(r) = found
-                    && !world[r].running_on.is_empty()
-                {
-                    // a second copy in one node's history is surplus
-                    skip_inactive = true;
-                    found = None;
+    if let Some(absent) = memory.take(node.ix(), &model.history) {
+        for (at, (history, absent)) in model.history.iter().zip(&absent).enumerate() {
+            match *absent {
+                Some(r) => note_absent(world, r, node, history),
+                None => {
+                    read_resource(world, node, at, history, names);
                 }
             }
-            Some(_) => {}
-            None if !skip_inactive && inactive.is_none() && !world[instance].removed => {
-                inactive = member(world, instance, base);
-            }
-            None => {}
         }
-        if found.is_some() {
-            break;
-        }
+        memory.keep(node.ix(), &model.history, absent);
+        return;
     }
-    if found.is_none() && !skip_inactive {
-        found = inactive;
-    }
-    // instances that need no fencing can start elsewhere while this node is unclean; do not use up a number for it
-    if let Some(r) = found {
-        let needs_fencing = world[r].requires >= Requires::Fencing;
-        let gone = !world[node].online || world[node].unclean;
-        let universal = world[clone].instances_max as usize >= world.nodes.len();
-        if !needs_fencing && gone && !universal {
-            found = None;
+    let mut absent = Vec::new();
+    for (at, history) in model.history.iter().enumerate() {
+        let r = read_resource(world, node, at, history, names);
+        if !memory.is_idle() {
+            absent.push(r.filter(|r| memory.is_configured(*r) && is_plain(world, *r, history)));
         }
     }
-    found.unwrap_or_else(|| {
-        let instance = add_surplus(world, clone);
-        member(world, instance, base).unwrap_or(instance)
-    })
+    // whether a remote node is planned for depends on more than its record
+    if model.history.iter().all(|history| history.agent != "remote") {
+        memory.keep(node.ix(), &model.history, absent);
+    }
 }
 
+/// Whether a record says the same of the same resource whenever it is read.
+fn is_plain(world: &World<'_>, r: ResIx, history: &ResourceHistory) -> bool {
+    only_found_absent(history)
+        && history.shutdown_lock.is_none()
+        && world[r].id == history.resource
+        && !world[world.top_of(r)].is_anonymous_clone()
+        && !agent_differs(world, r, history)
+}
+
+/// Reads a record that is known to be plain.
+fn note_absent<'m>(world: &mut World<'m>, r: ResIx, node: NodeIx, history: &'m ResourceHistory) {
+    note_history(world, r, node, history);
+    world[r].other_agent_on.remove(node);
+    let saved = world[r].role;
+    found_absent(world, r, node, saved);
+}
+
+fn note_history<'m>(world: &mut World<'m>, r: ResIx, node: NodeIx, history: &'m ResourceHistory) {
+    if world[r].histories.is_empty() {
+        let nodes = world.nodes.len();
+        world[r].histories.reserve(nodes);
+    }
+    world[r].histories.push((node, history));
+}
+
+/// The resource that the record is about, if it says anything.
 fn read_resource<'m>(
     world: &mut World<'m>,
     node: NodeIx,
     at: usize,
     history: &'m ResourceHistory,
     names: &mut Names,
-) {
+) -> Option<ResIx> {
     let locked = history.shutdown_lock.filter(|_| world.opts.shutdown_lock);
     if history.operations.is_empty() && locked.is_none() {
-        return;
+        return None;
     }
     let r = match find_resource(world, node, at, history, names) {
         Some(r) => r,
-        None if history.operations.is_empty() => return,
+        None if history.operations.is_empty() => return None,
         None => match world.by_name.get(&history.resource) {
             Some(r) if world[*r].is_primitive() => *r,
             _ => add_removed(world, history),
         },
     };
-    if world[r].histories.is_empty() {
-        let nodes = world.nodes.len();
-        world[r].histories.reserve(nodes);
-    }
-    world[r].histories.push((node, history));
+    note_history(world, r, node, history);
     // of several records that belong to one instance the last read is the one that counts
     if agent_differs(world, r, history) {
         world[r].other_agent_on.insert(node);
@@ -267,7 +128,8 @@ fn read_resource<'m>(
     }
     let saved = world[r].role;
     if only_found_absent(history) {
-        return found_absent(world, r, node, saved);
+        found_absent(world, r, node, saved);
+        return Some(r);
     }
     world[r].role = Role::Unknown;
     let mut unpacker = Unpacker { r, node, on_fail: OnFail::Ignore, last_failure: None };
@@ -279,6 +141,7 @@ fn read_resource<'m>(
     if saved > world[r].role {
         world[r].role = saved;
     }
+    Some(r)
 }
 
 /// Whether all that is recorded is that it was looked for and not found: on most nodes that is so of most resources,

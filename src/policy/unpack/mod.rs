@@ -3,8 +3,10 @@
 mod constraints;
 mod definition;
 mod failures;
+mod find;
 mod history;
 mod nodes;
+mod operations;
 mod orders;
 mod pattern;
 mod properties;
@@ -15,19 +17,21 @@ mod tickets;
 pub(crate) use constraints::push_colocation;
 pub(crate) use definition::{operation_parameters, parameters_differ};
 pub(crate) use failures::{any_failures, fail_count, strip_instance, threshold_reached};
-pub(crate) use history::{Operations, active_span, sorted_operations, target_role};
+pub(crate) use history::target_role;
 pub(crate) use nodes::{can_fence, mark_for_fencing};
+pub(crate) use operations::{Operations, active_span, sorted_operations};
 pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
 pub(crate) use resources::{find_operation, operation_meta};
 
-use crate::{Error, model::Model, world::World};
+use crate::{Error, memory::Memory, model::Model, world::World};
 
-pub(crate) fn run(model: &Model) -> Result<World<'_>, Error> {
+pub(crate) fn run<'m>(model: &'m Model, memory: &mut Memory) -> Result<World<'m>, Error> {
     let mut world = World::new(model, Properties::read(model));
     nodes::read(&mut world);
     resources::read(&mut world);
     nodes::judge(&mut world);
-    history::read(&mut world);
+    memory.settle_layout(&world);
+    history::read(&mut world, memory);
     Ok(world)
 }
 

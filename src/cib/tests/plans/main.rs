@@ -7,3 +7,4 @@
 mod cases;
 mod checker;
 mod explained;
+mod memory;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{
-    Model, Plan,
+    Model, Plan, Scheduler,
     check::check,
     model::{
         INFINITY, LocationTarget, Node, OperationRecord, Pattern, Resource, ResourceKind, RuleScore,
@@ -375,4 +375,71 @@ pub(crate) fn fewer_constraints_run_no_less(bytes: &[u8]) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// A scheduler that has seen a long story gives the plan that one without memory gives, after each event of it.
+pub(crate) fn memory_changes_nothing(bytes: &[u8]) -> Verdict {
+    let (story, bytes) = bytes.split_at(bytes.len().min(6));
+    let mut model = either(bytes);
+    let mut scheduler = Scheduler::default();
+    // the very first, the same again without a change, then one event after the other
+    for event in [0, 0].iter().chain(story) {
+        let plan = schedule(&model);
+        same("plans with and without memory", &scheduler.schedule(&model), &plan)?;
+        let Ok(plan) = plan else { return Ok(()) };
+        happen(&mut model, &plan, *event);
+    }
+    Ok(())
+}
+
+/// One event: the plan is carried out, a node goes or comes, something fails, somebody changes the configuration.
+fn happen(model: &mut Model, plan: &Plan, event: u8) {
+    let pick = |count: usize| usize::from(event / 8) % count.max(1);
+    let nodes = model.nodes.len();
+    match event % 8 {
+        0 => {}
+        1 | 2 => *model = apply(model, plan),
+        3 => {
+            if let Some(node) = model.nodes.get_mut(pick(nodes)) {
+                node.state = Node::lost("").state;
+            }
+        }
+        4 => {
+            if let Some(node) = model.nodes.get_mut(pick(nodes)) {
+                node.state = Node::online("").state;
+            }
+        }
+        5 => {
+            let Some(node) = model.nodes.get_mut(pick(nodes)) else { return };
+            let records = node.history.len();
+            let Some(history) = node.history.get_mut(pick(records)) else { return };
+            history.operations.push(OperationRecord {
+                id: format!("{}_last_failure_0", history.resource),
+                operation: "monitor".to_owned(),
+                interval_ms: 10_000,
+                call_id: 900,
+                exit_code: 1,
+                expected_code: Some(0),
+                ..OperationRecord::default()
+            });
+        }
+        6 => {
+            let count = model.resources.len();
+            if let Some(resource) = model.resources.get_mut(pick(count)) {
+                resource
+                    .meta
+                    .set("target-role", if event & 64 == 0 { "Stopped" } else { "Started" });
+            }
+        }
+        _ => {
+            let count = model.resources.len();
+            let at = pick(count);
+            if event & 64 == 0 && at < count {
+                model.resources.remove(at);
+            } else {
+                let id = format!("new{event}");
+                model.resources.insert(0, Resource::primitive(&id, "ocf", "heartbeat", "Dummy"));
+            }
+        }
+    }
 }

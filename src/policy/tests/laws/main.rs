@@ -113,3 +113,8 @@ fn a_new_resource_without_ties_disturbs_nothing() {
 fn taking_a_constraint_away_leaves_everything_runnable() {
     holds(laws::fewer_constraints_run_no_less);
 }
+
+#[test]
+fn what_is_remembered_of_the_last_model_changes_no_plan() {
+    holds(laws::memory_changes_nothing);
+}
