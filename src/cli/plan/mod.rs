@@ -7,7 +7,7 @@ mod text;
 
 pub(crate) use dot::dot;
 pub(crate) use svg::svg;
-pub(crate) use text::text;
+pub(crate) use text::{about, explained, text};
 
 use policy::{
     Plan,

@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use policy::{
     Plan,
     model::Role,
-    plan::{Action, ActionId, Explanation, FenceAction, Intent, Placement, Reason, Task},
+    plan::{
+        Action, ActionId, ActionReason, Alternative, Explanation, FenceAction, Intent, Placement,
+        Reason, Task,
+    },
 };
 
 use super::*;
@@ -41,18 +44,46 @@ fn plan() -> Plan {
         explanations: BTreeMap::from([(
             "vip".to_owned(),
             Explanation {
-                summary: "starts on ctl-2: its node is lost".to_owned(),
-                because: vec![Reason {
-                    node: Some("ctl-2".to_owned()),
-                    score: Some(100),
-                    source: "location prefer-2".to_owned(),
+                summary: "vip moves from ctl-1 to ctl-2".to_owned(),
+                node: Some("ctl-2".to_owned()),
+                score: Some(100),
+                because: vec![reason("ctl-2", 100, "location prefer-2")],
+                alternatives: vec![Alternative {
+                    node: "ctl-1".to_owned(),
+                    score: Some(-1_000_000),
+                    because: vec![reason("ctl-1", -1_000_000, "location ban-1")],
                 }],
+                actions: vec![told("start", "ctl-2", "this is its place now")],
                 remedies: vec!["raise the score of location prefer-3".to_owned()],
+            },
+        )]),
+        nodes: BTreeMap::from([(
+            "ctl-1".to_owned(),
+            Explanation {
+                summary: "ctl-1 is fenced: it is lost".to_owned(),
+                actions: vec![told("fence", "ctl-1", "it is lost")],
                 ..Explanation::default()
             },
         )]),
         ..Plan::default()
     }
+}
+
+fn reason(node: &str, score: i32, source: &str) -> Reason {
+    Reason { node: Some(node.to_owned()), score: Some(score), source: source.to_owned() }
+}
+
+fn told(operation: &str, node: &str, why: &str) -> ActionReason {
+    let (operation, node, why) = (operation.to_owned(), node.to_owned(), why.to_owned());
+    ActionReason { operation, node, taken: true, why }
+}
+
+#[test]
+fn what_is_asked_for_is_explained_and_a_wrong_name_is_answered_with_the_right_ones() {
+    let text = explained(&plan(), &["vip".to_owned(), "ctl-1".to_owned()]).expect("both are there");
+    assert!(text.contains("vip moves") && text.contains("ctl-1 is fenced"), "{text}");
+    let why = explained(&plan(), &["vpi".to_owned()]).expect_err("no such thing");
+    assert!(why.contains("\"vpi\"") && why.ends_with("there are vip, ctl-1"), "{why}");
 }
 
 #[test]
@@ -70,8 +101,12 @@ Then:
   vip  ctl-2
   web  ctl-2
 Why:
-  vip: starts on ctl-2: its node is lost
-      because of location prefer-2 on ctl-2 (+100)
+  ctl-1 is fenced: it is lost
+      fence on ctl-1: it is lost
+  vip moves from ctl-1 to ctl-2
+    * ctl-2        100  location prefer-2 (+100)
+      ctl-1  -INFINITY  location ban-1 (-INFINITY)
+      start on ctl-2: this is its place now
       to change it: raise the score of location prefer-3
 ";
     assert_eq!(text(&plan()), expected);

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use policy::{
     Plan,
-    model::Role,
-    plan::{Placement, Task},
+    model::{INFINITY, Role},
+    plan::{Explanation, Placement, Reason, Task},
 };
 
 use super::{label, rounds};
@@ -22,36 +22,112 @@ pub(crate) fn text(plan: &Plan) -> String {
         let _ = writeln!(out, "  {node} is fenced");
     }
     state(&mut out, "Then", &plan.placements);
-    let changed = |id: &&String| plan.current.get(*id) != plan.placements.get(*id);
-    let mut ids: Vec<&String> = plan.explanations.keys().collect();
-    // what changes first: that is what people ask about
-    ids.sort_by_key(|id| (!changed(id), *id));
-    if !ids.is_empty() {
-        out.push_str("Why:\n");
+    let troubled: Vec<&Explanation> = plan.nodes.values().filter(|e| is_news(e)).collect();
+    // what stays as it is needs no words; they are there for whoever asks (`--explain`)
+    let changed = |id: &String| {
+        plan.current.get(id) != plan.placements.get(id)
+            || !plan.explanations[id].actions.is_empty()
+            || plan.explanations[id].node.is_none()
+    };
+    let news: Vec<&Explanation> =
+        plan.explanations.iter().filter(|(id, _)| changed(id)).map(|(_, e)| e).collect();
+    if troubled.is_empty() && news.is_empty() {
+        return out;
     }
-    for id in ids {
-        let explanation = &plan.explanations[id];
-        let _ = writeln!(out, "  {id}: {}", explanation.summary);
-        for reason in &explanation.because {
-            let on = reason.node.as_deref().map(|n| format!(" on {n}")).unwrap_or_default();
-            let score = reason.score.map(|s| format!(" ({s:+})")).unwrap_or_default();
-            let _ = writeln!(out, "      because of {}{on}{score}", reason.source);
-        }
-        for other in &explanation.alternatives {
-            let score = other.score.map_or_else(|| "no candidate".to_owned(), |s| s.to_string());
-            let against: Vec<&str> = other.because.iter().map(|r| r.source.as_str()).collect();
-            let against = if against.is_empty() {
-                String::new()
-            } else {
-                format!(": {}", against.join(", "))
-            };
-            let _ = writeln!(out, "      not {} [{score}]{against}", other.node);
-        }
-        for remedy in &explanation.remedies {
-            let _ = writeln!(out, "      to change it: {remedy}");
-        }
+    out.push_str("Why:\n");
+    for explanation in troubled.into_iter().chain(news) {
+        explain(&mut out, explanation, false);
     }
     out
+}
+
+/// Whether there is more to say of a node than that it is used.
+fn is_news(node: &Explanation) -> bool {
+    !node.actions.is_empty() || !node.remedies.is_empty()
+}
+
+/// The explanations of what was asked for, with every node's score; `Err` names what there is.
+pub(crate) fn explained(plan: &Plan, names: &[String]) -> Result<String, String> {
+    let mut out = String::new();
+    for name in names {
+        let found = about(plan, name);
+        if found.is_empty() {
+            let resources = plan.explanations.keys().map(String::as_str);
+            let known: Vec<&str> = resources.chain(plan.nodes.keys().map(String::as_str)).collect();
+            return Err(format!(
+                "--explain {name:?}: no resource or node is called that; there are {}",
+                known.join(", ")
+            ));
+        }
+        for explanation in found {
+            explain(&mut out, explanation, true);
+        }
+    }
+    Ok(out)
+}
+
+/// What is known under a name: a resource, all instances of a clone, a node.
+pub(crate) fn about<'p>(plan: &'p Plan, name: &str) -> Vec<&'p Explanation> {
+    let instance = |id: &str| id.split_once(':').is_some_and(|(base, _)| base == name);
+    let resources = plan.explanations.iter().filter(|(id, _)| *id == name || instance(id));
+    resources.map(|(_, e)| e).chain(plan.nodes.get(name)).collect()
+}
+
+/// One explanation: the outcome, a table of nodes as `crm_simulate -s` has it with what made the scores, the actions,
+/// what would change it. In short form only the nodes of which there is something to say.
+fn explain(out: &mut String, explanation: &Explanation, in_full: bool) {
+    let _ = writeln!(out, "  {}", explanation.summary);
+    let mut rows: Vec<(String, String, String)> = Vec::new();
+    if let Some(node) = &explanation.node {
+        rows.push((format!("* {node}"), score(explanation.score), sources(&explanation.because)));
+    } else {
+        for reason in &explanation.because {
+            let _ = writeln!(out, "      {}", source(reason));
+        }
+    }
+    for other in &explanation.alternatives {
+        if in_full || !other.because.is_empty() {
+            rows.push((format!("  {}", other.node), score(other.score), sources(&other.because)));
+        }
+    }
+    let width = rows.iter().map(|(node, _, _)| node.chars().count()).max().unwrap_or(0);
+    for (node, score, why) in rows {
+        let _ = writeln!(out, "{}", format!("    {node:width$}  {score:>9}  {why}").trim_end());
+    }
+    for action in &explanation.actions {
+        let refused = if action.taken { "" } else { " is REFUSED" };
+        let (operation, node, why) = (&action.operation, &action.node, &action.why);
+        let _ = writeln!(out, "      {operation} on {node}{refused}: {why}");
+    }
+    for remedy in &explanation.remedies {
+        let _ = writeln!(out, "      to change it: {remedy}");
+    }
+}
+
+fn score(score: Option<i32>) -> String {
+    match score {
+        None => "never".to_owned(),
+        Some(INFINITY..) => "INFINITY".to_owned(),
+        Some(..=MINUS_INFINITY) => "-INFINITY".to_owned(),
+        Some(score) => score.to_string(),
+    }
+}
+
+const MINUS_INFINITY: i32 = -INFINITY;
+
+fn sources(reasons: &[Reason]) -> String {
+    let mut all: Vec<String> = reasons.iter().map(source).collect();
+    all.dedup();
+    all.join("; ")
+}
+
+fn source(reason: &Reason) -> String {
+    match reason.score {
+        Some(INFINITY..) => format!("{} (+INFINITY)", reason.source),
+        Some(..=MINUS_INFINITY) => format!("{} (-INFINITY)", reason.source),
+        Some(score) => format!("{} ({score:+})", reason.source),
+        None => reason.source.clone(),
+    }
 }
 
 fn state(out: &mut String, title: &str, placements: &BTreeMap<String, Vec<Placement>>) {

@@ -44,6 +44,10 @@ pub(crate) struct Args {
     /// Form of the output.
     #[arg(long, value_enum, default_value_t = Output::Json)]
     output: Output,
+    /// Say why this resource (all instances of a clone) or node is where and what it is: the scores of all nodes and what
+    /// made them, actions taken and refused, what would change it. May be repeated. In JSON: `explanations`.
+    #[arg(long, value_name = "RESOURCE|NODE")]
+    explain: Vec<String>,
     /// Also print the scores (in JSON: `scores`).
     #[arg(long)]
     scores: bool,
@@ -65,9 +69,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let model = load(args)?;
     let text = match (policy::explain(&model), args.output) {
         (Ok(plan), Output::Dot) => plan::dot(&plan),
-        (Ok(plan), Output::Json) => format!("{}\n", render(&plan, args.scores)),
+        (Ok(plan), Output::Json) => {
+            plan::explained(&plan, &args.explain).map_err(anyhow::Error::msg)?;
+            format!("{}\n", render(&plan, args))
+        }
         (Ok(plan), Output::Svg) => plan::svg(&plan),
-        (Ok(plan), Output::Text) => plan::text(&plan),
+        (Ok(plan), Output::Text) if args.explain.is_empty() => plan::text(&plan),
+        (Ok(plan), Output::Text) => {
+            plan::explained(&plan, &args.explain).map_err(anyhow::Error::msg)?
+        }
         (Err(policy::Error::Unsupported(features)), Output::Json) => {
             let object =
                 json!({"format": FORMAT, "status": "unsupported", "unsupported": features});
@@ -124,7 +134,7 @@ fn from_cib(path: &Path, now: Option<i64>) -> anyhow::Result<Model> {
     Ok(model)
 }
 
-fn render(plan: &Plan, scores: bool) -> Value {
+fn render(plan: &Plan, args: &Args) -> Value {
     let mut object = Map::new();
     object.insert("format".to_owned(), json!(FORMAT));
     object.insert("status".to_owned(), json!("ok"));
@@ -143,7 +153,11 @@ fn render(plan: &Plan, scores: bool) -> Value {
         .map(|(id, explanation)| (id.clone(), json!(explanation.summary)))
         .collect();
     object.insert("explain".to_owned(), Value::Object(explain));
-    if scores {
+    if !args.explain.is_empty() {
+        let asked = args.explain.iter().map(|name| (name.clone(), json!(plan::about(plan, name))));
+        object.insert("explanations".to_owned(), Value::Object(asked.collect()));
+    }
+    if args.scores {
         let rows: Vec<Value> = plan
             .scores
             .iter()

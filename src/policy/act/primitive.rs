@@ -155,7 +155,7 @@ fn stop(world: &mut World<'_>, r: ResIx, optional: bool) {
         }
         let stop = world.act(r, Verb::Stop, Some(node), optional);
         if world[r].node.is_none() {
-            world[stop].why = "node availability";
+            world[stop].why = "no node may run it now";
         }
         if !world[r].managed {
             world[stop].clear(ActFlags::RUNNABLE);

@@ -27,6 +27,8 @@ pub struct Plan {
     pub unfenced: Vec<String>,
     /// Why each resource is where it is, by resource instance; only from [`crate::explain`].
     pub explanations: BTreeMap<String, Explanation>,
+    /// Why each node is used, fenced or left out, by name; only from [`crate::explain`].
+    pub nodes: BTreeMap<String, Explanation>,
     /// Remarks about the configuration: what was ignored and why.
     pub warnings: Vec<String>,
 }
@@ -201,12 +203,31 @@ pub enum Intent {
 pub struct Explanation {
     /// The outcome in one sentence.
     pub summary: String,
+    /// The node chosen; absent if it runs nowhere, and of nodes themselves.
+    pub node: Option<String>,
+    /// The score of that node.
+    pub score: Option<i32>,
     /// What decided, most decisive first.
     pub because: Vec<Reason>,
     /// Every other node with its score and what spoke against it.
     pub alternatives: Vec<Alternative>,
+    /// What is done, and what would be and is refused.
+    pub actions: Vec<ActionReason>,
     /// What would change the outcome.
     pub remedies: Vec<String>,
+}
+
+/// Why an action is taken or refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionReason {
+    /// `start`, `stop`, `promote`, `demote`, `fence`, ...
+    pub operation: String,
+    /// On which node.
+    pub node: String,
+    /// In the plan, or refused.
+    pub taken: bool,
+    /// For example `follows from stop of db on n1`.
+    pub why: String,
 }
 
 /// One thing that spoke for or against a node.

@@ -29,9 +29,9 @@ pub(crate) fn run(world: &World<'_>, detail: Detail) -> Plan {
             score: note.score,
         })
         .collect();
-    let explanations = match detail {
-        Detail::Reasons => explain::run(world, &graph),
-        Detail::Decision => BTreeMap::new(),
+    let (explanations, nodes) = match detail {
+        Detail::Reasons => (explain::run(world, &graph), explain::nodes(world, &graph)),
+        Detail::Decision => (BTreeMap::new(), BTreeMap::new()),
     };
     Plan {
         placements,
@@ -42,6 +42,7 @@ pub(crate) fn run(world: &World<'_>, detail: Detail) -> Plan {
         fenced,
         unfenced,
         explanations,
+        nodes,
         warnings: world.warnings.clone(),
     }
 }

@@ -211,7 +211,7 @@ fn agent_differs(world: &World<'_>, r: ResIx, history: &ResourceHistory) -> bool
 
 /// The role that the person allows at most, where that limits anything.
 pub(crate) fn target_role(world: &World<'_>, r: ResIx) -> Option<Role> {
-    let role = Role::parse(world[r].meta("target-role")?)?;
+    let role = world[r].target_role?;
     match role {
         Role::Stopped => Some(role),
         Role::Unpromoted if world[world.top_of(r)].promotable => Some(role),

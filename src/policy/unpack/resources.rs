@@ -173,6 +173,7 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         children: Vec::new(),
         meta: BTreeMap::new(),
         history_name: None,
+        target_role: None,
         priority: 0,
         stickiness: 0,
         migration_threshold: INFINITY,
@@ -262,6 +263,7 @@ fn prepare<'m>(
     res.number = number;
     res.parent = parent;
     res.meta = meta(world, resource, parent);
+    res.target_role = res.meta("target-role").and_then(Role::parse);
     match &resource.kind {
         ResourceKind::Primitive(primitive) => {
             res.variant = Variant::Primitive;

@@ -128,6 +128,8 @@ pub(crate) struct Res<'m> {
     /// Name in history, if it differs from `id`.
     pub(crate) history_name: Option<String>,
 
+    /// What `target-role` says, if it is a role.
+    pub(crate) target_role: Option<Role>,
     pub(crate) priority: i32,
     pub(crate) stickiness: i32,
     pub(crate) migration_threshold: i32,

@@ -35,8 +35,22 @@ pub(crate) fn plan(plan: &Plan) -> String {
         for reason in &explanation.because {
             let _ = writeln!(out, "    because {}", reason.source);
         }
+        for action in &explanation.actions {
+            let (operation, node, why) = (&action.operation, &action.node, &action.why);
+            let refused = if action.taken { "" } else { " REFUSED" };
+            let _ = writeln!(out, "    {operation} on {node}{refused}: {why}");
+        }
         for remedy in &explanation.remedies {
             let _ = writeln!(out, "    to change it: {remedy}");
+        }
+    }
+    for (name, explanation) in &plan.nodes {
+        // of a node that is simply used there is nothing to say
+        if !explanation.remedies.is_empty() || !explanation.actions.is_empty() {
+            let _ = writeln!(out, "  node {name}: {}", explanation.summary);
+            for remedy in &explanation.remedies {
+                let _ = writeln!(out, "    to change it: {remedy}");
+            }
         }
     }
     out

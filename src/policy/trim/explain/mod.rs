@@ -1,11 +1,17 @@
-//! Why each resource is where it is, from the reasons that the stages left next to the scores.
+//! Why each resource is where it is, from the reasons that the stages left next to the scores; why each action is taken or
+//! refused; why each node is used or not. And for each of them what would change it.
+
+mod actions;
+mod nodes;
+
+pub(super) use nodes::run as nodes;
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use crate::{
     model::INFINITY,
     plan::{Alternative, Explanation, Reason as PlanReason},
-    world::{ActIx, NodeIx, Reason, ResIx, Source, Verb, World},
+    world::{NodeIx, Reason, ResIx, Source, Verb, World},
 };
 
 use super::graph::{Graph, public_name};
@@ -45,7 +51,11 @@ fn one(world: &World<'_>, r: ResIx, graph: &Graph) -> Explanation {
             if !world[node].is_available() {
                 because.insert(
                     0,
-                    PlanReason { node: None, score: None, source: state(world, node).into() },
+                    PlanReason {
+                        node: None,
+                        score: None,
+                        source: nodes::state(world, node).into(),
+                    },
                 );
             }
             Alternative {
@@ -55,11 +65,16 @@ fn one(world: &World<'_>, r: ResIx, graph: &Graph) -> Explanation {
             }
         })
         .collect();
-    let mut because = about(res.node);
-    because.extend(actions(world, r, graph));
-    let mut remedies = remedies(res.node.is_none(), &because);
+    let because = about(res.node);
+    let node = res.node.map(|node| String::from(world[node].name()));
+    let score = res.node.map(|node| res.allowed[node.ix()].score);
+    let mut remedies = Vec::new();
+    if res.node.is_none() {
+        constraint_remedies(world, r, &mut remedies);
+    }
+    let actions = actions::of(world, r, graph, &mut remedies);
     remedies.extend(runner_up(world, r));
-    Explanation { summary, because, alternatives, remedies }
+    Explanation { summary, node, score, because, alternatives, actions, remedies }
 }
 
 /// The outcome in one sentence: where from, where to.
@@ -79,7 +94,16 @@ fn summary(world: &World<'_>, r: ResIx, graph: &Graph) -> String {
             format!("{} is restarted on {}", res.id, name(to))
         }
         (Some(from), _) if happens(Verb::Stop) => format!("{} stops on {}", res.id, name(from)),
+        (Some(from), _) if happens(Verb::Promote) => {
+            format!("{} is promoted on {}", res.id, name(from))
+        }
+        (Some(from), _) if happens(Verb::Demote) => {
+            format!("{} is demoted on {}", res.id, name(from))
+        }
         (Some(from), _) => format!("{} stays on {}", res.id, name(from)),
+        (None, Some(to)) if happens(Verb::Start) && happens(Verb::Promote) => {
+            format!("{} starts on {} and is promoted there", res.id, name(to))
+        }
         (None, Some(to)) if happens(Verb::Start) => {
             format!("{} starts on {}", res.id, name(to))
         }
@@ -101,85 +125,46 @@ fn runner_up(world: &World<'_>, r: ResIx) -> Option<String> {
     let more =
         score(chosen).checked_sub(score(best)).filter(|more| (0..INFINITY).contains(more))?;
     let name = world[best].name();
-    Some(format!("{name} would be chosen if its score were higher by {}", more.saturating_add(1)))
+    let by = more.saturating_add(1);
+    Some(format!(
+        "{name} would be chosen if its score were higher by {by} (a location constraint can do that)"
+    ))
 }
 
-/// What is done with the resource, or cannot be done, and what that follows from.
-fn actions(world: &World<'_>, r: ResIx, graph: &Graph) -> Vec<PlanReason> {
-    let mut told = Vec::new();
-    for at in &world[r].acts {
-        let act = &world[*at];
-        if !matches!(act.verb, Verb::Start | Verb::Stop | Verb::Promote | Verb::Demote) {
-            continue;
+/// What keeps a resource from running anywhere, and how that is ended.
+fn constraint_remedies(world: &World<'_>, r: ResIx, remedies: &mut Vec<String>) {
+    let mut add = |text: String| {
+        if !remedies.contains(&text) {
+            remedies.push(text);
         }
-        let wanted = !act.optional();
-        let source = if graph.position[at.ix()].is_some() {
-            match act.required_by {
-                Some(other) => {
-                    format!("{}: follows from {}", act.verb.name(), describe(world, other))
-                }
-                None if !act.why.is_empty() => format!("{}: {}", act.verb.name(), act.why),
-                None => continue,
+    };
+    for reason in world[r].reasons.iter().filter(|reason| reason.score <= -INFINITY) {
+        let on = reason.node.map(|node| format!(" on {}", world[node].name())).unwrap_or_default();
+        let id = &world[r].id;
+        match reason.why {
+            Source::FailureLimit => {
+                add(format!("clean up the failures of {id}{on}, or raise its migration-threshold"));
             }
-        } else if wanted && !act.runnable() {
-            format!("{} is blocked: {}", act.verb.name(), obstacle(world, *at))
-        } else {
-            continue;
-        };
-        let node = act.node.map(|node| world[node].name().into());
-        told.push(PlanReason { node, score: None, source });
-    }
-    told
-}
-
-/// The end of the chain of actions that cannot run.
-fn obstacle(world: &World<'_>, at: ActIx) -> String {
-    let mut last = at;
-    // a chain is no longer than there are actions; loops in contradictory orders end here
-    for _ in 0..world.acts.len() {
-        match world[last].blocked_by {
-            Some(next) if next != at => last = next,
-            _ => break,
+            Source::FailedStop
+            | Source::HardError
+            | Source::FatalError
+            | Source::OnFailBan
+            | Source::FailedForGood => {
+                add(format!("repair what made {id} fail{on}, then clean up its failures"));
+            }
+            Source::TargetRole => add(format!("set target-role of {id} to Started")),
+            Source::Ticket => add("grant the ticket to this site".into()),
+            Source::Removed => add(format!("configure {id} again")),
+            Source::ShutdownLock => add(format!("start the node again that {id} is locked to")),
+            Source::InstanceLimit => add("raise clone-max".into()),
+            _ => add(format!("remove or change {}", render(world, reason).source)),
         }
     }
-    let why = world[last].why;
-    match (last == at, why) {
-        (true, "") => "it cannot run there".into(),
-        (true, why) => why.into(),
-        (false, "") => format!("it waits for {}, which will not happen", describe(world, last)),
-        (false, why) => format!("it waits for {}, which cannot run: {why}", describe(world, last)),
-    }
-}
-
-fn describe(world: &World<'_>, at: ActIx) -> String {
-    let act = &world[at];
-    let what = act.res.map_or_else(|| act.label.as_str(), |r| world[r].id.as_str());
-    match act.node {
-        Some(node) => format!("{} of {what} on {}", act.verb.name(), world[node].name()),
-        None => format!("{} of {what}", act.verb.name()),
-    }
-}
-
-fn remedies(idle: bool, because: &[PlanReason]) -> Vec<String> {
-    because
-        .iter()
-        .filter(|reason| idle && reason.score.is_some_and(|score| score <= -INFINITY))
-        .map(|reason| format!("remove or change: {}", reason.source))
-        .collect()
-}
-
-fn state(world: &World<'_>, node: NodeIx) -> &'static str {
-    let node = &world[node];
-    if node.unclean {
-        node.fence_reason.unwrap_or("the node must be fenced")
-    } else if !node.online {
-        "the node is offline"
-    } else if node.shutdown {
-        "the node is shutting down"
-    } else if node.maintenance {
-        "the node is in maintenance"
-    } else {
-        "the node is in standby"
+    for node in world.node_ids() {
+        let cell = world[r].allowed[node.ix()];
+        if cell.present && cell.score >= 0 && !world[node].is_available() {
+            add(nodes::remedy(world, node));
+        }
     }
 }
 
