@@ -18,23 +18,24 @@ use crate::kubernetes::mirror::{Kind, Write};
 
 /// Between two batches: a failover in progress is not told step by step.
 const PAUSE: Duration = Duration::from_millis(300);
-/// After a batch that the API did not take.
-const AGAIN: Duration = Duration::from_secs(3);
+/// After a batch that the API did not take; twice as long after each further one, up to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// What was written counts as standing there for this long, until the watch has brought it back.
 const ECHO: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<Arc<View>>>) {
     let mut pictures = shared.picture.subscribe();
     let mut written: BTreeMap<(Kind, String), (Value, Instant)> = BTreeMap::new();
-    let mut again = false;
+    let mut again: Option<Duration> = None;
     loop {
         tokio::select! {
-            changed = views.changed() => if changed.is_err() { return },
+            // while the API is away a failover may change the view often: that is no reason to ask it more often
+            changed = views.changed(), if again.is_none() => if changed.is_err() { return },
             changed = pictures.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(AGAIN), if again => {}
+            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
         }
         tokio::time::sleep(PAUSE).await;
-        again = false;
+        let waited = again.take();
         let view = views.borrow_and_update().clone();
         let Some(view) = view.filter(|v| shared.speaks(v)) else { continue };
         let picture = Arc::clone(&*pictures.borrow_and_update());
@@ -59,7 +60,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<A
                 // the rest waits: one unreachable API is one line, not one for each object
                 Err(WriteError::Away(error)) => {
                     debug!(%error, "status cannot be written");
-                    again = true;
+                    again = Some(waited.map_or(AGAIN.0, |w| (w * 2).min(AGAIN.1)));
                     break;
                 }
                 Err(error) => {

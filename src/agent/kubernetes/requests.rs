@@ -49,8 +49,10 @@ pub(super) async fn run(
         let Some(view) = view.filter(|v| shared.speaks(v) && v.era.is_some()) else { continue };
         let picture = Arc::clone(&*pictures.borrow_and_update());
         for asked in open(&picture, &shared.cluster) {
-            if let Err(error) = one(&shared, &calls, &view, asked).await {
-                warn!(%error, "a request through the API");
+            match one(&shared, &calls, &view, asked).await {
+                // the feed says that the API is away, once
+                Ok(()) | Err(WriteError::Away(_)) => {}
+                Err(error) => warn!(%error, "a request through the API"),
             }
         }
     }
