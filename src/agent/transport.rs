@@ -26,6 +26,9 @@ const BUFFER_BYTES: usize = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Transport {
     peers: Vec<Peer>,
+    /// Not connected, never read, one per own address: without them the kernel would refuse what comes from any other port
+    /// than the ring's, and a probe (CLUSTER.md section 5) would take a stalled agent for one that is gone.
+    _present: Vec<Socket>,
     /// Peers whose machine said "port unreachable" since they were last asked for; at most one entry each.
     closed: BTreeSet<NodeId>,
 }
@@ -63,7 +66,10 @@ impl Transport {
                 peers.push(Peer { node: *node, address: *address, socket });
             }
         }
-        Ok(Self { peers, closed: BTreeSet::new() })
+        let present =
+            addresses.own.iter().map(|own| present(SocketAddr::new(*own, addresses.port)));
+        let present = present.collect::<io::Result<_>>()?;
+        Ok(Self { peers, _present: present, closed: BTreeSet::new() })
     }
 
     /// Ready when something may have come.
@@ -133,6 +139,22 @@ impl Transport {
 }
 
 fn connected(own: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = bound(own)?;
+    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+    // Fails while there is no route; the caller tries again.
+    socket.connect(&to.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Takes what is for nobody; the kernel drops it once the smallest buffer is full.
+fn present(own: SocketAddr) -> io::Result<Socket> {
+    let socket = bound(own)?;
+    socket.set_recv_buffer_size(1)?;
+    Ok(socket)
+}
+
+fn bound(own: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(own), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     // One socket per peer on the same port.
@@ -142,12 +164,8 @@ fn connected(own: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
         SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
     }
-    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
     socket.bind(&own.into())?;
-    // Fails while there is no route; the caller tries again.
-    socket.connect(&to.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -195,6 +213,24 @@ mod tests {
         let mut three = Transport::bind(&addresses(port, 3, &[1, 2])).expect("bound");
         one.send(id(3), b"again");
         assert_eq!(arrived(&mut three).await, [(from, b"again".to_vec())]);
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_from_another_port_is_not_refused_while_the_agent_lives() {
+        let port = 34_073;
+        let one = Transport::bind(&addresses(port, 1, &[2])).expect("bound");
+        let ask = async || {
+            let socket = UdpSocket::bind("127.77.1.2:0").await.expect("bound");
+            socket.connect(("127.77.1.1", port)).await.expect("connected");
+            for _ in 0..100 {
+                socket.send(&[]).await?;
+            }
+            let answer = socket.recv(&mut [0; 1]);
+            tokio::time::timeout(Duration::from_millis(100), answer).await.unwrap_or(Ok(0))
+        };
+        assert_eq!(ask().await.map_err(|e| e.kind()), Ok(0), "it stalls, it is not gone");
+        drop(one);
+        assert_eq!(ask().await.map_err(|e| e.kind()), Err(io::ErrorKind::ConnectionRefused));
     }
 
     #[tokio::test]

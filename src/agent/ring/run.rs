@@ -377,6 +377,7 @@ impl Loop {
             Woken::Probed(node, verdict) => {
                 let text = format!("probe of node {node}: {verdict:?}");
                 self.outlet.timeline.add(now, "ring", &text);
+                tracing::info!("{text}");
                 self.core.handle(now, Input::Probed { node, verdict });
             }
             Woken::Stop(Stop::Detach(span)) => self.detach(now, span, Ended::Detached),
