@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 /// Ring part to executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToExecutor {
-    /// From the engine.
-    Do(ExecutorDo),
+    /// From the engine, and when: deadlines count from there, on this machine's boot-time clock. What waited in the queue of
+    /// a part that stood still is late (SAFETY.md#S7).
+    Do(ExecutorDo, Instant),
     /// Interface of this machine on each network. First on each connection, with the last settings of the engine.
     Networks(BTreeMap<String, String>),
     /// A token of an installed ring was here.
@@ -54,8 +55,8 @@ pub enum ToFencer {
     /// The ring part goes away on purpose, for that long: the watchdog is disarmed meanwhile, and no evidence after
     /// (CLUSTER.md section 8).
     Detach(Duration),
-    /// From the engine.
-    Do(FencerDo),
+    /// From the engine, and when.
+    Do(FencerDo, Instant),
     /// A turn of the ring's loop began then: needed for each feed of the watchdog.
     Pass(Instant),
     /// What the accepted revision says. First on each connection.

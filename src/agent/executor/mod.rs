@@ -188,7 +188,7 @@ impl ExecutorPart {
     fn told(&mut self, message: ToExecutor) {
         let now = clock::now();
         match message {
-            ToExecutor::Do(what) => self.carry(now, what),
+            ToExecutor::Do(what, at) => self.carry(now, what, at),
             ToExecutor::Networks(networks) => self.outside.set_networks(networks),
             ToExecutor::Token { ring, seen_at } => {
                 let open = self.epoch.is_some_and(|epoch| epoch.ring == ring);
@@ -198,7 +198,7 @@ impl ExecutorPart {
         }
     }
 
-    fn carry(&mut self, now: Instant, what: ExecutorDo) {
+    fn carry(&mut self, now: Instant, what: ExecutorDo, at: Instant) {
         match what {
             ExecutorDo::Detach(span) => self.core().handle_detach(now, span),
             ExecutorDo::Settings(settings) => {
@@ -216,7 +216,8 @@ impl ExecutorPart {
                 self.quorum = None;
                 self.core().handle_configuration(now, quorum);
             }
-            ExecutorDo::Carry(order) => {
+            ExecutorDo::Carry(mut order) => {
+                order.deadline = order.deadline.saturating_sub(now.since(at));
                 self.exclusive.insert(order.resource.clone(), order.exclusive);
                 self.core().handle_order(now, order);
             }

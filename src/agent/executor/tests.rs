@@ -109,7 +109,7 @@ async fn says(ring: &mut Ring) -> ExecutorSays {
 
 fn take_epoch(ring: &Ring) {
     let take = ExecutorDo::TakeEpoch { epoch: epoch(8), quorum: Quorum::Quorate };
-    assert!(ring.send(ToExecutor::Do(take)));
+    assert!(ring.send(ToExecutor::Do(take, clock::now())));
 }
 
 fn token(ring: &Ring) {
@@ -129,7 +129,7 @@ async fn an_order_of_the_installed_epoch_is_carried_out_on_a_fresh_token_only() 
     assert!(ring.send(ToExecutor::Token { ring: epoch(8).ring, seen_at: old }));
     // the executor itself is older than half of a token time by now
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(order(1, Operation::Start)))));
+    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(order(1, Operation::Start)), clock::now())));
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(machine.toy.done(), Vec::<String>::new(), "silence: the token is old");
     token(&ring);
@@ -141,7 +141,16 @@ async fn an_order_of_the_installed_epoch_is_carried_out_on_a_fresh_token_only() 
     // another epoch's order has no effect
     let mut stale = order(2, Operation::Stop);
     stale.epoch = epoch(4);
-    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(stale))));
+    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(stale), clock::now())));
+    let ExecutorSays::Ended { end: OrderEnd::Refused(_), .. } = says(&mut ring).await else {
+        panic!("carried out");
+    };
+    assert_eq!(machine.toy.done(), ["Start web"]);
+
+    // one that waited in our queue for longer than its deadline is late, though it is read just now
+    token(&ring);
+    let given = clock::now() - Duration::from_secs(6);
+    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(order(3, Operation::Stop)), given)));
     let ExecutorSays::Ended { end: OrderEnd::Refused(_), .. } = says(&mut ring).await else {
         panic!("carried out");
     };
@@ -156,7 +165,7 @@ async fn a_restarted_executor_adopts_what_its_record_names_and_stops_what_it_doe
     take_epoch(&ring);
     says(&mut ring).await;
     token(&ring);
-    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(order(1, Operation::Start)))));
+    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(order(1, Operation::Start)), clock::now())));
     says(&mut ring).await;
     drop((ring, first));
 
@@ -194,7 +203,7 @@ async fn without_a_ring_part_pings_are_answered_and_nothing_is_accepted() {
     drop(ring);
     let mut ring = connect(&machine).await;
     token(&ring);
-    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(order(1, Operation::Start)))));
+    assert!(ring.send(ToExecutor::Do(ExecutorDo::Carry(order(1, Operation::Start)), clock::now())));
     let ExecutorSays::Ended { end: OrderEnd::Refused(_), .. } = says(&mut ring).await else {
         panic!("an order of the connection before was carried out");
     };

@@ -165,7 +165,7 @@ impl FencerPart {
         let now = clock::now();
         match message {
             ToFencer::Detach(span) => self.watch.detach(span),
-            ToFencer::Do(FencerDo::Install { epoch, quorate, members, evicted }) => {
+            ToFencer::Do(FencerDo::Install { epoch, quorate, members, evicted }, _) => {
                 let present: Vec<NodeId> =
                     members.into_iter().filter(|member| !evicted.contains(member)).collect();
                 let mut core = self.core();
@@ -178,12 +178,13 @@ impl FencerPart {
                     core.handle_members(now, present);
                 }
             }
-            ToFencer::Do(FencerDo::Carry(command)) => {
+            ToFencer::Do(FencerDo::Carry(mut command), at) => {
+                command.deadline = command.deadline.saturating_sub(now.since(at));
                 let (incident, epoch) = (command.incident, command.epoch);
                 self.core().handle_command(now, command);
                 self.say(FencerSays::Started { incident, epoch });
             }
-            ToFencer::Do(FencerDo::AbortAll) => self.core().handle_ring_closed(now),
+            ToFencer::Do(FencerDo::AbortAll, _) => self.core().handle_ring_closed(now),
             ToFencer::Pass(at) => self.watch.ring_passed(at),
             ToFencer::Settings(settings) => {
                 self.core().handle_settings(now, Settings { token: settings.token });

@@ -93,7 +93,7 @@ impl Outlet {
     pub(super) fn greet_executor(&mut self) {
         self.executor.say(ToExecutor::Networks(self.networks.clone()));
         if let Some(settings) = self.executor_settings.clone() {
-            self.executor.say(ToExecutor::Do(settings));
+            self.executor.say(ToExecutor::Do(settings, self.now));
         }
         self.condition(conditions::EXECUTOR_AWAY, None);
     }
@@ -102,7 +102,7 @@ impl Outlet {
     pub(super) fn greet_fencer(&mut self) {
         self.fencer.say(ToFencer::Settings(self.fencer_settings.clone()));
         if let Some(install) = self.install.clone() {
-            self.fencer.say(ToFencer::Do(install));
+            self.fencer.say(ToFencer::Do(install, self.now));
         }
         self.tell_token(true);
         self.condition(conditions::FENCER_AWAY, None);
@@ -153,7 +153,7 @@ impl World for Outlet {
             self.tell_token(true);
         }
         self.changed = true;
-        self.executor.say(ToExecutor::Do(what));
+        self.executor.say(ToExecutor::Do(what, self.now));
     }
 
     fn fencer(&mut self, what: FencerDo) {
@@ -170,7 +170,7 @@ impl World for Outlet {
             }
         }
         self.changed = true;
-        self.fencer.say(ToFencer::Do(what));
+        self.fencer.say(ToFencer::Do(what, self.now));
     }
 
     fn probe(&mut self, node: NodeId) {
@@ -251,6 +251,6 @@ impl World for Outlet {
     fn safe_state(&mut self, invariant: &'static str, detail: String) {
         tracing::error!(invariant, %detail, "an assertion failed: everything that runs here is released");
         self.timeline.add(self.now, "agent", &format!("{invariant} failed: {detail}"));
-        self.executor.say(ToExecutor::Do(ExecutorDo::Leave));
+        self.executor.say(ToExecutor::Do(ExecutorDo::Leave, self.now));
     }
 }
