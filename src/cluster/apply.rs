@@ -34,6 +34,8 @@ pub(crate) enum Effect {
     IntentDurable(Intent),
     /// Make the state durable, then say that the evidence is held.
     HoldEvidence(Incident),
+    /// Evidence was delivered: a command for this incident that is under way is dropped.
+    DropCommand(Incident),
     /// A debt is paid.
     Paid { incident: Incident, kind: &'static str },
     /// The target is to be kept out from now on.
@@ -328,6 +330,7 @@ impl State {
         self.evidence.insert(node, OpenEvidence { evidence: evidence.clone(), held });
         let incident = Incident { node, ring: incident };
         open_record(self, incident);
+        out.push(Effect::DropCommand(incident));
         if broken(Rule::EvidenceNotDurable) {
             self.pay(incident, out);
         } else {

@@ -73,6 +73,9 @@ impl Member {
                 self.command(now, &intent, intent.incident);
             }
             Effect::IntentDurable(_) => {}
+            Effect::DropCommand(incident) => {
+                self.carry(now, Output::Fencer(FencerDo::Drop(incident)));
+            }
             Effect::HoldEvidence(incident) => self.hold(Message::EvidenceHeld { incident }),
             Effect::Paid { incident, kind } => {
                 self.recovering.insert(incident);

@@ -365,6 +365,9 @@ pub enum FencerDo {
     },
     /// Carry out. Follows `Install` of the same epoch.
     Carry(FenceCommand),
+    /// Evidence for this incident stands: nothing is sent for it any more, a machine that a person has confirmed and turned
+    /// on again would be shot (CLUSTER.md section 6).
+    Drop(Incident),
     /// Drop everything, close every session: the configuration is gone.
     AbortAll,
 }

@@ -12,8 +12,8 @@ use base::{
 };
 
 use crate::{
-    Answer, CallId, DeviceAction, DeviceCall, DeviceError, FenceCommand, OperationEvent, Output,
-    Wake,
+    Answer, CallId, DeviceAction, DeviceCall, DeviceError, FenceCommand, Incident, OperationEvent,
+    Output, PowerGoal, Wake,
     operation::{Operation, Step},
 };
 
@@ -118,6 +118,18 @@ impl Fencer {
             return self.refuse(now, command, why);
         }
         self.operations.insert(node, Operation::new(now, command));
+        self.turn(now);
+    }
+
+    /// Evidence stands for this incident: what is under way against the machine ends, unless it turns the power on.
+    pub fn handle_evidence(&mut self, now: Instant, incident: Incident) {
+        if let Some(operation) = self.operations.get_mut(&incident.node)
+            && operation.command.incident == incident
+            && operation.command.goal != PowerGoal::On
+        {
+            let error = Err(DeviceError::NotSent("evidence stands for this incident".into()));
+            operation.finish(OperationEvent::superseded, error);
+        }
         self.turn(now);
     }
 

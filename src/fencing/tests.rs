@@ -90,6 +90,28 @@ fn the_table_of_moves_is_what_reviewers_saw() {
     insta::assert_snapshot!("operation_dot", OperationEvent::dot());
 }
 
+/// A person confirms while the device does not answer, and turns the machine on again.
+#[test]
+fn nothing_is_sent_any_more_once_evidence_stands() {
+    let mut fencer = ready();
+    fencer.handle_command(at(1), command(PowerGoal::Off, 12));
+    let (read, _) = one(&drain(&mut fencer));
+    fencer.handle_answer(at(20), read, Ok(Answer::Power(PowerState::On)));
+    let (off, _) = one(&drain(&mut fencer));
+    assert!(fencer.permits(at(21), off));
+    fencer.handle_evidence(at(22), Incident { node: node(3), ring: ring(4) });
+    assert!(fencer.permits(at(22), off), "of another incident");
+    fencer.handle_evidence(at(23), Incident { node: node(3), ring: ring(8) });
+    assert!(!fencer.permits(at(23), off));
+    let outputs = drain(&mut fencer);
+    assert!(outputs.contains(&Output::Abort(off)), "{outputs:?}");
+    assert!(matches!(result(&outputs).outcome, Err(DeviceError::NotSent(_))));
+    // and on again is another command, which may follow at once
+    fencer.handle_command(at(24), command(PowerGoal::On, 12));
+    fencer.handle_evidence(at(25), Incident { node: node(3), ring: ring(8) });
+    assert_eq!(calls(&drain(&mut fencer)).len(), 1);
+}
+
 //= SAFETY.md#S4
 //= type=test
 #[test]

@@ -184,6 +184,9 @@ impl FencerPart {
                 self.core().handle_command(now, command);
                 self.say(FencerSays::Started { incident, epoch });
             }
+            ToFencer::Do(FencerDo::Drop(incident), _) => {
+                self.core().handle_evidence(now, incident);
+            }
             ToFencer::Do(FencerDo::AbortAll, _) => self.core().handle_ring_closed(now),
             ToFencer::Pass(at) => self.watch.ring_passed(at),
             ToFencer::Settings(settings) => {

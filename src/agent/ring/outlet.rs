@@ -160,6 +160,7 @@ impl World for Outlet {
         match &what {
             FencerDo::Install { .. } => self.install = Some(what.clone()),
             FencerDo::AbortAll => self.install = None,
+            FencerDo::Drop(_) => {}
             FencerDo::Carry(command) => {
                 let text = format!(
                     "{:?} node {} for incident {}",

@@ -6,7 +6,7 @@ use std::{
 };
 
 use base::{Epoch, Instant, NodeId, ResourceId, ResourceKind, Role};
-use fencing::FenceCommand;
+use fencing::{FenceCommand, PowerGoal};
 use lifecycle::{InstanceReport, Operation, Order, Outcome, Quorum, Report};
 
 use crate::{
@@ -114,6 +114,9 @@ impl FencerPart {
                 self.members = members;
             }
             FencerDo::Carry(command) => self.commands.push((now, command, false)),
+            FencerDo::Drop(incident) => self.commands.retain(|(_, command, _)| {
+                command.incident != incident || command.goal == PowerGoal::On
+            }),
             FencerDo::AbortAll => {
                 self.epoch = None;
                 self.commands.clear();

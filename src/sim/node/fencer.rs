@@ -85,6 +85,7 @@ impl FencerPart {
                 self.say(ctx, FencerSays::Started { incident, epoch });
                 self.fencer.handle_command(now, command);
             }
+            FencerDo::Drop(incident) => self.fencer.handle_evidence(now, incident),
             FencerDo::AbortAll => self.fencer.handle_ring_closed(now),
         }
     }
