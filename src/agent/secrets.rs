@@ -140,8 +140,13 @@ async fn read(
                 Err(what) => tracing::error!(secret = name, "{what}"),
             },
             // Its text may not repeat content: an error of `get` names the object and the reason only.
-            Err(error) => {
+            Err(error) if matches!(error, kube::Error::Api(_)) => {
                 tracing::error!(secret = name, %error, "a Secret of a fence device cannot be read")
+            }
+            // Nobody answers: the ring part's feed says so once, and the next name would say the same.
+            Err(error) => {
+                tracing::debug!(%error, "the API is away: Secrets of fence devices are kept as they are");
+                break;
             }
         }
     }
