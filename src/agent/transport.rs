@@ -225,7 +225,8 @@ mod tests {
             for _ in 0..100 {
                 socket.send(&[]).await?;
             }
-            let answer = socket.recv(&mut [0; 1]);
+            let mut buffer = [0; 1];
+            let answer = socket.recv(&mut buffer);
             tokio::time::timeout(Duration::from_millis(100), answer).await.unwrap_or(Ok(0))
         };
         assert_eq!(ask().await.map_err(|e| e.kind()), Ok(0), "it stalls, it is not gone");

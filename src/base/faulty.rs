@@ -2,7 +2,7 @@
 //! breaks.
 //!
 //! Invariant: without the feature `sabotage` every answer is a constant `false`, and no name of a rule is in the build.
-//! With it a thread chooses one rule at a time, so that one build tries them all.
+//! With it a thread chooses one rule at a time, or a whole process does, so that one build tries them all.
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Rule {
     NoFencing,
     /// A lost disk goes on with ring ids that it had used (2.5, 7).
     RingIdReused,
+    /// A datagram is taken however often it comes (2.5, 8).
+    NoReplayWindow,
     /// What an older life of the executor left behind is not removed (2.5, 9).
     LeftoversKept,
     /// Commands have no deadline (2.5, 12).
@@ -41,7 +43,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them: the seven of CLUSTER.md section 3 first.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::CleanStopEvidence,
         Self::DebtPreviousConfiguration,
         Self::WipedVotes,
@@ -54,6 +56,7 @@ impl Rule {
         Self::TimeoutIsSuccess,
         Self::NoFencing,
         Self::RingIdReused,
+        Self::NoReplayWindow,
         Self::LeftoversKept,
         Self::NoDeadline,
         Self::WatchdogByTimer,
@@ -76,6 +79,7 @@ impl Rule {
             Self::TimeoutIsSuccess => "timeout-is-success",
             Self::NoFencing => "no-fencing",
             Self::RingIdReused => "ring-id-reused",
+            Self::NoReplayWindow => "no-replay-window",
             Self::LeftoversKept => "leftovers-kept",
             Self::NoDeadline => "no-deadline",
             Self::WatchdogByTimer => "watchdog-by-timer",
@@ -95,17 +99,29 @@ std::thread_local! {
     static CHOSEN: core::cell::Cell<Option<Rule>> = const { core::cell::Cell::new(None) };
 }
 
+/// The number of the rule that is broken on all threads, above all numbers: none.
+#[cfg(feature = "sabotage")]
+static EVERYWHERE: core::sync::atomic::AtomicUsize =
+    core::sync::atomic::AtomicUsize::new(usize::MAX);
+
+/// Breaks this rule in the whole process from now on: what a program with several threads wants.
+#[cfg(feature = "sabotage")]
+pub fn choose_everywhere(rule: Rule) {
+    EVERYWHERE.store(rule as usize, core::sync::atomic::Ordering::Relaxed);
+}
+
 /// Breaks this rule, and no other, in everything that runs on this thread from now on.
 #[cfg(feature = "sabotage")]
 pub fn choose(rule: Option<Rule>) {
     CHOSEN.set(rule);
 }
 
-/// Whether the rule is broken on this thread.
+/// Whether the rule is broken on this thread, or everywhere.
 #[cfg(feature = "sabotage")]
 #[must_use]
 pub fn broken(rule: Rule) -> bool {
     CHOSEN.get() == Some(rule)
+        || EVERYWHERE.load(core::sync::atomic::Ordering::Relaxed) == rule as usize
 }
 
 /// Whether the rule is broken: in this build none is.

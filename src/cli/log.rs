@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn nonsense_says_how_it_must_read() {
-        let said = targets("info,=,=").expect_err("it is refused").to_string();
+        let said = targets("info,totem=loud").expect_err("it is refused").to_string();
         assert!(said.contains("info,totem=debug"), "{said}");
     }
 }

@@ -38,6 +38,7 @@ const fn by_feature(rule: Rule) -> bool {
         Rule::NoReadBack
         | Rule::TimeoutIsSuccess
         | Rule::RingIdReused
+        | Rule::NoReplayWindow
         | Rule::LeftoversKept
         | Rule::WatchdogByTimer => false,
     }

@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use base::Instant;
+use base::{
+    Instant,
+    faulty::{Rule, broken},
+};
 use drivers::watchdog::{Armed, Watchdog, WatchdogError};
 use tokio::{
     sync::{Notify, mpsc},
@@ -146,7 +149,8 @@ async fn hold(
                 if detached_until.is_some_and(|until| now < until) {
                     continue;
                 }
-                let proof = answered && pass.is_some_and(|at| now.since(at) <= fresh);
+                let proof = (answered && pass.is_some_and(|at| now.since(at) <= fresh))
+                    || broken(Rule::WatchdogByTimer);
                 if proof {
                     answered = false;
                     let was = armed;

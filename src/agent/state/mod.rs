@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use base::{Incarnation, NodeId};
+use base::{
+    Incarnation, NodeId,
+    faulty::{Rule, broken},
+};
 use serde::{Deserialize, Serialize};
 
 pub use file::{CONTENT_BYTES_MAX, Content, FileKind, read, write};
@@ -202,7 +205,8 @@ impl StateDir {
 
         let seconds = wall_ms / 1000;
         let counter = counter.map_or(seconds, |counter| counter.saturating_add(1));
-        let reserved = reserved.unwrap_or_else(|| seconds.saturating_mul(SEQUENCES_PER_SECOND));
+        let above = if broken(Rule::RingIdReused) { 0 } else { SEQUENCES_PER_SECOND };
+        let reserved = reserved.unwrap_or_else(|| seconds.saturating_mul(above));
         let identity = identity.unwrap_or_else(|| Identity {
             cluster: cluster.into(),
             node,

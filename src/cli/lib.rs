@@ -1,0 +1,77 @@
+//! `palisade`: finds the verb and runs it; every verb has a file of its own. `main.rs` only calls it.
+//!
+//! Exit codes (DESIGN.md section 7): 0 done, 1 refused or failed with the reason on stderr, 2 wrong usage.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod controller;
+mod crds;
+mod local;
+mod log;
+mod node;
+mod plan;
+mod resource;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+mod simulate;
+mod status;
+mod timeline;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// High availability for OpenStack control planes.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Compile objects into placements, for a whole namespace.
+    Controller(controller::Args),
+    /// Print the definitions of our kinds.
+    Crds,
+    /// Be a member of a cluster on this machine.
+    Agent(agent::Args),
+    /// Standby, fence, confirm, leave: by the local agent.
+    Node(node::Args),
+    /// Move, ban, clean up, remove: by the local agent.
+    Resource(resource::Args),
+    /// Plan one transition of a cluster and print it.
+    Simulate(simulate::Args),
+    /// The cluster as the local agent sees it.
+    Status(status::Args),
+    /// What the local agent saw lately.
+    Timeline(timeline::Args),
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    // Not a verb for people: the agent starts it as the parent of a supervised process.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "shim") {
+        return drivers::process::shim::main(words);
+    }
+    let done = |()| ExitCode::SUCCESS;
+    let result = match Cli::parse().verb {
+        Verb::Controller(args) => controller::run(args).map(done),
+        Verb::Crds => crds::run().map(done),
+        Verb::Agent(args) => agent::run(args),
+        Verb::Node(args) => node::run(args).map(done),
+        Verb::Resource(args) => resource::run(args).map(done),
+        Verb::Simulate(args) => simulate::run(&args).map(done),
+        Verb::Status(args) => status::run(&args).map(done),
+        Verb::Timeline(args) => timeline::run(&args).map(done),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("palisade: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
