@@ -7,16 +7,22 @@ use crate::command::{attempt, said};
 use crate::lab::Lab;
 use crate::network::{API_SERVER_HOST, Network, namespace_file};
 use anyhow::{Context, Result, bail};
+use std::collections::VecDeque;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where the module lies.
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kubebox");
 /// Of which Kubernetes; go.mod says the same.
 const VERSION: &str = "v1.36.3";
+/// Between two words about a build that goes on.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+/// Lines that are repeated when it fails.
+const LAST_WORDS: usize = 40;
 /// The API server's port on the api network.
 const PORT: u16 = 6443;
 /// Group of the agents' users; each is `palisade:agent:MACHINE`.
@@ -87,23 +93,56 @@ pub fn build() -> Result<PathBuf> {
     );
     // sudo may have taken Go's usual folder out of PATH.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/go/bin";
-    let status = Command::new("go")
+    let mut command = Command::new("go");
+    command
         .env("PATH", path)
-        .args(["build", "-trimpath", "-mod=readonly", "-ldflags", &flags, "-o"])
+        .args(["build", "-v", "-trimpath", "-mod=readonly", "-ldflags", &flags, "-o"])
         .arg(&next)
         .arg(".")
         .current_dir(MODULE)
         .env("CGO_ENABLED", "0")
         .env("GOTOOLCHAIN", "local")
         .stdin(Stdio::null())
-        .status()
-        .context("cannot run `go`: install Go 1.26, or set KUBECONFIG to a cluster of your own")?;
-    if !status.success() {
-        bail!("building kubebox failed: its output stands above");
-    }
+        .stderr(Stdio::piped());
+    watched_build(command)?;
     fs::rename(&next, &program)?;
     eprintln!("lab: built {}", program.display());
     Ok(program)
+}
+
+/// Runs a build of Go's and says every few seconds how far it is; on failure all of its last words.
+fn watched_build(mut command: Command) -> Result<()> {
+    let mut child = command.spawn().context(
+        "cannot run `go`: install Go 1.26 (https://go.dev/dl), or set KUBECONFIG to a cluster of your own",
+    )?;
+    let stderr = child.stderr.take().context("the build's words")?;
+    let begun = Instant::now();
+    let mut said_at = begun;
+    let mut packages = 0_usize;
+    let mut last: VecDeque<String> = VecDeque::new();
+    // A module or a package a line; seconds pass between two at most, until the linker's turn at the end.
+    for line in BufReader::new(stderr).lines() {
+        let line = line.context("the build's words")?;
+        packages += usize::from(!line.starts_with("go: "));
+        if said_at.elapsed() >= SAY_EVERY {
+            said_at = Instant::now();
+            eprintln!("lab:   {:>3} s, {packages} packages: {line}", begun.elapsed().as_secs());
+        }
+        if last.len() == LAST_WORDS {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    if !child.wait().context("waiting for the build")?.success() {
+        for line in last {
+            eprintln!("{line}");
+        }
+        bail!(
+            "building kubebox failed: its last words stand above; without a way to the Go module proxy, set \
+             GOPROXY, or KUBECONFIG to a cluster of your own"
+        );
+    }
+    Ok(())
 }
 
 /// Which parts run beside etcd and the API server.

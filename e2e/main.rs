@@ -57,7 +57,7 @@ enum Verb {
         #[command(flatten)]
         with: With,
     },
-    /// Build the product with one rule broken, and see the scenario that must notice; or all of them.
+    /// Break one rule of the product, and see the scenario that must notice; or all of them.
     Sabotage {
         which: String,
         #[command(flatten)]
@@ -174,6 +174,9 @@ struct With {
     /// Another build of the product, e.g. one with a sabotage in it.
     #[arg(long)]
     palisade: Option<PathBuf>,
+    /// Build nothing: take the programs that lie beside this one.
+    #[arg(long)]
+    built: bool,
     /// Where the results go.
     #[arg(long, default_value = "target/lab")]
     out: PathBuf,
@@ -189,16 +192,13 @@ struct With {
     /// Give each machine a watchdog.
     #[arg(long)]
     watchdog: bool,
-    /// Write each machine's system UUID into its FenceDevice, as a person may.
-    #[arg(long)]
-    name_identities: bool,
 }
 
 impl With {
     fn options(&self, name: &str) -> Result<Options> {
         install::packages()?;
         install::kernel()?;
-        let programs = product::build(self.palisade.as_deref())?;
+        let programs = product::build(self.palisade.as_deref(), self.built)?;
         Ok(Options {
             dir: Lab::default_dir(name),
             name: name.to_owned(),
@@ -209,7 +209,7 @@ impl With {
             keep: self.keep,
             without_objects: self.without_objects,
             watchdog: self.watchdog,
-            name_identities: self.name_identities,
+            sabotage: None,
         })
     }
 }
@@ -280,7 +280,8 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Scenario { scenario: which, with } => {
             or_failed(scenario::run(&which, &with.options(&cli.name)?, &with.out)?)
         }
-        Verb::Sabotage { which, with } => {
+        Verb::Sabotage { which, mut with } => {
+            with.palisade = Some(with.palisade.map_or_else(sabotage::build, Ok)?);
             or_failed(sabotage::run(&which, &with.options(&cli.name)?, &with.out)?)
         }
         Verb::Idle { seconds, with } => idle::run(seconds, &with.options(&cli.name)?, &with.out),

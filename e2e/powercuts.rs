@@ -7,8 +7,10 @@ use crate::records::write_json;
 use crate::scenario::stack::{Options, Stack};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use std::collections::VecDeque;
+use std::fmt::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The parts of a failover, in their order (DESIGN.md section 3).
 const PHASES: [&str; 7] = ["detect", "agree", "plan", "fence", "verify", "recover", "announce"];
@@ -17,6 +19,14 @@ const PHASES: [&str; 7] = ["detect", "agree", "plan", "fence", "verify", "recove
 const CUTS_PER_LAB: usize = 6;
 /// A cut whose service is not back by then has failed.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Between the last start of something and the next cut.
+const QUIET: Duration = Duration::from_secs(3);
+/// Then the rest is not tried.
+const FAILURES_MAX: usize = 3;
+/// What the median is to stay under, and how far it may move without the API (DESIGN.md section 9).
+const GOAL_MS: f64 = 1500.0;
+const API_MS: f64 = 150.0;
+const API_PART: f64 = 0.1;
 
 /// One cut.
 #[derive(Debug, Clone, Serialize)]
@@ -35,45 +45,72 @@ pub struct Cut {
     pub overlap_ms: f64,
 }
 
+impl Cut {
+    /// One of its figures by name; a phase that did not happen has none.
+    fn figure(&self, name: &str) -> Option<f64> {
+        match name {
+            "gap" => Some(self.gap_ms),
+            "overlap" => Some(self.overlap_ms),
+            phase => self.phases_ms.iter().find(|(p, _)| p == phase).map(|(_, ms)| *ms as f64),
+        }
+    }
+}
+
 /// Cuts the holder's power `count` times (with `interleaved`: each once with the API and once
 /// without) and writes `powercuts.json` below `out`.
 pub fn run(count: usize, interleaved: bool, options: &Options, out: &Path) -> Result<bool> {
     std::fs::create_dir_all(out)?;
-    let kinds = if interleaved { vec![false, true] } else { vec![false] };
-    let plan: Vec<bool> = (0..count).flat_map(|_| kinds.iter().copied()).collect();
-    let mut cuts = Vec::new();
-    for (round, part) in plan.chunks(CUTS_PER_LAB).enumerate() {
+    let kinds: &[bool] = if interleaved { &[false, true] } else { &[false] };
+    let mut left: VecDeque<bool> = (0..count).flat_map(|_| kinds.iter().copied()).collect();
+    let all = left.len();
+    let begun = Instant::now();
+    let mut cuts: Vec<Cut> = Vec::new();
+    let mut failed: Vec<String> = Vec::new();
+    while !left.is_empty() && failed.len() < FAILURES_MAX {
+        let lab = cuts.len() + failed.len();
+        eprintln!("a fresh lab for {} of {} cuts", left.len().min(CUTS_PER_LAB), left.len());
         let stack = Stack::up(options)?;
-        for without_api in part {
-            let number = cuts.len() + 1;
-            let done = one(&stack, *without_api);
-            let cut = match done {
-                Ok(cut) => cut,
-                Err(error) => {
-                    stack.end(&out.join(format!("lab-{round}")), false, options)?;
-                    return Err(error).with_context(|| format!("cut {number} of {}", plan.len()));
+        let mut passed = true;
+        for _ in 0..CUTS_PER_LAB {
+            let Some(without_api) = left.pop_front() else { break };
+            let number = cuts.len() + failed.len() + 1;
+            match one(&stack, number, without_api) {
+                Ok(cut) => {
+                    eprintln!("cut {number:>3} of {all}: {}", line(&cut));
+                    passed &= cut.overlap_ms == 0.0;
+                    cuts.push(cut);
+                    write_json(&out.join("powercuts.json"), &cuts)?;
                 }
-            };
-            eprintln!("cut {number:>3}: {}", line(&cut));
-            cuts.push(cut);
-            write_json(&out.join("powercuts.json"), &cuts)?;
+                Err(error) => {
+                    eprintln!("cut {number:>3} of {all}: FAILED: {error:#}");
+                    failed.push(format!("cut {number}: {error:#}"));
+                    passed = false;
+                    break; // what is not whole again is no place for the next one
+                }
+            }
         }
-        stack.end(out, true, options)?;
+        let kept = out.join(format!("powercuts-lab-{lab}"));
+        stack.end(&kept, passed, options)?;
+        if !passed {
+            eprintln!("  lab: events and logs are in {}", kept.display());
+        }
     }
-    summary(&cuts, false);
-    if interleaved {
-        summary(&cuts, true);
+    print!("{}", table(&cuts, interleaved));
+    println!("{} cuts in {} s", cuts.len(), begun.elapsed().as_secs());
+    for failure in &failed {
+        println!("FAILED {failure}");
     }
-    Ok(cuts.iter().all(|c| c.overlap_ms == 0.0))
+    Ok(failed.is_empty() && cuts.iter().all(|c| c.overlap_ms == 0.0))
 }
 
-fn one(stack: &Stack, without_api: bool) -> Result<Cut> {
+fn one(stack: &Stack, number: usize, without_api: bool) -> Result<Cut> {
     if without_api {
         stack.stop_api()?;
     }
     // What starts on two cores takes both: wait for quiet, as between all runs.
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(QUIET);
     let holder = stack.holder()?;
+    eprintln!("cut {number:>3}: pulling the plug of {}", holder.name());
     let begun = monotonic_ns();
     power::off(&holder, "scenario")?;
     let who = stack.wait_served_by_other(begun, &holder, LIMIT)?;
@@ -84,7 +121,7 @@ fn one(stack: &Stack, without_api: bool) -> Result<Cut> {
         stack.start_api()?;
     }
     power::on(&holder, "person")?; // what is found off is left off (SAFETY.md 1.8)
-    stack.wait_whole(LIMIT)?;
+    stack.wait_whole(LIMIT).context("after the machine was powered on again")?;
     let verdict = stack.observation().verdict_since(begun.saturating_sub(1_000_000_000))?;
     if !verdict.blind.is_empty() {
         bail!("a probe was blind: {}", verdict.blind.join("; "));
@@ -132,21 +169,43 @@ fn line(cut: &Cut) -> String {
     )
 }
 
-fn summary(cuts: &[Cut], without_api: bool) {
-    let chosen: Vec<&Cut> = cuts.iter().filter(|c| c.without_api == without_api).collect();
-    let name = if without_api { "without API" } else { "with API" };
-    println!("{name}: {} cuts; median, worst in ms", chosen.len());
-    let row = |what: &str, values: Vec<f64>| {
-        if let Some((median, worst)) = median_worst(values) {
-            println!("  {what:<10}{median:>8.0}{worst:>8.0}");
-        }
-    };
-    row("gap", chosen.iter().map(|c| c.gap_ms).collect());
-    for phase in PHASES {
-        let of = |c: &&Cut| c.phases_ms.iter().find(|(p, _)| p == phase).map(|(_, ms)| *ms as f64);
-        row(phase, chosen.iter().filter_map(of).collect());
+/// Median and worst of each figure; with and without the API beside each other.
+fn table(cuts: &[Cut], interleaved: bool) -> String {
+    let figures = std::iter::once("gap").chain(PHASES).chain(["overlap"]);
+    let kinds: &[bool] = if interleaved { &[false, true] } else { &[false] };
+    let mut text = format!("{:<10}", "ms");
+    for without_api in kinds {
+        let name = if *without_api { "without API" } else { "with API" };
+        let count = cuts.iter().filter(|c| c.without_api == *without_api).count();
+        let _ = write!(text, "{:>26}", format!("{name} ({count}): median"));
+        let _ = write!(text, "{:>8}", "worst");
     }
-    row("overlap", chosen.iter().map(|c| c.overlap_ms).collect());
+    text += if interleaved { "  difference of medians\n" } else { "\n" };
+    for figure in figures {
+        let found = kinds.iter().map(|kind| {
+            let chosen = cuts.iter().filter(|c| c.without_api == *kind);
+            median_worst(chosen.filter_map(|c| c.figure(figure)).collect())
+        });
+        let found: Vec<Option<(f64, f64)>> = found.collect();
+        let _ = write!(text, "{figure:<10}");
+        for pair in &found {
+            let of = |v: Option<f64>| v.map_or_else(|| "-".into(), |v| format!("{v:.0}"));
+            let _ = write!(text, "{:>26}{:>8}", of(pair.map(|p| p.0)), of(pair.map(|p| p.1)));
+        }
+        if let [Some((with, _)), Some((without, _))] = found.as_slice() {
+            let _ = write!(text, "{:>+23.0}", without - with);
+            if figure == "gap" {
+                let close = (without - with).abs() <= API_MS.max(with * API_PART);
+                text +=
+                    if close { "  within 10 % or 150 ms" } else { "  MORE than 10 % and 150 ms" };
+            }
+        }
+        if let ("gap", Some(Some((median, _)))) = (figure, found.first()) {
+            text += if *median < GOAL_MS { "  under 1500 ms" } else { "  NOT under 1500 ms" };
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// The middle (of an even number: the mean of the two) and the largest.
@@ -164,7 +223,27 @@ fn median_worst(mut values: Vec<f64>) -> Option<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::median_worst;
+    use super::{Cut, median_worst, table};
+
+    fn cut(without_api: bool, gap_ms: f64) -> Cut {
+        let phases_ms = vec![("detect".into(), 510), ("announce".into(), 20)];
+        let (machine, to) = ("n1".into(), "n2".into());
+        Cut { machine, to, without_api, gap_ms, phases_ms, overlap_ms: 0.0 }
+    }
+
+    #[test]
+    fn with_and_without_the_api_stand_beside_each_other() {
+        let cuts = [cut(false, 1000.0), cut(true, 1149.0), cut(false, 1000.0), cut(true, 1149.0)];
+        let text = table(&cuts, true);
+        let gap = text.lines().find(|l| l.starts_with("gap")).expect("a line");
+        let words: Vec<&str> = gap.split_whitespace().take(6).collect();
+        assert_eq!(words, ["gap", "1000", "1000", "1149", "1149", "+149"]);
+        assert!(gap.contains("  within 10 %") && gap.contains("  under 1500"), "{gap}");
+        let late = table(&[cut(false, 1000.0), cut(true, 1151.0)], true);
+        assert!(late.contains("MORE than"), "{late}");
+        let plan = text.lines().find(|l| l.starts_with("plan")).expect("a line");
+        assert_eq!(plan.split_whitespace().collect::<Vec<_>>(), ["plan", "-", "-", "-", "-"]);
+    }
 
     #[test]
     fn the_median_of_an_even_number_is_the_mean_of_the_middle_two() {

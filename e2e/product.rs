@@ -18,25 +18,30 @@ pub struct Programs {
     pub palisade: PathBuf,
 }
 
-/// Builds the product (unless one is given) and the observer.
-pub fn build(palisade: Option<&Path>) -> Result<Programs> {
+/// Builds the product (unless one is given) and the observer; with `built` it takes what lies beside
+/// this program.
+pub fn build(palisade: Option<&Path>, built: bool) -> Result<Programs> {
     let e2e = std::env::current_exe().context("where this program is")?;
     let dir = e2e.parent().context("a program lies in a folder")?.to_owned();
     let release = dir.file_name().is_some_and(|n| n == "release");
-    let mut arguments =
-        vec!["build", "--quiet", "--locked", "--package", "e2e", "--bin", "observer"];
-    if palisade.is_none() {
+    let mut arguments = vec!["build", "--locked", "--package", "e2e", "--bin", "observer"];
+    if palisade.is_none() && !built {
         arguments.extend(["--package", "cli", "--bin", "palisade"]);
         eprintln!("lab: building palisade");
     }
     if release {
         arguments.push("--release");
     }
-    cargo(&arguments)?;
+    if !built {
+        cargo(&arguments)?;
+    }
     let palisade = palisade.map_or_else(|| dir.join("palisade"), Path::to_owned);
     for program in [&palisade, &dir.join("observer")] {
         if !program.is_file() {
-            bail!("{} is not there after the build", program.display());
+            bail!(
+                "{} is not there after the build: build it, or leave --built out",
+                program.display()
+            );
         }
     }
     Ok(Programs { observer: dir.join("observer"), e2e, palisade })

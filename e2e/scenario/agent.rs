@@ -24,8 +24,17 @@ fn parts(machine: &Machine) -> Vec<ProcessRecord> {
     pids.into_iter().filter_map(|pid| ProcessRecord::of(pid).ok()).collect()
 }
 
+/// One part of the agent, by its name.
+pub(super) fn part(machine: &Machine, name: &str) -> Result<ProcessRecord> {
+    let is = |p: &ProcessRecord| {
+        arguments(p.pid).windows(2).any(|pair| pair[0] == "--part" && pair[1] == name)
+    };
+    let found = parts(machine).into_iter().find(is);
+    found.with_context(|| format!("{} has no {name} part", machine.name()))
+}
+
 /// The process that init started: it watches the other parts.
-fn parent(machine: &Machine) -> Result<ProcessRecord> {
+pub(super) fn parent(machine: &Machine) -> Result<ProcessRecord> {
     let is_part = |p: &ProcessRecord| arguments(p.pid).iter().any(|a| a == "--part");
     parts(machine).into_iter().find(|p| !is_part(p)).context("no agent runs")
 }

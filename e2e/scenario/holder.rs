@@ -3,7 +3,7 @@
 use super::report::Checks;
 use super::stack::Stack;
 use crate::bmc::{self, BmcFaults};
-use crate::clock::monotonic_ns;
+use crate::clock::{monotonic_ns, wait_until};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::observation::vip;
@@ -115,6 +115,11 @@ pub(super) fn shot_before_recovery(
     lost: &Machine,
     begun_ns: u64,
 ) -> Result<()> {
+    // The probes write their events one by one: a client may be seen served a moment before the address.
+    wait_until(Duration::from_secs(3), || {
+        let verdict = stack.observation().verdict_since(begun_ns);
+        verdict.is_ok_and(|v| moved_at(&v, lost, begun_ns).is_some())
+    });
     let verdict = stack.observation().verdict_since(begun_ns)?;
     let dead = verdict.shots.iter().find(|s| s.machine == lost.name()).and_then(|s| s.dead_ns);
     let moved = moved_at(&verdict, lost, begun_ns);

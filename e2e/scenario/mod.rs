@@ -5,11 +5,15 @@
 
 mod agent;
 mod api;
+mod disk;
 mod holder;
+mod late;
 mod process;
 mod quorum;
 pub mod report;
 pub mod stack;
+mod watch;
+mod wire;
 
 use anyhow::{Context, Result, bail};
 use report::{Checks, Outcome, Report};
@@ -24,80 +28,127 @@ pub struct Scenario {
     /// What it shows, in one sentence.
     pub says: &'static str,
     run: fn(&Stack, &mut Checks) -> Result<()>,
+    /// Its machines have watchdogs.
+    watchdog: bool,
+}
+
+impl Scenario {
+    const fn new(
+        name: &'static str,
+        says: &'static str,
+        run: fn(&Stack, &mut Checks) -> Result<()>,
+    ) -> Self {
+        Self { name, says, run, watchdog: false }
+    }
+
+    const fn with_watchdog(self) -> Self {
+        Self { watchdog: true, ..self }
+    }
 }
 
 /// All of them: what must hold at the first, and what its sabotages need to be seen.
-pub const ALL: [Scenario; 14] = [
-    Scenario {
-        name: "power-cut",
-        says: "the holder loses its power: another machine serves, nobody else is shot",
-        run: holder::power_cut,
-    },
-    Scenario {
-        name: "holder-isolated",
-        says: "all cables of the holder are pulled: it is off before another machine serves",
-        run: holder::isolated,
-    },
-    Scenario {
-        name: "agent-frozen",
-        says: "the holder's agent stops between two instructions: its machine is shot",
-        run: agent::frozen,
-    },
-    Scenario {
-        name: "machine-frozen",
-        says: "the holder freezes whole, its kernel answers on: it is shot",
-        run: holder::frozen,
-    },
-    Scenario {
-        name: "agent-killed",
-        says: "the holder's agent is killed and back at once: services go on, nobody is shot",
-        run: agent::killed,
-    },
-    Scenario {
-        name: "agent-restarted",
-        says: "the holder's agent is restarted on purpose: same processes, nobody is shot",
-        run: agent::restarted,
-    },
-    Scenario {
-        name: "bmc-unreachable",
-        says: "the holder dies and its BMC does not answer: nothing moves until a person confirms",
-        run: holder::bmc_unreachable,
-    },
-    Scenario {
-        name: "bmc-late",
-        says: "the holder freezes and its BMC says yes long before it does: nobody serves sooner",
-        run: holder::bmc_late,
-    },
-    Scenario {
-        name: "process-killed",
-        says: "the process is killed: it serves again, counted once, nobody is shot",
-        run: process::killed,
-    },
-    Scenario {
-        name: "process-cannot-stop",
-        says: "the process cannot be stopped: its machine is shot before it runs elsewhere",
-        run: process::cannot_stop,
-    },
-    Scenario {
-        name: "standby-and-back",
-        says: "the holder goes on standby and comes back: one short gap, nobody is shot",
-        run: process::standby_and_back,
-    },
-    Scenario {
-        name: "two-of-three-dead",
-        says: "two machines die: the third lets go and shoots nobody; one returns: service",
-        run: quorum::two_of_three_dead,
-    },
-    Scenario {
-        name: "api-stopped-while-holder-dies",
-        says: "no API server and no controller while the holder dies: the same as with them",
-        run: api::stopped_while_holder_dies,
-    },
-    Scenario {
-        name: "all-cut-and-powered-without-api",
-        says: "all machines lose power at once and boot without the API: service, nobody is shot",
-        run: api::all_cut,
-    },
+pub const ALL: [Scenario; 20] = [
+    Scenario::new(
+        "power-cut",
+        "the holder loses its power: another machine serves, nobody else is shot",
+        holder::power_cut,
+    ),
+    Scenario::new(
+        "holder-isolated",
+        "all cables of the holder are pulled: it is off before another machine serves",
+        holder::isolated,
+    ),
+    Scenario::new(
+        "agent-frozen",
+        "the holder's agent stops between two instructions: its machine is shot",
+        agent::frozen,
+    ),
+    Scenario::new(
+        "machine-frozen",
+        "the holder freezes whole, its kernel answers on: it is shot",
+        holder::frozen,
+    ),
+    Scenario::new(
+        "agent-killed",
+        "the holder's agent is killed and back at once: services go on, nobody is shot",
+        agent::killed,
+    ),
+    Scenario::new(
+        "agent-restarted",
+        "the holder's agent is restarted on purpose: same processes, nobody is shot",
+        agent::restarted,
+    ),
+    Scenario::new(
+        "bmc-unreachable",
+        "the holder dies and its BMC does not answer: nothing moves until a person confirms",
+        holder::bmc_unreachable,
+    ),
+    Scenario::new(
+        "bmc-late",
+        "the holder freezes and its BMC says yes long before it does: nobody serves sooner",
+        holder::bmc_late,
+    ),
+    Scenario::new(
+        "process-killed",
+        "the process is killed: it serves again, counted once, nobody is shot",
+        process::killed,
+    ),
+    Scenario::new(
+        "process-cannot-stop",
+        "the process cannot be stopped: its machine is shot before it runs elsewhere",
+        process::cannot_stop,
+    ),
+    Scenario::new(
+        "standby-and-back",
+        "the holder goes on standby and comes back: one short gap, nobody is shot",
+        process::standby_and_back,
+    ),
+    Scenario::new(
+        "two-of-three-dead",
+        "two machines die: the third lets go and shoots nobody; one returns: service",
+        quorum::two_of_three_dead,
+    ),
+    Scenario::new(
+        "api-stopped-while-holder-dies",
+        "no API server and no controller while the holder dies: the same as with them",
+        api::stopped_while_holder_dies,
+    ),
+    Scenario::new(
+        "all-cut-and-powered-without-api",
+        "all machines lose power at once and boot without the API: service, nobody is shot",
+        api::all_cut,
+    ),
+    Scenario::new(
+        "old-order",
+        "an executor wakes up with an order of an era that is over: nothing starts",
+        late::old_order,
+    ),
+    Scenario::new(
+        "fencer-stalled",
+        "a fencer wakes up when its command is late and the machine is on again: nothing is sent",
+        late::fencer_stalled,
+    ),
+    Scenario::new(
+        "disk-lost",
+        "a machine comes back without its disk: its ring numbers go on above the old ones",
+        disk::lost,
+    ),
+    Scenario::new(
+        "leftover",
+        "an address that an earlier agent left is gone before its machine joins",
+        disk::leftover,
+    ),
+    Scenario::new(
+        "replayed",
+        "datagrams of the ring are sent once more: all are dropped, nothing changes",
+        wire::replayed,
+    ),
+    Scenario::new(
+        "watchdog-bites",
+        "the ring stands still and no BMC answers: the watchdog resets the machine",
+        watch::bites,
+    )
+    .with_watchdog(),
 ];
 
 /// Runs one scenario in a fresh lab, or all; writes `NAME/verdict.json` below `out`, and the logs
@@ -131,6 +182,7 @@ pub fn run_named(name: &str, options: &Options, dir: &Path) -> Result<Report> {
 
 fn run_one(scenario: &Scenario, options: &Options, dir: &Path) -> Result<Report> {
     let mut checks = Checks::default();
+    let options = &Options { watchdog: options.watchdog || scenario.watchdog, ..options.clone() };
     let stack = match Stack::up(options) {
         Ok(stack) => stack,
         // Not the product's fault, or not yet known to be: never green, never red.

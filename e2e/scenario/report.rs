@@ -42,9 +42,7 @@ impl Checks {
     /// Notes one.
     pub fn check(&mut self, what: &str, ok: bool, seen: impl Into<String>) {
         let seen = seen.into();
-        if !ok {
-            eprintln!("  NOT: {what} ({seen})");
-        }
+        eprintln!("  {} {what}: {seen}", if ok { "ok " } else { "NOT" });
         self.list.push(Check { what: what.to_owned(), ok, seen });
     }
 
@@ -107,11 +105,8 @@ impl Report {
         }
     }
 
-    /// For people, on standard error.
+    /// For people, on standard error; the checks were said as they came.
     pub fn print(&self) {
-        for check in &self.checks {
-            eprintln!("  {} {}: {}", if check.ok { "ok " } else { "NOT" }, check.what, check.seen);
-        }
         for (name, value) in &self.figures {
             eprintln!("  {name}: {value:.0}");
         }

@@ -25,8 +25,10 @@ const CONTROLLER: &str = "palisade-controller";
 const SETTLE: Duration = Duration::from_secs(120);
 /// Between service and the fault.
 const REST: Duration = Duration::from_secs(10);
+/// Between two words about something that is waited for.
+const SAY_EVERY_S: u64 = 4;
 /// Longer than `agentRestartGrace`, 5 s by default (CLUSTER.md section 8).
-const WATCHDOG_S: u16 = 10;
+pub const WATCHDOG_S: u16 = 10;
 /// Where the agents answer with their metrics.
 const METRICS_PORT: u16 = 9465;
 
@@ -51,8 +53,8 @@ pub struct Options {
     pub without_objects: bool,
     /// Give each machine a watchdog.
     pub watchdog: bool,
-    /// Write each machine's system UUID into its `FenceDevice`, as a person may.
-    pub name_identities: bool,
+    /// The rule that is broken, in a product that can be sabotaged.
+    pub sabotage: Option<String>,
 }
 
 /// A cluster that serves.
@@ -81,6 +83,7 @@ impl Stack {
             return Err(error).with_context(|| format!("the set-up; logs in {}", kept.display()));
         }
         // What starts is not at rest: BMCs are compared, statuses written, two cores are busy.
+        progress("all members are there; rest before the fault");
         std::thread::sleep(REST);
         this.wait_whole(SETTLE).context("the set-up did not stay")?;
         this.ready_ns = monotonic_ns();
@@ -117,15 +120,12 @@ impl Stack {
             prepare_api(&lab, &api)?;
         }
         for machine in lab.machines() {
-            prepare_machine(&lab, &api, &machine, options.watchdog)?;
+            prepare_machine(&lab, &api, &machine, options)?;
         }
         start_controller(&lab, &api)?;
         if !options.without_objects {
             progress("kubectl apply -f manifests/quickstart/");
             api.kubectl(&["apply", "-f", &tree("manifests/quickstart")])?;
-            if options.name_identities {
-                name_identities(&lab, &api)?;
-            }
         }
         progress("power on; agents, controller");
         for machine in lab.machines() {
@@ -270,26 +270,43 @@ impl Stack {
         Ok(who)
     }
 
-    /// `palisade status` of the agent on a machine, from its local socket.
+    /// `palisade status` of the agent on a machine, from its local socket. Its exit code says whether
+    /// there is quorum; what it prints counts here.
     pub fn status(&self, machine: &Machine) -> Result<serde_json::Value> {
-        let text = self.palisade(machine, &["status", "--output", "json", "--agent", SOCKET])?;
+        let argv = self.on_machine(&["status", "--output", "json", "--agent", SOCKET]);
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let output = machine.command(&argv)?.stdin(std::process::Stdio::null()).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if text.trim().is_empty() {
+            bail!("{}: {}", machine.name(), crate::command::said(&output));
+        }
         serde_json::from_str(&text).context("`palisade status --output json`")
     }
 
     /// Runs the product's command line on a machine.
     pub fn palisade(&self, machine: &Machine, args: &[&str]) -> Result<String> {
-        let program = self.lab.program("palisade").display().to_string();
-        // A frozen agent must not hang the scenario.
-        let mut argv = vec!["timeout", "10", program.as_str()];
-        argv.extend(args);
-        machine.exec(&argv)
+        let argv = self.on_machine(args);
+        machine.exec(&argv.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Waits until all machines are members of one open era and the address answers.
+    /// A frozen agent must not hang the scenario.
+    fn on_machine(&self, args: &[&str]) -> Vec<String> {
+        let program = self.lab.program("palisade").display().to_string();
+        let limit = ["timeout", "10"].map(str::to_owned);
+        limit.into_iter().chain([program]).chain(args.iter().map(|a| (*a).to_owned())).collect()
+    }
+
+    /// Waits until all machines are members of one open era and the address answers; says now and
+    /// then for what.
     pub fn wait_whole(&self, limit: Duration) -> Result<()> {
         let begun = Instant::now();
         let mut why = String::from("nothing was seen");
+        let mut said = 0;
         while begun.elapsed() < limit {
+            if begun.elapsed().as_secs() >= said + SAY_EVERY_S {
+                said += SAY_EVERY_S;
+                progress(&format!("{said:>3} s: {why}"));
+            }
             match self.whole() {
                 Ok(()) => return Ok(()),
                 Err(error) => why = format!("{error:#}"),
@@ -305,7 +322,9 @@ impl Stack {
             let status = self.status(machine)?;
             let members = status["ring"]["members"].as_array().map_or(0, Vec::len);
             if members != all.len() || status["era"]["open"] != true {
-                bail!("{} sees {members} members, era {}", machine.name(), status["era"]);
+                let (state, era) = (&status["ring"]["state"], &status["era"]["waiting_for"]);
+                let name = machine.name();
+                bail!("{name}: ring {state} of {members}, its era waits for {era}");
             }
         }
         let recently = monotonic_ns().saturating_sub(500_000_000);
@@ -387,21 +406,11 @@ fn apply(lab: &Lab, api: &KubeBox, name: &str, object: &serde_json::Value) -> Re
     made.map(drop)
 }
 
-fn name_identities(lab: &Lab, api: &KubeBox) -> Result<()> {
-    for machine in lab.machines() {
-        let uuid = machine.system_uuid()?.to_string();
-        let patch = serde_json::json!({"spec": {"identity": {"systemUuid": uuid}}}).to_string();
-        let device = format!("fencedevice/bmc-{}", machine.name());
-        api.kubectl(&["-n", NAMESPACE, "patch", &device, "--type=merge", "-p", &patch])?;
-    }
-    Ok(())
-}
-
-fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, watchdog: bool) -> Result<()> {
+fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, options: &Options) -> Result<()> {
     let mut config = format!(
         "system_uuid_file = \"/etc/palisade/system-uuid\"\nmetrics_listen = \"0.0.0.0:{METRICS_PORT}\"\n"
     );
-    if watchdog {
+    if options.watchdog {
         let socket = crate::watchdog::socket(machine);
         config += &format!("[watchdog]\nsocket = {socket:?}\ntimeout_s = {WATCHDOG_S}\n");
     }
@@ -433,7 +442,7 @@ fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, watchdog: bool) 
     machine.set_boot_list(&[BootEntry {
         name: "agent".into(),
         argv: argv.iter().map(|a| (*a).to_owned()).collect(),
-        env: Default::default(),
+        env: options.sabotage.iter().map(|s| ("PALISADE_SABOTAGE".into(), s.clone())).collect(),
         restart_ms: Some(100), // systemd's default
     }])?;
     crate::records::remove(&machine.log("agent"))
