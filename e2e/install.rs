@@ -39,9 +39,15 @@ pub fn packages() -> Result<()> {
         PROGRAMS.iter().filter(|(p, _)| !has(p)).map(|(_, package)| *package).collect();
     missing.sort_unstable();
     missing.dedup();
+    debian(&missing)
+}
+
+/// Installs Debian packages without starting their daemons.
+pub fn debian(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    require_root()?;
     if !has("apt-get") {
         bail!(
             "missing: {}. This is no Debian: install what provides these packages' programs",
@@ -51,7 +57,7 @@ pub fn packages() -> Result<()> {
     eprintln!("lab: installing {}", missing.join(", "));
     let guard = PolicyGuard::set()?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    arguments.extend(&missing);
+    arguments.extend(missing);
     let tried = apt(&arguments)?;
     if !tried {
         eprintln!("lab: refreshing the lists of packages");

@@ -30,7 +30,7 @@ pub const AGENTS: &str = "palisade:agents";
 /// The controller's user.
 pub const CONTROLLER: &str = "palisade:controller";
 
-const CONTROLLERS: [&str; 15] = [
+const CONTROLLERS: [&str; 16] = [
     "namespace",
     "garbage-collector",
     "serviceaccount",
@@ -46,9 +46,12 @@ const CONTROLLERS: [&str; 15] = [
     "node-lifecycle",
     "taint-eviction",
     "pod-garbage-collector",
+    // types of the expressions of admission policies
+    "validatingadmissionpolicy-status",
 ];
 
-fn cache_dir() -> Result<PathBuf> {
+/// What is built once and used by all labs of this user.
+pub fn cache_dir() -> Result<PathBuf> {
     let base = match std::env::var_os("XDG_CACHE_HOME") {
         Some(dir) if !dir.is_empty() => PathBuf::from(dir),
         _ => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME")?)

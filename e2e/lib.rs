@@ -18,6 +18,7 @@
 pub mod bmc;
 pub mod certificates;
 pub mod cgroup;
+pub mod chart;
 pub mod clock;
 pub mod command;
 pub mod idle;

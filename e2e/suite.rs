@@ -28,7 +28,7 @@ struct Step {
     run: fn(Context<'_>) -> Result<()>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", run: |_| cargo(&["fmt", "--all", "--check"]) },
     Step {
         name: "lints",
@@ -49,6 +49,7 @@ const STEPS: [Step; 8] = [
     Step { name: "lab", run: |_| ignored("lab") },
     Step { name: "kubebox", run: |_| ignored("kubebox") },
     Step { name: "objects", run: |_| ignored("objects") },
+    Step { name: "chart", run: |_| ignored("chart") },
     Step {
         name: "scenarios",
         run: |context| {

@@ -141,7 +141,9 @@ fn the_controller_makes_what_addresses_and_members_stand_for_and_then_is_silent(
     let fresh = Fresh::up("kctl");
     let tree = |path: &str| format!("{TREE}/{path}");
     // the role that people get from us, and nothing beyond it
-    fresh.kubectl(&["apply", "-f", &tree("manifests/rbac.yaml")]).expect("the roles are taken");
+    fresh
+        .kubectl(&["apply", "-f", &tree("manifests/install/palisade.yaml")])
+        .expect("the roles are taken");
     let binding = ["-n", "palisade", "create", "rolebinding", "lab", "--role=palisade-controller"];
     let user = ["--user=palisade:controller"];
     fresh.kubectl(&[&binding[..], &user[..]].concat()).expect("bound");

@@ -32,7 +32,8 @@ struct Inner {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// All at zero.
+    pub fn new() -> Self {
         let mut registry = Registry::with_prefix("palisade_controller");
         let leader = Gauge::default();
         let reconciled = Counter::default();
@@ -66,11 +67,13 @@ impl Metrics {
         self.0.reconciled.inc();
     }
 
-    pub(crate) fn wrote(&self, what: &'static str) {
+    /// Something was written.
+    pub fn wrote(&self, what: &'static str) {
         self.0.writes.get_or_create(&What { what }).inc();
     }
 
-    pub(crate) fn refused(&self, what: &'static str) {
+    /// The API refused it.
+    pub fn refused(&self, what: &'static str) {
         self.0.refused.get_or_create(&What { what }).inc();
     }
 
@@ -85,5 +88,11 @@ impl Metrics {
         // writing into a String cannot fail
         let _ = encode(&mut text, &self.0.registry);
         text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
     }
 }

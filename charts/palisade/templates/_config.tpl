@@ -1,0 +1,30 @@
+{{- /* The agent's configuration file; its keys stand in docs/agent.md. */ -}}
+{{- define "palisade.config" -}}
+run_dir = {{ .Values.agent.runDir | quote }}
+metrics_listen = {{ printf "%s:%v" .Values.agent.metrics.listen .Values.agent.metrics.port | quote }}
+self_fence = {{ .Values.agent.selfFence | quote }}
+realtime = {{ .Values.agent.realtime | quote }}
+{{- if .Values.agent.processes.enabled }}
+process_templates = {{ .Values.agent.processes.templates | quote }}
+resource_cgroup = {{ .Values.agent.processes.cgroup | quote }}
+{{- end }}
+{{- if .Values.agent.watchdog.enabled }}
+
+[watchdog]
+device = {{ .Values.agent.watchdog.device | quote }}
+timeout_s = {{ .Values.agent.watchdog.timeoutSeconds }}
+{{- end }}
+{{- with .Values.agent.interfaces }}
+
+[interfaces]
+{{- range $network, $interface := . }}
+{{ $network | quote }} = {{ $interface | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The kubelet asks on the machine itself. */ -}}
+{{- define "palisade.probeHost" -}}
+{{- $listen := .Values.agent.metrics.listen -}}
+{{- if eq $listen "0.0.0.0" }}127.0.0.1{{ else if eq $listen "[::]" }}"::1"{{ else }}{{ $listen | trimPrefix "[" | trimSuffix "]" | quote }}{{ end -}}
+{{- end }}
