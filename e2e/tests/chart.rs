@@ -85,6 +85,26 @@ fn what_is_rendered_is_fresh_and_the_rules_and_scripts_pass_their_tests() {
         assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), said(&done));
     }
 
+    // The dashboard's queries, as rules that nobody keeps.
+    let text = std::fs::read_to_string(tree("charts/palisade/files/dashboard.json")).expect("read");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let queries = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let rules: Vec<Value> = queries
+        .enumerate()
+        .map(|(i, target)| {
+            let query = target["expr"].as_str().expect("a query").replace("$namespace", ".*");
+            json!({"record": format!("asked_{i}"), "expr": query})
+        })
+        .collect();
+    assert!(rules.len() > 20, "{}", rules.len());
+    let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    let file = std::env::temp_dir().join(format!("palisade-queries-{}.yaml", std::process::id()));
+    std::fs::write(&file, groups.to_string()).expect("written");
+    let done = attempt(&promtool, &["check", "rules", &file.display().to_string()]).expect("run");
+    std::fs::remove_file(&file).expect("removed");
+    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), said(&done));
+
     let text =
         std::fs::read_to_string(tree("manifests/gitops/argocd/argocd-cm.yaml")).expect("read");
     let map: Value = serde_yaml::from_str(&text).expect("YAML");
