@@ -24,10 +24,10 @@ const fn sabotage(number: u8, rule: &'static str, scenario: &'static str) -> Sab
 }
 
 /// Those that need real machines to be seen. The simulator finds most of these too, and the seven of
-/// CLUSTER.md section 3 (`sim hunt`).
-const ALL: [Sabotage; 10] = [
+/// CLUSTER.md section 3 (`sim hunt`). Number 2, an older epoch accepted, is for the simulator alone:
+/// on a machine the order is late (S7) before a person's commands can have changed the era.
+const ALL: [Sabotage; 9] = [
     sabotage(1, "quorum-half", "two-of-three-dead"),
-    sabotage(2, "epoch-by-age", "old-order"),
     sabotage(3, "no-read-back", "bmc-late"),
     sabotage(4, "timeout-is-success", "bmc-unreachable"),
     sabotage(6, "no-fencing", "holder-isolated"),

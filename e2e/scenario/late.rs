@@ -24,7 +24,15 @@ pub(super) fn old_order(stack: &Stack, checks: &mut Checks) -> Result<()> {
     let holder = stack.holder()?;
     let others = stack.others(&holder);
     let [late, other] = others.as_slice() else { bail!("this scenario wants three machines") };
-    let ask = |verb: &str, name: &str| stack.palisade(&holder, &["node", verb, name]);
+    // What is asked in the moment of a change is refused with "try again".
+    let ask = |verb: &str, name: &str| {
+        let mut said = Ok(String::new());
+        wait_until(Duration::from_secs(5), || {
+            said = stack.palisade(&holder, &["node", verb, name]);
+            said.is_ok()
+        });
+        said
+    };
     let era = || stack.status(&holder).map(|s| s["era"]["sequence"].as_u64());
     ask("standby", other.name())?;
     let executor = part(late, "executor")?;

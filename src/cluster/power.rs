@@ -221,8 +221,9 @@ impl Member {
             return Next::Blocked("FencingSuspended", owes_text(incident, why));
         }
         let executors: Vec<NodeId> = state.healthy().into_iter().collect();
-        // Attempts rotate over levels first, then over members: another path and another member in turn.
-        let turn = attempt as usize + attempt as usize / levels.len();
+        // Over levels first, then over members: with one level each attempt is another member's, whose path or fencer
+        // may be sound where the one before was not.
+        let turn = attempt as usize / levels.len();
         let at = executors.iter().position(|n| *n == self.config.me).unwrap_or(0);
         let Some(executor) = executors.get((at + turn) % executors.len().max(1)) else {
             return Next::Nothing;
