@@ -17,6 +17,8 @@ pub const fn meant_by(rule: Rule) -> &'static [&'static str] {
         Rule::QuorumHalf => &["S1", "S2", "S5", "S6", "S9", "S10"],
         Rule::NoReadBack | Rule::TimeoutIsSuccess => &["S4"],
         Rule::RingIdReused => &["S12"],
+        // nobody sends datagrams again here: the lab's `replayed` does (S28)
+        Rule::NoReplayWindow => &[],
         Rule::LeftoversKept => &["S1", "S2", "S31"],
         Rule::NoDeadline => &["S7"],
         Rule::WatchdogByTimer => &["S11"],

@@ -147,7 +147,7 @@ fn hunt(name: &str, campaign: &Campaign) -> ExitCode {
     use base::faulty::Rule;
 
     let rules = match name {
-        "all" => Rule::ALL.to_vec(),
+        "all" => Rule::ALL.into_iter().filter(|r| !sim::hunt::meant_by(*r).is_empty()).collect(),
         name => match rule(name) {
             Ok(rule) => vec![rule],
             Err(error) => return usage(&error),
