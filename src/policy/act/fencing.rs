@@ -194,6 +194,13 @@ fn order_around(world: &mut World<'_>, r: ResIx, node: NodeIx, fence: ActIx) {
             }
         }
     }
+    if !world[r].managed && world[r].running_on.contains(&node) {
+        // it ends with its node, and nobody starts it again
+        for start in actions_of(world, r, Verb::Start, Some(node)) {
+            world[start].clear(ActFlags::RUNNABLE);
+            world[start].why = "it is not managed and its node is fenced";
+        }
+    }
     let implied = world[r].requires >= Requires::Fencing;
     let top = world.top_of(r);
     for stop in actions_of(world, r, Verb::Stop, Some(node)) {

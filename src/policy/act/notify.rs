@@ -31,7 +31,14 @@ struct Frame {
 
 fn tell(world: &mut World<'_>, clone: ResIx) {
     let mut earlier: Vec<ActIx> = Vec::new();
+    let mut members = Vec::new();
+    primitives(world, clone, &mut members);
     for verb in OPERATIONS {
+        // of what nobody begins in the end nobody is told
+        let begins = matches!(verb, Verb::Start | Verb::Promote);
+        if begins && !members.iter().any(|member| does(world, *member, verb)) {
+            continue;
+        }
         let Some(begin) = required(world, clone, verb) else { continue };
         let Some(end) = required(world, clone, verb.completed()) else { continue };
         let before = frame(world, clone, "pre", verb.name());
@@ -41,10 +48,8 @@ fn tell(world: &mut World<'_>, clone: ResIx) {
         for told in &earlier {
             link(world, *told, before.begin);
         }
-        let mut members = Vec::new();
-        primitives(world, clone, &mut members);
-        for member in members {
-            tell_member(world, member, verb, &before, &after);
+        for member in &members {
+            tell_member(world, *member, verb, &before, &after);
         }
         // whoever waited for the operation waits until it has been told
         let waiting: Vec<(ActIx, OrderFlags)> = world[end]
@@ -61,6 +66,12 @@ fn tell(world: &mut World<'_>, clone: ResIx) {
         }
         earlier.push(after.told);
     }
+}
+
+fn does(world: &World<'_>, r: ResIx, verb: Verb) -> bool {
+    world[r].acts.iter().map(|at| &world[*at]).any(|act| {
+        act.verb == verb && act.runnable() && (!act.optional() || act.flags.has(ActFlags::KEEP))
+    })
 }
 
 fn required(world: &World<'_>, clone: ResIx, verb: Verb) -> Option<ActIx> {

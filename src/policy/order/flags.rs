@@ -4,6 +4,8 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
     act::first_action,
+    model::Role,
+    place::role_of,
     world::{ActFlags, ActIx, NodeIx, ResIx, Variant, Verb, World},
 };
 
@@ -93,9 +95,13 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
     let begun = verb.begun();
     let mut flags = ActFlags::OPTIONAL | ActFlags::RUNNABLE | ActFlags::PSEUDO;
     let (mut any_required, mut any_runnable) = (false, false);
-    let mut see = |inner: ActFlags| {
-        any_required |= !inner.has(ActFlags::OPTIONAL);
-        any_runnable |= inner.has(ActFlags::RUNNABLE);
+    let up = matches!(begun, Verb::Start | Verb::Promote);
+    // a copy that does not run, has to come up and cannot changes nothing for those who have what runs
+    let mut see = |world: &World<'_>, instance: ResIx, inner: ActFlags| {
+        let runnable = inner.has(ActFlags::RUNNABLE) && can_begin(world, instance, begun);
+        let counts = runnable || !up || role_of(world, instance, true) >= below(begun);
+        any_required |= counts && !inner.has(ActFlags::OPTIONAL);
+        any_runnable |= runnable;
     };
     match world[r].inner.get(&begun) {
         Some(inner) => {
@@ -104,7 +110,7 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
                 let exact = acts().find(|act| node.is_none() || act.node == node);
                 let found = exact.or_else(|| acts().find(|act| act.node.is_none()));
                 if let Some(found) = found {
-                    see(found.flags);
+                    see(world, of_one[0].0, found.flags);
                 }
             }
         }
@@ -113,7 +119,8 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
                 let instance = world.child(r, at);
                 let place = node.filter(|_| world[instance].is_primitive());
                 let Some(inner) = first_action(world, instance, begun, place) else { continue };
-                see(of(world, instance, inner, node));
+                let inner = of(world, instance, inner, node);
+                see(world, instance, inner);
             }
         }
     }
@@ -128,4 +135,19 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
         }
     }
     flags
+}
+
+/// The least role that an action leaves or takes up.
+const fn below(verb: Verb) -> Role {
+    if matches!(verb, Verb::Promote) { Role::Promoted } else { Role::Started }
+}
+
+/// Whether a copy can begin: of a group, whether some member can, or none has anything to do.
+fn can_begin(world: &World<'_>, instance: ResIx, verb: Verb) -> bool {
+    if world[instance].variant != Variant::Group || !matches!(verb, Verb::Start | Verb::Promote) {
+        return true;
+    }
+    let members = world[instance].children.iter();
+    let mut acts = members.filter_map(|m| first_action(world, *m, verb, None)).peekable();
+    acts.peek().is_none() || acts.any(|act| world[act].runnable())
 }

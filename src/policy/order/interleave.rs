@@ -41,9 +41,12 @@ pub(super) fn update_instances(
         let Some(first_instance) = compatible_instance(world, then_instance, a, None, current)
         else {
             let binds = OrderFlags::UNRUNNABLE_FIRST_BLOCKS | OrderFlags::FIRST_IMPLIES_THEN;
+            // what runs goes on under an order that is not symmetrical
+            let begins = kind.has(OrderFlags::ASYMMETRIC)
+                && crate::place::location(world, then_instance, true).is_none();
             // going down needs no companion
             if !current
-                && kind.any(binds)
+                && (kind.any(binds) || begins)
                 && crate::place::location(world, then_instance, false).is_some()
             {
                 changed.then |= inhibit(world, then_instance, &mut changed);

@@ -264,7 +264,10 @@ pub(crate) fn compare_instances(world: &World<'_>, a: ResIx, b: ResIx) -> Orderi
         let node = nodes.first().copied()?;
         let clone = world[r].parent?;
         let cell = world[clone].allowed[node.ix()];
-        (cell.present && cell.score >= 0).then_some(node)
+        // what those tied to the clone would rather not see there is no reason to leave
+        let own = world[r].children.first().copied().unwrap_or(r);
+        let may_stay = cell.score >= 0 || world[own].allowed[node.ix()].score >= 0;
+        (cell.present && may_stay).then_some(node)
     };
     let (pa, pb) = (allowed(a, na), allowed(b, nb));
     let stuck = |nodes: &[NodeIx], place: Option<NodeIx>| !nodes.is_empty() && place.is_none();

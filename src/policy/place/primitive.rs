@@ -40,6 +40,8 @@ pub(super) fn place(
     if world[r].next_role == Role::Stopped {
         world.add_location(r, None, -INFINITY, Source::TargetRole);
     } else if world[r].next_role > Role::Started
+        // running as what is not promoted is no rise for one that runs
+        && (world[r].role, world[r].next_role) != (Role::Started, Role::Unpromoted)
         && !world.model.quorate
         && world.opts.quorum_policy == QuorumPolicy::Freeze
     {

@@ -5,7 +5,7 @@ use alloc::{string::String, vec, vec::Vec};
 use crate::{
     plan::{Action, ActionId, Intent, Notification, Task},
     unpack::{can_fence, strip_instance},
-    world::{Act, ActIx, ResIx, Verb, World},
+    world::{Act, ActIx, OrderFlags, ResIx, Verb, World},
 };
 
 /// The actions that happen, with the orders among them.
@@ -51,13 +51,77 @@ pub(super) fn build(world: &World<'_>) -> Graph {
     }
     let mut graph = Graph { acts, position, edges: Vec::new() };
     add_edges(world, &mut graph);
+    drop_idle_points(world, &mut graph);
     graph
 }
 
+fn is_point(world: &World<'_>, at: ActIx) -> bool {
+    let act = &world[at];
+    act.verb == Verb::Sync || act.res.is_some_and(|r| !world[r].is_primitive())
+}
+
+/// Ordering points are left out where nothing of their resource happens, unless something happens on both sides.
+fn drop_idle_points(world: &World<'_>, graph: &mut Graph) {
+    if !graph.acts.iter().any(|at| is_point(world, *at)) {
+        return;
+    }
+    let mut busy = vec![false; world.res.len()];
+    for at in graph.acts.iter().filter(|at| !is_point(world, **at)) {
+        if let Some(r) = world[*at].res {
+            busy[world.top_of(r).ix()] = true;
+        }
+    }
+    let idle = |at: ActIx| {
+        is_point(world, at) && world[at].res.is_none_or(|r| !busy[world.top_of(r).ix()])
+    };
+    if !graph.acts.iter().any(|at| idle(*at)) {
+        return;
+    }
+    let point: Vec<bool> = graph.acts.iter().map(|at| is_point(world, *at)).collect();
+    let follows = reached(&point, graph.edges.iter().copied());
+    let leads = reached(&point, graph.edges.iter().map(|(from, to)| (*to, *from)));
+    let drops = |at: usize| idle(graph.acts[at]) && !(follows[at] && leads[at]);
+    let mut place = Vec::with_capacity(graph.acts.len());
+    let mut acts = Vec::new();
+    for (at, act) in graph.acts.iter().enumerate() {
+        place.push((!drops(at)).then(|| u32::try_from(acts.len()).unwrap_or(u32::MAX)));
+        if !drops(at) {
+            acts.push(*act);
+        }
+    }
+    for position in graph.position.iter_mut() {
+        *position = position.and_then(|old| place[old as usize]);
+    }
+    // a point with something on one side only has nothing to hand on
+    graph.edges = graph
+        .edges
+        .iter()
+        .filter_map(|(a, b)| Some((place[*a as usize]?, place[*b as usize]?)))
+        .collect();
+    graph.acts = acts;
+}
+
+/// What comes, along the edges, after something that is no mere point.
+fn reached(point: &[bool], edges: impl Iterator<Item = (u32, u32)>) -> Vec<bool> {
+    let mut next = vec![Vec::new(); point.len()];
+    for (from, to) in edges {
+        next[from as usize].push(to as usize);
+    }
+    let mut found = vec![false; point.len()];
+    let mut open: Vec<usize> = (0..point.len()).filter(|at| !point[*at]).collect();
+    while let Some(at) = open.pop() {
+        for other in &next[at] {
+            if !core::mem::replace(&mut found[*other], true) {
+                open.push(*other);
+            }
+        }
+    }
+    found
+}
+
 fn add_edges(world: &World<'_>, graph: &mut Graph) {
-    use crate::world::OrderFlags;
     let count = graph.acts.len();
-    let mut before: Vec<Vec<u32>> = vec![Vec::new(); count];
+    let mut before: Vec<Vec<(u32, OrderFlags)>> = vec![Vec::new(); count];
     for then in &graph.acts {
         let Some(to) = graph.position[then.ix()] else { continue };
         for edge in &world[*then].before {
@@ -68,12 +132,12 @@ fn add_edges(world: &World<'_>, graph: &mut Graph) {
             {
                 continue;
             }
-            before[to as usize].push(from);
+            before[to as usize].push((from, edge.flags));
         }
     }
     break_loops(&mut before);
     for (to, list) in before.iter().enumerate() {
-        for from in list {
+        for (from, _) in list {
             graph.edges.push((*from, u32::try_from(to).unwrap_or(u32::MAX)));
         }
     }
@@ -83,19 +147,33 @@ fn differ(a: Option<crate::world::NodeIx>, b: Option<crate::world::NodeIx>) -> b
     a.is_some() && b.is_some() && a != b
 }
 
-/// Drops the order that closes a loop, as walked from the first action on.
-fn break_loops(before: &mut [Vec<u32>]) {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Mark {
-        New,
-        Open,
-        Done,
+/// How much an order that stands in a circle is worth keeping: what people would like least, then what they demand,
+/// most what resources are made of.
+fn worth(flags: OrderFlags) -> u32 {
+    let wish = OrderFlags::ORDERED | OrderFlags::CONFIGURED;
+    match flags {
+        _ if flags == wish => 0,
+        _ if flags.has(OrderFlags::CONFIGURED) => 1,
+        _ => 2,
     }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    Open,
+    Done,
+}
+
+/// Where orders run in a circle, drops the one that is worth least; of equals the one that closes it, as walked from
+/// the first action on.
+fn break_loops(before: &mut [Vec<(u32, OrderFlags)>]) {
     let mut marks = vec![Mark::New; before.len()];
     for root in 0..before.len() {
         if marks[root] != Mark::New {
             continue;
         }
+        // each with the position of the order that is followed next
         let mut stack: Vec<(usize, usize)> = vec![(root, 0)];
         marks[root] = Mark::Open;
         while let Some((at, next)) = stack.last_mut() {
@@ -105,9 +183,11 @@ fn break_loops(before: &mut [Vec<u32>]) {
                     marks[at] = Mark::Done;
                     stack.pop();
                 }
-                Some(other) => match marks[other as usize] {
+                Some((other, flags)) => match marks[other as usize] {
                     Mark::Open => {
-                        before[at].remove(*next);
+                        let closes = (stack.len() - 1, worth(flags));
+                        let least = weakest(before, &stack, other as usize, closes);
+                        cut(before, &mut marks, &mut stack, least);
                     }
                     Mark::Done => *next += 1,
                     Mark::New => {
@@ -118,6 +198,46 @@ fn break_loops(before: &mut [Vec<u32>]) {
                 },
             }
         }
+    }
+}
+
+/// Depth in the walk of the order that is dropped from the circle that leads back to `to`.
+fn weakest(
+    before: &[Vec<(u32, OrderFlags)>],
+    stack: &[(usize, usize)],
+    to: usize,
+    closes: (usize, u32),
+) -> usize {
+    let (mut least, mut value) = closes;
+    let own = stack.last().is_some_and(|(at, _)| *at == to);
+    for depth in (0..stack.len() - 1).rev().take_while(|_| !own) {
+        let (at, next) = stack[depth];
+        let (_, flags) = before[at][next - 1];
+        if worth(flags) < value {
+            (least, value) = (depth, worth(flags));
+        }
+        if at == to {
+            break;
+        }
+    }
+    least
+}
+
+/// Drops the order that the walk follows at this depth, and goes on from there.
+fn cut(
+    before: &mut [Vec<(u32, OrderFlags)>],
+    marks: &mut [Mark],
+    stack: &mut Vec<(usize, usize)>,
+    depth: usize,
+) {
+    let closing = depth + 1 == stack.len();
+    for (at, _) in stack.drain(depth + 1..) {
+        marks[at] = Mark::New;
+    }
+    if let Some((at, next)) = stack.last_mut() {
+        // the order that closes the circle was looked at only, not followed
+        *next -= usize::from(!closing);
+        before[*at].remove(*next);
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn read(world: &mut World<'_>) {
 }
 
 fn flags_for(kind: OrderKind, first: Verb, symmetry: Symmetry) -> OrderFlags {
-    match (kind, symmetry) {
+    let flags = match (kind, symmetry) {
         (OrderKind::Optional, _) => OrderFlags::ORDERED,
         (OrderKind::Serialize, _) => OrderFlags::SERIALIZE,
         (OrderKind::Mandatory, Symmetry::Asymmetric) => {
@@ -41,7 +41,8 @@ fn flags_for(kind: OrderKind, first: Verb, symmetry: Symmetry) -> OrderFlags {
         (OrderKind::Mandatory, Symmetry::Inverse) => {
             OrderFlags::ORDERED | OrderFlags::THEN_IMPLIES_FIRST
         }
-    }
+    };
+    flags | OrderFlags::CONFIGURED
 }
 
 const fn inverse(verb: Verb) -> Verb {

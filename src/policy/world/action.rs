@@ -91,6 +91,8 @@ flags!(
         SERIALIZE = 12;
         /// A required second cancels the first.
         THEN_CANCELS_FIRST = 13;
+        /// Configured by a person: the first to give way where orders run in a circle.
+        CONFIGURED = 14;
     }
 );
 
