@@ -464,8 +464,9 @@ impl Member {
         if member || (self.heard.len() >= HEARD_MAX && !self.heard.contains_key(&node)) {
             return;
         }
-        self.heard.insert(node, now);
-        let Some(boot) = wire::decode_standing(standing).and_then(|s| s.boot) else { return };
+        let standing = wire::decode_standing(standing).unwrap_or_default();
+        self.heard.insert(node, (now, standing.wiped));
+        let Some(boot) = standing.boot else { return };
         let new = self.state.as_ref().is_some_and(|s| s.boot_changed(node, boot));
         if new && self.era_open() && self.booted_said != Some((node, boot)) {
             self.booted_said = Some((node, boot));
@@ -478,7 +479,8 @@ impl Member {
             .installed
             .as_ref()
             .is_some_and(|i| !i.transitional && i.configuration.contains(node));
-        let joins = self.heard.get(&node).is_some_and(|at| now.since(*at) < hardware::HEARD_FOR);
+        let joins =
+            self.heard.get(&node).is_some_and(|(at, _)| now.since(*at) < hardware::HEARD_FOR);
         member || joins
     }
 }

@@ -58,8 +58,8 @@ pub struct Member {
     pub(crate) started: Instant,
     /// Members met in any configuration of this process.
     pub(crate) met: BTreeSet<NodeId>,
-    /// Nodes outside that were heard, and when.
-    pub(crate) heard: BTreeMap<NodeId, Instant>,
+    /// Nodes outside that were heard, when, and whether they said that their disk counts as wiped.
+    pub(crate) heard: BTreeMap<NodeId, (Instant, bool)>,
     /// When the deadline of every command against an evicted member has passed, by this member's count.
     pub(crate) late: BTreeMap<NodeId, Instant>,
     /// When a failed power command may be tried again.
@@ -269,6 +269,7 @@ impl Member {
     }
 
     fn after(&mut self, now: Instant) {
+        self.heard.retain(|_, (at, _)| now.since(*at) < crate::hardware::HEARD_FOR);
         self.flush_holds();
         self.leave_when_empty();
         self.say_changes();

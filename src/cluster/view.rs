@@ -1,12 +1,19 @@
 //! The snapshot of one member's view, for `palisade status` and the mirror.
 
-use alloc::{format, string::ToString as _, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString as _},
+    vec::Vec,
+};
 
+use base::NodeId;
 use fencing::Incident;
 
 use crate::{
     Status,
+    era::Installed,
     member::Member,
+    merge::Merged,
     power::owes_text,
     state::{Debt, State},
     status::{Condition, InstanceStatus, NodeStatus, OperationStatus, RevisionStatus},
@@ -22,7 +29,7 @@ impl Member {
             ring: self.ring_id(),
             quorate: merged.is_some_and(|m| m.quorate),
             state_era: self.state.as_ref().map(|s| s.position.era),
-            epoch: installed.and_then(crate::era::Installed::epoch),
+            epoch: installed.and_then(Installed::epoch),
             coordinator: merged.and_then(|m| m.coordinator),
             stalled: self.gap > 0,
             ..Status::default()
@@ -81,7 +88,7 @@ impl Member {
 
     /// What only this member can say: its configuration and its own troubles.
     fn local_conditions(&self, out: &mut alloc::collections::BTreeSet<Condition>) {
-        let mut push = |kind: &str, text: alloc::string::String| {
+        let mut push = |kind: &str, text: String| {
             out.insert(Condition { kind: kind.into(), object: "cluster".into(), text });
         };
         if let Some(broken) = &self.halted {
@@ -115,6 +122,9 @@ impl Member {
                     crate::majority(merged.voters.len())
                 ),
             );
+            if let Some(text) = self.lost_outside(installed, merged) {
+                push("StateLost", text);
+            }
         } else if merged.coordinator.is_none() {
             push(
                 "WaitingForAll",
@@ -132,6 +142,35 @@ impl Member {
                 ),
             );
         }
+    }
+}
+
+impl Member {
+    /// Enough members are here or heard, but too few of their disks: none of them can open an era, together or alone
+    /// (CLUSTER.md section 3.2). The wiped ones may be kept out of this ring, so it is said here, by whoever has a state.
+    fn lost_outside(&self, installed: &Installed, merged: &Merged) -> Option<String> {
+        self.state.as_ref()?;
+        let here = |node: &NodeId| installed.configuration.contains(*node);
+        let heard = |node: &NodeId| here(node) || self.heard.contains_key(node);
+        let lost = |node: &NodeId| {
+            merged.wiped.contains(node)
+                || !here(node) && self.heard.get(node).is_some_and(|(_, wiped)| *wiped)
+        };
+        let list = |nodes: Vec<NodeId>| {
+            nodes.iter().map(|node| format!("node {node}")).collect::<Vec<_>>().join(", ")
+        };
+        let (present, absent): (Vec<_>, Vec<_>) = merged.voters.iter().partition(|n| heard(n));
+        let (wiped, whole): (Vec<_>, Vec<_>) = present.iter().copied().partition(|n| lost(n));
+        let needed = crate::majority(merged.voters.len());
+        let blocked = !absent.is_empty() && present.len() >= needed && whole.len() < needed;
+        blocked.then(|| {
+            format!(
+                "enough members are up, but the disk of {} was wiped or restored and does not count yet: no era can open \
+                 until {} is back with its state",
+                list(wiped),
+                list(absent)
+            )
+        })
     }
 }
 

@@ -625,9 +625,13 @@ impl Executor {
                 if let Some(monitor) = instance.monitor_mut(interval) {
                     monitor.next_at = now + interval;
                     let known = monitor.last.replace(outcome.clone());
-                    if let Some((epoch, id)) = monitor.asked_by.take() {
+                    let asked_by = monitor.asked_by.take();
+                    if let Some((epoch, id)) = asked_by {
                         self.outputs.push_back(Output::OrderEnd { epoch, id, end });
-                    } else if known.as_ref() != Some(&outcome) {
+                    }
+                    // nobody waits for the end of a recurring monitor's order: a first look that finds the resource
+                    // gone is a change like any later one
+                    if known.as_ref() != Some(&outcome) && (asked_by.is_none() || !healthy) {
                         self.outputs.push_back(changed);
                     }
                 }

@@ -285,6 +285,27 @@ fn a_recurring_monitor_speaks_once_and_then_only_on_change() {
     }
 }
 
+/// Nobody waits for the end of a recurring monitor's order: without a word of its own the failure would never be known.
+#[test]
+fn a_first_monitor_that_finds_nothing_is_said() {
+    let mut executor = running(0, 12);
+    let watch = Order { interval: Some(MS * 100), ..order(2, Operation::Monitor, 12) };
+    executor.handle_order(at(1), watch);
+    let monitor = call(&drain(&mut executor));
+    let gone = Answer { outcome: Outcome::NotRunning, run: 0 };
+    executor.handle_answer(at(2), monitor.id, gone);
+    assert!(
+        matches!(
+            &drain(&mut executor)[..],
+            [
+                Output::OrderEnd { end: OrderEnd::Done(Outcome::NotRunning), .. },
+                Output::Changed { operation: Operation::Monitor, outcome: Outcome::NotRunning, .. },
+            ]
+        ),
+        "both are said"
+    );
+}
+
 #[test]
 fn a_stop_cancels_the_monitors() {
     let mut executor = running(0, 12);

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use super::world::{World, id, web};
-use crate::RequestKind;
+use crate::{Input, RequestKind, admission::Standing, encode_standing};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -107,6 +107,29 @@ fn minority_ahead_by_agreed_messages() {
     assert_eq!(world.holders(), [2]);
     let era = world.member(1).status().era;
     assert!((0..3).all(|i| world.member(i).status().era == era), "it took the others' history");
+}
+
+#[test]
+fn a_lost_disk_outside_the_ring_is_told_by_whoever_has_a_state() {
+    let mut world = three();
+    world.power_off(0);
+    world.change(&[0, 1, 2], true);
+    world.settle(S);
+    let lost =
+        |world: &World| world.member(1).status().conditions.iter().any(|c| c.kind == "StateLost");
+    assert!(!lost(&world), "alone it knows of nothing lost");
+    let heard = |wiped| Input::Heard {
+        node: id(2),
+        standing: encode_standing(&Standing { wiped, ..Standing::default() }),
+    };
+    world.give(1, heard(true));
+    assert!(lost(&world), "two are up, one disk is whole, the third is away");
+    world.give(1, heard(false));
+    assert!(!lost(&world), "two whole disks may open an era");
+    world.give(1, heard(true));
+    world.settle(S * 15);
+    world.give(1, Input::Wall(1));
+    assert!(!lost(&world), "it is not heard any more");
 }
 
 #[test]
