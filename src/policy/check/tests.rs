@@ -199,3 +199,60 @@ fn orders_that_contradict_each_other_are_not_held_against_a_plan() {
     model.constraints.orders.push(Order::pair("before", ("web", "start"), ("db", "start")));
     assert_eq!(check(&model, &plan), []);
 }
+
+#[test]
+fn a_start_on_a_node_that_is_fenced_is_seen() {
+    let plan = Plan { fenced: vec!["b".to_string()], ..sound_move() };
+    let found = rules(&model(), &plan);
+    assert!(found.contains(&"nothing-on-a-fenced-node"), "{found:?}");
+}
+
+/// A clone of db, of which these many copies run on a before and after.
+fn copies_on_a(before: usize, after: usize) -> (Model, Plan) {
+    let clone = Resource::cloned("dbs", Resource::primitive("db", "ocf", "heartbeat", "Dummy"));
+    let model = Model { resources: vec![clone].into(), ..model() };
+    let there = |count| (0..count).map(|_| at("a", Role::Started).remove(0)).collect();
+    let plan = Plan {
+        current: BTreeMap::from([("db".to_string(), there(before))]),
+        placements: BTreeMap::from([("db".to_string(), there(after))]),
+        actions: vec![action(Task::Start, Some("db"), "a")],
+        ..Plan::default()
+    };
+    (model, plan)
+}
+
+#[test]
+fn a_second_copy_on_a_node_is_seen_and_one_that_was_there_is_not() {
+    let (model, plan) = copies_on_a(1, 2);
+    assert_eq!(rules(&model, &plan), ["clone-limits"]);
+    let (model, plan) = copies_on_a(2, 2);
+    assert_eq!(check(&model, &plan), []);
+}
+
+#[test]
+fn what_is_apart_and_together_by_way_of_another_is_not_held_against_a_plan() {
+    let (mut model, mut plan) = both_start();
+    model.constraints.orders.clear();
+    model.constraints.colocations[0].score = -1_000_000;
+    assert_eq!(rules(&model, &plan), ["colocation"]);
+    let third = Resource::primitive("log", "ocf", "heartbeat", "Dummy");
+    model = model.with_resource(third);
+    model.constraints.colocations.push(Colocation::mandatory("l-db", "log", "db"));
+    assert_eq!(rules(&model, &plan), ["colocation"]);
+    model.constraints.colocations.push(Colocation::mandatory("web-l", "web", "log"));
+    plan.actions.retain(|a| a.resource.as_deref() != Some("log"));
+    assert_eq!(check(&model, &plan), []);
+}
+
+#[test]
+fn a_start_under_way_goes_on_under_an_order_that_is_not_symmetrical() {
+    let (mut model, mut plan) = both_start();
+    model.constraints.colocations.clear();
+    model.constraints.orders[0].symmetrical = Some(false);
+    plan.actions.remove(1);
+    plan.order.clear();
+    plan.placements.insert("db".to_string(), vec![]);
+    assert_eq!(rules(&model, &plan), ["mandatory-order"]);
+    plan.current.insert("web".to_string(), at("b", Role::Started));
+    assert_eq!(check(&model, &plan), []);
+}
