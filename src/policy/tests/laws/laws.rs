@@ -179,6 +179,13 @@ pub(crate) fn wild_comes_to_rest(bytes: &[u8]) -> Verdict {
     model.constraints.colocations.retain(|c| {
         c.score > 0 || !c.sets.iter().all(|s| s.resources.iter().all(|r| clones.contains(r)))
     });
+    // together and apart at once cannot be had, and the search for it never ends
+    let pair = |c: &policy::model::Colocation| -> BTreeSet<String> {
+        c.sets.iter().flat_map(|s| &s.resources).cloned().collect()
+    };
+    let colocations = &model.constraints.colocations;
+    let together: Vec<_> = colocations.iter().filter(|c| c.score > 0).map(pair).collect();
+    model.constraints.colocations.retain(|c| c.score > 0 || !together.contains(&pair(c)));
     at_rest(model, 5).map(|_| ())
 }
 
