@@ -25,6 +25,9 @@ pub struct BmcFaults {
     /// tells the truth meanwhile.
     #[serde(default)]
     pub late_ms: u64,
+    /// `set power` takes this long and then fails: whoever asked has heard nothing for all that time.
+    #[serde(default)]
+    pub hang_ms: u64,
     /// `set power` fails.
     #[serde(default)]
     pub refuse: bool,
@@ -159,6 +162,11 @@ pub fn chassis(machine: &Machine, words: &[String]) -> Result<String> {
     std::thread::sleep(Duration::from_millis(faults.delay_ms));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     if let ["set", "power" | "reset" | "shutdown", ..] = words.as_slice() {
+        if faults.hang_ms > 0 {
+            std::thread::sleep(Duration::from_millis(faults.hang_ms));
+            power::log(machine, PowerEvent::Failed, "bmc")?;
+            bail!("this BMC was told to hang");
+        }
         if faults.refuse {
             power::log(machine, PowerEvent::Failed, "bmc")?;
             bail!("this BMC was told to refuse");

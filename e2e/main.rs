@@ -125,6 +125,9 @@ enum Verb {
         /// Power-off is answered at once and happens this much later.
         #[arg(long, default_value_t = 0)]
         late_ms: u64,
+        /// Power commands take this long and then fail.
+        #[arg(long, default_value_t = 0)]
+        hang_ms: u64,
         /// Power commands fail.
         #[arg(long)]
         refuse: bool,
@@ -330,10 +333,10 @@ fn run(cli: Cli) -> Result<()> {
             }
             Ok(())
         }
-        Verb::Bmc { machine: name, unreachable, delay_ms, late_ms, refuse, lie } => {
+        Verb::Bmc { machine: name, unreachable, delay_ms, late_ms, hang_ms, refuse, lie } => {
             let machine = machine(&name)?;
             bmc::set_reachable(&machine, !unreachable)?;
-            bmc::set_faults(&machine, &bmc::BmcFaults { delay_ms, late_ms, refuse, lie })
+            bmc::set_faults(&machine, &bmc::BmcFaults { delay_ms, late_ms, hang_ms, refuse, lie })
         }
         Verb::ServeNodeId { port } => node_id::serve(port),
         Verb::PressLater { dir, machine, action, late_ms } => {

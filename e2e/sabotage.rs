@@ -29,7 +29,7 @@ const fn sabotage(number: u8, rule: &'static str, scenario: &'static str) -> Sab
 const ALL: [Sabotage; 9] = [
     sabotage(1, "quorum-half", "two-of-three-dead"),
     sabotage(3, "no-read-back", "bmc-late"),
-    sabotage(4, "timeout-is-success", "bmc-unreachable"),
+    sabotage(4, "timeout-is-success", "bmc-hangs"),
     sabotage(6, "no-fencing", "holder-isolated"),
     sabotage(7, "ring-id-reused", "disk-lost"),
     sabotage(8, "no-replay-window", "replayed"),

@@ -61,6 +61,21 @@ pub(super) fn bmc_late(stack: &Stack, checks: &mut Checks) -> Result<()> {
     back_and_quiet(stack, checks, begun)
 }
 
+pub(super) fn bmc_hangs(stack: &Stack, checks: &mut Checks) -> Result<()> {
+    let holder = stack.holder()?;
+    bmc::set_faults(&holder, &BmcFaults { hang_ms: 3000, ..BmcFaults::default() })?;
+    let begun = monotonic_ns();
+    holder.freeze()?;
+    let wait = Duration::from_secs(12);
+    let who = stack.wait_served(begun + 50_000_000, wait)?;
+    checks.check("silence of the BMC is no success (S4)", who.is_none(), format!("{who:?}"));
+    bmc::set_faults(&holder, &BmcFaults::default())?;
+    let who = stack.wait_served_by_other(begun, &holder, BACK)?;
+    checks.check("another machine serves when it works", who.is_some(), format!("{who:?}"));
+    shot_before_recovery(stack, checks, &holder, begun)?;
+    back_and_quiet(stack, checks, begun)
+}
+
 pub(super) fn bmc_unreachable(stack: &Stack, checks: &mut Checks) -> Result<()> {
     let holder = stack.holder()?;
     let others = stack.others(&holder);
@@ -121,7 +136,7 @@ pub(super) fn shot_before_recovery(
         verdict.is_ok_and(|v| moved_at(&v, lost, begun_ns).is_some())
     });
     let verdict = stack.observation().verdict_since(begun_ns)?;
-    let dead = verdict.shots.iter().find(|s| s.machine == lost.name()).and_then(|s| s.dead_ns);
+    let dead = verdict.shots.iter().filter(|s| s.machine == lost.name()).find_map(|s| s.dead_ns);
     let moved = moved_at(&verdict, lost, begun_ns);
     let ok = matches!((dead, moved), (Some(dead), Some(moved)) if dead <= moved);
     let at = |t: Option<u64>| {

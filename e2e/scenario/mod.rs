@@ -47,7 +47,7 @@ impl Scenario {
 }
 
 /// All of them: what must hold at the first, and what its sabotages need to be seen.
-pub const ALL: [Scenario; 20] = [
+pub const ALL: [Scenario; 21] = [
     Scenario::new(
         "power-cut",
         "the holder loses its power: another machine serves, nobody else is shot",
@@ -87,6 +87,11 @@ pub const ALL: [Scenario; 20] = [
         "bmc-late",
         "the holder freezes and its BMC says yes long before it does: nobody serves sooner",
         holder::bmc_late,
+    ),
+    Scenario::new(
+        "bmc-hangs",
+        "the holder freezes and its BMC does not answer the power-off: nobody serves before it does",
+        holder::bmc_hangs,
     ),
     Scenario::new(
         "process-killed",
