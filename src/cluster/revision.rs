@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 use base::NodeId;
-use policy::revision::{DeletionPolicy, REVISION_FORMAT, Revision, VOTERS_MAX};
+use policy::revision::{REVISION_FORMAT, Revision, VOTERS_MAX};
 
 use crate::{
     apply::Effect,
@@ -103,7 +103,7 @@ impl State {
     fn take(&mut self, new: &Revision, change: Option<Step>, out: &mut Vec<Effect>) {
         let mut revision = new.clone();
         if let Some(old) = &self.revision {
-            retain(old, &mut revision, &self.overrides.removed);
+            revision.keep_retained(old, &self.overrides.removed);
         }
         self.accepted += 1;
         self.end_overrides(&revision);
@@ -173,49 +173,4 @@ impl State {
         }
         out.push(Effect::Changed);
     }
-}
-
-/// What has no object any more, but is to stay (CLUSTER.md section 7, *Deletion*).
-fn retain(old: &Revision, new: &mut Revision, removed: &BTreeSet<base::ResourceId>) {
-    for placement in &old.placements {
-        let gone = !new.placements.iter().any(|p| p.id == placement.id);
-        if gone && placement.deletion == DeletionPolicy::Retain && !removed.contains(&placement.id)
-        {
-            let mut kept = placement.clone();
-            kept.retained = true;
-            new.placements.push(kept);
-        }
-    }
-    new.placements.sort_by(|a, b| a.id.cmp(&b.id));
-    for device in &old.devices {
-        let gone = !new.devices.iter().any(|d| d.device.name == device.device.name);
-        if gone && device.deletion == DeletionPolicy::Retain {
-            let mut kept = device.clone();
-            kept.retained = true;
-            new.devices.push(kept);
-        }
-    }
-    new.devices.sort_by(|a, b| a.device.name.cmp(&b.device.name));
-    let retained: BTreeSet<base::ResourceId> = new
-        .placements
-        .iter()
-        .filter(|p| p.retained)
-        .flat_map(|p| p.members.iter().map(|m| m.id.clone()).chain(core::iter::once(p.id.clone())))
-        .collect();
-    let exists = |id: &base::ResourceId| {
-        new.placements.iter().any(|p| p.id == *id || p.members.iter().any(|m| m.id == *id))
-    };
-    let mut kept = Vec::new();
-    for constraint in &old.constraints {
-        let named = constraint.rule.resources();
-        let gone = !new.constraints.iter().any(|c| c.id == constraint.id)
-            && constraint.deletion == DeletionPolicy::Retain;
-        if gone && named.iter().any(|r| retained.contains(*r)) && named.iter().all(|r| exists(r)) {
-            let mut constraint = constraint.clone();
-            constraint.retained = true;
-            kept.push(constraint);
-        }
-    }
-    new.constraints.extend(kept);
-    new.constraints.sort_by(|a, b| a.id.cmp(&b.id));
 }

@@ -14,6 +14,37 @@ pub fn parameters(values: &BTreeMap<&str, &str>) -> String {
 
 /// As [`parameters`], of pairs that are sorted by name.
 pub(crate) fn of_pairs<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    md5(text(values).as_bytes())
+}
+
+/// Digests that are remembered at most; more are made anew each time.
+const DIGESTS_MAX: usize = 16_384;
+
+/// Digests by the text that they are of: a plan compares the same ones again and again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Digests(BTreeMap<String, String>);
+
+impl Digests {
+    /// Whether these parameters, sorted by name, have this digest.
+    pub(crate) fn is<'a>(
+        &mut self,
+        digest: &str,
+        values: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> bool {
+        let text = text(values);
+        if let Some(known) = self.0.get(&text) {
+            return known == digest;
+        }
+        let made = md5(text.as_bytes());
+        let same = made == digest;
+        if self.0.len() < DIGESTS_MAX {
+            self.0.insert(text, made);
+        }
+        same
+    }
+}
+
+fn text<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::from(" <parameters");
     for (name, value) in values {
         text.push(' ');
@@ -34,7 +65,7 @@ pub(crate) fn of_pairs<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> 
         text.push('"');
     }
     text.push_str("/>\n");
-    md5(text.as_bytes())
+    text
 }
 
 const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];

@@ -87,7 +87,7 @@ fn plan_with(model: &Model, detail: Detail, memory: &mut Memory) -> Result<Plan,
     if !unsupported.is_empty() {
         return Err(Error::Unsupported(unsupported));
     }
-    let mut world = unpack::run(model, memory)?;
+    let mut world = unpack::run(model, detail, memory)?;
     unpack::constrain(&mut world);
     score::run(&mut world);
     order::imply(&mut world);
@@ -96,5 +96,6 @@ fn plan_with(model: &Model, detail: Detail, memory: &mut Memory) -> Result<Plan,
     act::run(&mut world);
     order::run(&mut world);
     act::notify(&mut world);
+    memory.digests = world.digests.take();
     Ok(trim::run(&world, detail))
 }

@@ -7,6 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::{
     Detail, Error, Model, Plan,
+    digest::Digests,
     model::{ResourceHistory, Shared},
     plan_with,
     world::{ResIx, World},
@@ -38,6 +39,8 @@ pub(crate) struct Memory {
     layout: Vec<Layout>,
     /// Per node, by handle.
     nodes: Vec<Option<Read>>,
+    /// A function of the text alone, so they hold for every model.
+    pub(crate) digests: Digests,
 }
 
 /// What names and agents in history are compared with.

@@ -14,6 +14,7 @@ use base::{FenceDevice, Label, NodeId, NodeName, ResourceId, ResourceKind, Role,
 use serde::{Deserialize, Serialize};
 
 mod model;
+mod retain;
 
 /// Layout of [`Revision`]. A member that reads a newer number takes nothing from it (SAFETY.md#S30).
 pub const REVISION_FORMAT: u16 = 1;

@@ -80,7 +80,7 @@ fn explain(out: &mut String, explanation: &Explanation, in_full: bool) {
     let mut rows: Vec<(String, String, String)> = Vec::new();
     if let Some(node) = &explanation.node {
         rows.push((format!("* {node}"), score(explanation.score), sources(&explanation.because)));
-    } else {
+    } else if explanation.alternatives.is_empty() {
         for reason in &explanation.because {
             let _ = writeln!(out, "      {}", source(reason));
         }

@@ -2,6 +2,7 @@
 //! as the controller compiles them. What a server would refuse is said in the same words (SPEC-ERRORS.md rule 8).
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Read as _,
     path::{Path, PathBuf},
@@ -20,8 +21,8 @@ const BYTES_MAX: u64 = 16 << 20;
 #[derive(Default)]
 struct Faults(Vec<String>);
 
-/// The model of a cluster that nothing runs on yet, all members online; and what was compiled.
-pub(super) fn model(paths: &[PathBuf], now: i64) -> anyhow::Result<(Model, Revision)> {
+/// The objects in these files.
+pub(super) fn objects(paths: &[PathBuf]) -> anyhow::Result<Objects> {
     let mut objects = Objects::default();
     let mut faults = Faults::default();
     let mut left = BYTES_MAX;
@@ -33,8 +34,34 @@ pub(super) fn model(paths: &[PathBuf], now: i64) -> anyhow::Result<(Model, Revis
         bail!("no HACluster in these files: add the one that the others refer to");
     }
     faults.refuse()?;
+    Ok(objects)
+}
+
+/// Takes an object away, of whatever kind.
+pub(super) fn delete(objects: &mut Objects, name: &str) -> anyhow::Result<()> {
+    let before = objects.len();
+    objects.nodes.retain(|o| o.metadata.name.as_deref() != Some(name));
+    objects.devices.retain(|o| o.metadata.name.as_deref() != Some(name));
+    objects.placements.retain(|o| o.metadata.name.as_deref() != Some(name));
+    objects.constraints.retain(|o| o.metadata.name.as_deref() != Some(name));
+    objects.addresses.retain(|o| o.metadata.name.as_deref() != Some(name));
+    if objects.len() == before {
+        bail!(
+            "--delete {name:?}: no HANode, FenceDevice, ResourcePlacement, PlacementConstraint or VirtualIP of that name in these files"
+        );
+    }
+    Ok(())
+}
+
+/// What the ring would agree on, all members online; `previous` is what it agreed on before.
+pub(super) fn compiled(
+    objects: &Objects,
+    previous: Option<&Revision>,
+    now: i64,
+) -> anyhow::Result<(Model, Revision)> {
+    let mut objects = objects.clone();
     compile::expand::addresses_in(&mut objects);
-    let compiled = compile(&objects, None);
+    let compiled = compile(&objects, previous);
     let mut faults = Faults::default();
     for (key, verdict) in compiled.verdicts.iter() {
         for problem in &verdict.problems {
@@ -47,7 +74,10 @@ pub(super) fn model(paths: &[PathBuf], now: i64) -> anyhow::Result<(Model, Revis
         }
     }
     faults.refuse()?;
-    let revision = compiled.revision.context("nothing was compiled")?;
+    let mut revision = compiled.revision.context("nothing was compiled")?;
+    if let Some(previous) = previous {
+        revision.keep_retained(previous, &BTreeSet::new());
+    }
     let mut model = revision.model(now);
     for node in &mut model.nodes {
         node.state = policy::model::Node::online(&node.name).state;

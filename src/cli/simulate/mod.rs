@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// With manifests: the cluster runs, and then this member is lost. May be repeated.
     #[arg(long, value_name = "NODE", requires = "manifests", conflicts_with = "cib")]
     down: Vec<String>,
+    /// With manifests: the cluster runs, and then this object is deleted. May be repeated.
+    #[arg(long, value_name = "OBJECT", requires = "manifests", conflicts_with = "cib")]
+    delete: Vec<String>,
     /// The time to plan for (RFC 3339); otherwise the file's `execution-date`, otherwise now.
     #[arg(long, value_name = "TIME")]
     now: Option<String>,
@@ -110,12 +113,20 @@ fn clock() -> anyhow::Result<i64> {
 
 fn from_manifests(args: &Args, now: Option<i64>) -> anyhow::Result<Model> {
     let now = now.map_or_else(clock, Ok)?;
-    let (model, _) = manifests::model(&args.manifests, now)?;
-    if args.down.is_empty() {
+    let mut objects = manifests::objects(&args.manifests)?;
+    let (model, revision) = manifests::compiled(&objects, None, now)?;
+    if args.down.is_empty() && args.delete.is_empty() {
         return Ok(model);
     }
     let plan = policy::schedule(&model)?;
     let mut model = settled::settled(model, &plan);
+    if !args.delete.is_empty() {
+        for name in &args.delete {
+            manifests::delete(&mut objects, name)?;
+        }
+        let (after, _) = manifests::compiled(&objects, Some(&revision), now)?;
+        model = settled::history_of(&model, after);
+    }
     settled::lose(&mut model, &args.down)?;
     Ok(model)
 }

@@ -32,6 +32,16 @@ pub(super) fn settled(mut model: Model, plan: &Plan) -> Model {
     model
 }
 
+/// Another configuration for what runs.
+pub(super) fn history_of(runs: &Model, mut configured: Model) -> Model {
+    for node in &mut configured.nodes {
+        if let Some(same) = runs.nodes.iter().find(|other| other.name == node.name) {
+            node.history = same.history.clone();
+        }
+    }
+    configured
+}
+
 /// Takes nodes away without a word: to be fenced before what they held is recovered.
 pub(super) fn lose(model: &mut Model, down: &[String]) -> anyhow::Result<()> {
     for name in down {

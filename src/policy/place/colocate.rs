@@ -439,7 +439,9 @@ fn apply_location(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: C
         };
         let cell = &mut world[dependent].allowed[node.ix()];
         cell.score = add_scores(add, cell.score);
-        reasons.push(Reason { node: Some(node), score: add, why: Source::Colocation(at) });
+        if world.explains {
+            reasons.push(Reason { node: Some(node), score: add, why: Source::Colocation(at) });
+        }
     }
     let mandatory = score.abs() >= INFINITY;
     if mandatory || any_available(world, dependent) {
@@ -533,7 +535,7 @@ fn restrict(
         if !stays && world[dependent].allowed[node.ix()].present {
             world[dependent].allowed[node.ix()].score = -INFINITY;
             let why = Source::Colocation(at);
-            world[dependent].reasons.push(Reason { node: Some(node), score: -INFINITY, why });
+            world.note_reason(dependent, Reason { node: Some(node), score: -INFINITY, why });
         }
     }
 }
@@ -592,7 +594,7 @@ fn apply_promotable_primary(world: &mut World<'_>, dependent: ResIx, primary: Re
             let cell = &mut world[dependent].allowed[node.ix()];
             cell.score = add_scores(cell.score, score);
             let why = Source::Colocation(at);
-            world[dependent].reasons.push(Reason { node: Some(node), score, why });
+            world.note_reason(dependent, Reason { node: Some(node), score, why });
         }
     }
 }

@@ -45,6 +45,9 @@ pub(crate) fn place(
 }
 
 pub(crate) fn note_scores(world: &mut World<'_>, r: ResIx, stage: Stage) {
+    if !world.explains {
+        return;
+    }
     for at in 0..world.nodes.len() {
         let cell = world[r].allowed[at];
         if cell.present {

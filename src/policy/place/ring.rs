@@ -65,7 +65,7 @@ pub(super) fn keep_apart(world: &mut World<'_>, r: ResIx) {
         if world[r].allowed[node.ix()].present {
             world[r].allowed[node.ix()].score = -INFINITY;
             let why = Source::Colocation(at);
-            world[r].reasons.push(Reason { node: Some(node), score: -INFINITY, why });
+            world.note_reason(r, Reason { node: Some(node), score: -INFINITY, why });
         }
     }
 }

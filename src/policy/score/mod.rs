@@ -149,7 +149,9 @@ fn locate_one(world: &mut World<'_>, r: ResIx, rule: usize, only_presence: bool)
         if !only_presence || *score <= -INFINITY {
             cell.score = add_scores(cell.score, *score);
             let why = Source::Location(location.index);
-            res.reasons.push(Reason { node: Some(*node), score: *score, why });
+            if world.explains {
+                res.reasons.push(Reason { node: Some(*node), score: *score, why });
+            }
         }
         if res.allowed[node.ix()].discovery < location.discovery {
             res.exclusive_discovery |= location.discovery == Discovery::Exclusive;

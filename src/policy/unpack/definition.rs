@@ -3,7 +3,6 @@
 use alloc::{borrow::Cow, collections::BTreeMap, format};
 
 use crate::{
-    digest,
     model::{OperationRecord, parse_interval_ms},
     world::{NodeIx, ResIx, World},
 };
@@ -68,11 +67,11 @@ pub(crate) fn parameters_differ(
     if op.digests.all.is_empty() {
         return false;
     }
-    let of = |keep: &dyn Fn(&str) -> bool| {
+    let is = |digest: &str, keep: &dyn Fn(&str) -> bool| {
         let kept = values.iter().filter(|(name, _)| keep(name));
-        digest::of_pairs(kept.map(|(name, value)| (*name, &**value)))
+        world.digests.borrow_mut().is(digest, kept.map(|(name, value)| (*name, &**value)))
     };
-    if of(&|_| true) == op.digests.all {
+    if is(&op.digests.all, &|_| true) {
         return false;
     }
     // where secrets are masked only the rest can be compared
@@ -83,5 +82,5 @@ pub(crate) fn parameters_differ(
     // what is for the fencer and not for the agent was never part of this digest
     let fencer = |name: &str| world[r].fencing_device && name.starts_with("pcmk_");
     let public = |name: &str| !private(name) && !fencer(name) && !name.starts_with("CRM_meta_");
-    !(masked && !op.digests.nonprivate.is_empty() && of(&public) == op.digests.nonprivate)
+    !(masked && !op.digests.nonprivate.is_empty() && is(&op.digests.nonprivate, &public))
 }

@@ -23,10 +23,16 @@ pub(crate) use operations::{Operations, active_span, sorted_operations};
 pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
 pub(crate) use resources::{find_operation, operation_meta};
 
-use crate::{Error, memory::Memory, model::Model, world::World};
+use crate::{Detail, Error, memory::Memory, model::Model, world::World};
 
-pub(crate) fn run<'m>(model: &'m Model, memory: &mut Memory) -> Result<World<'m>, Error> {
+pub(crate) fn run<'m>(
+    model: &'m Model,
+    detail: Detail,
+    memory: &mut Memory,
+) -> Result<World<'m>, Error> {
     let mut world = World::new(model, Properties::read(model));
+    world.explains = detail == Detail::Reasons;
+    world.digests = core::mem::take(&mut memory.digests).into();
     nodes::read(&mut world);
     resources::read(&mut world);
     nodes::judge(&mut world);

@@ -13,9 +13,13 @@ pub(crate) use resource::{
 };
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
-use core::ops::{Index, IndexMut};
+use core::{
+    cell::RefCell,
+    ops::{Index, IndexMut},
+};
 
 use crate::{
+    digest::Digests,
     model::{INFINITY, Model},
     plan::Stage,
     unpack::Properties,
@@ -84,6 +88,10 @@ pub(crate) struct World<'m> {
     /// Locations that apply to instances' promotion.
     pub(crate) locations: Vec<LocationRule>,
     pub(crate) scores: Vec<ScoreNote>,
+    /// Whether anybody will ask for scores and reasons; decisions never do.
+    pub(crate) explains: bool,
+    /// Digests that were made before, by what they are of.
+    pub(crate) digests: RefCell<Digests>,
     pub(crate) warnings: Vec<String>,
     /// Whether some device can fence.
     pub(crate) has_fencing_device: bool,
@@ -157,6 +165,8 @@ impl<'m> World<'m> {
             open_rings: Vec::new(),
             locations: Vec::new(),
             scores: Vec::new(),
+            explains: false,
+            digests: RefCell::default(),
             warnings: Vec::new(),
             // custom resources declare devices as levels, a CIB as resources
             has_fencing_device: !model.fencing_levels.is_empty(),
@@ -198,7 +208,7 @@ impl<'m> World<'m> {
                 }
             }
         }
-        self[r].reasons.push(Reason { node, score, why });
+        self.note_reason(r, Reason { node, score, why });
     }
 
     /// As [`Self::add_location`] on all nodes, for the resource itself only.
@@ -206,7 +216,14 @@ impl<'m> World<'m> {
         for node in self.node_ids() {
             self.add_node_score(r, node, score);
         }
-        self[r].reasons.push(Reason { node: None, score, why });
+        self.note_reason(r, Reason { node: None, score, why });
+    }
+
+    /// Remembers why a score is what it is, for explanations.
+    pub(crate) fn note_reason(&mut self, r: ResIx, reason: Reason) {
+        if self.explains {
+            self[r].reasons.push(reason);
+        }
     }
 
     fn add_node_score(&mut self, r: ResIx, node: NodeIx, score: i32) {

@@ -44,9 +44,6 @@ fn explain(world: &World<'_>, node: NodeIx, graph: &Graph) -> Explanation {
     };
     let about = |text: String| Reason { node: Some(name.into()), score: None, source: text };
     let mut because: Vec<Reason> = Vec::new();
-    if let Some(why) = world[node].fence_reason {
-        because.push(about(why.into()));
-    }
     let running: Vec<&str> = world[node].running.iter().map(|r| world[*r].id.as_str()).collect();
     if !running.is_empty() {
         because.push(about(format!("it runs {}", running.join(", "))));
