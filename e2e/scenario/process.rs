@@ -29,9 +29,9 @@ pub(super) fn killed(stack: &Stack, checks: &mut Checks) -> Result<()> {
     std::thread::sleep(Duration::from_millis(50));
     let who = stack.wait_served(monotonic_ns(), REPAIRED)?;
     checks.check("it serves again", who.is_some(), format!("{who:?}"));
+    std::thread::sleep(Duration::from_secs(3));
     let verdict = stack.observation().verdict_since(begun)?;
     checks.figure("gap_ms", verdict.longest_gap_ms.unwrap_or(f64::INFINITY));
-    std::thread::sleep(Duration::from_secs(3));
     let failures = failures(stack, &holder)?;
     checks.check("the failure is counted exactly once (S32)", failures == 1, failures.to_string());
     nobody_shot(stack, checks, begun)
