@@ -260,6 +260,12 @@ impl Member {
             && self.installed.as_ref().is_some_and(|i| !i.transitional && i.is_open())
     }
 
+    /// Era, index and hash of the state: at one place all members hold the same (CLUSTER.md section 3.3).
+    pub fn position(&self) -> Option<(RingId, u64, u128)> {
+        let position = self.state.as_ref()?.position;
+        Some((position.era, position.index, position.hash))
+    }
+
     /// Place, hash and content of the state, for tests that compare replicas.
     #[cfg(test)]
     pub(crate) fn fingerprint(&self) -> Option<((RingId, u64), u128, u128)> {

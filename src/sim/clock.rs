@@ -4,6 +4,9 @@ use base::Instant;
 
 use crate::queue::Time;
 
+/// 2026-01-01, so that seconds look like those of a real machine.
+const EPOCH_S: i64 = 1_767_225_600;
+
 /// Parts per million of a second.
 const MILLION: i128 = 1_000_000;
 
@@ -49,10 +52,14 @@ impl Clock {
         self.booted_at.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
+    /// Milliseconds since 1970 on the wall.
+    pub fn wall_ms(&self, at: Time) -> u64 {
+        let us = i64::try_from(at).unwrap_or(i64::MAX) + self.wall_offset;
+        u64::try_from(EPOCH_S * 1000 + us / 1000).unwrap_or(0)
+    }
+
     /// Seconds since 1970 on the wall.
     pub fn wall_s(&self, at: Time) -> i64 {
-        // 2026-01-01, so that seconds look like those of a real machine
-        const EPOCH_S: i64 = 1_767_225_600;
         EPOCH_S + (i64::try_from(at).unwrap_or(i64::MAX) + self.wall_offset) / 1_000_000
     }
 }

@@ -66,6 +66,8 @@ pub enum Fact {
     Sent { node: NodeId, digest: u64 },
     /// The ring part delivered a message.
     Delivered { node: NodeId, sender: NodeId, guarantee: Guarantee, digest: u64 },
+    /// The state of a ring part moved to a place.
+    Placed { node: NodeId, era: RingId, index: u64, hash: u128 },
     /// The executor installed an epoch.
     Epoch { node: NodeId, epoch: Epoch, quorate: bool },
     /// The executor reported in an epoch; what runs or may run there.
@@ -96,6 +98,8 @@ pub enum Fact {
     Session { by: NodeId, target: NodeId, call: u64, action: DeviceAction },
     /// A power command left the machine of the fencer.
     FenceSent { by: NodeId, target: NodeId, call: u64, action: DeviceAction, late: bool },
+    /// A power command reached a machine.
+    Reached { by: NodeId, target: NodeId, reached: NodeId },
     /// A BMC answered a read; `truth` is what the machine was at that moment.
     Read { by: NodeId, target: NodeId, call: u64, said: PowerState, truth: PowerState },
     /// A fencer said how a command ended.
@@ -105,7 +109,13 @@ pub enum Fact {
     /// An executor released everything for a clean leave.
     Released { node: NodeId },
     /// What the ring part of a running agent says of itself, asked at each tick.
-    Claims { node: NodeId, quorate: bool, era: Option<RingId> },
+    Claims {
+        node: NodeId,
+        quorate: bool,
+        era: Option<RingId>,
+        /// Number of the last acceptance, and generations of its objects by uid.
+        accepted: (u64, Vec<(String, i64)>),
+    },
     /// An assertion of the product failed.
     Assertion { node: NodeId, invariant: &'static str, detail: String },
     /// A plan that breaks its rules.

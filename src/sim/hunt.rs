@@ -2,6 +2,8 @@
 
 use base::faulty::Rule;
 
+use crate::checks::ONE_HISTORY;
+
 /// The invariants of SAFETY.md that the rule serves.
 pub const fn meant_by(rule: Rule) -> &'static [&'static str] {
     match rule {
@@ -12,7 +14,7 @@ pub const fn meant_by(rule: Rule) -> &'static [&'static str] {
         Rule::WipedVotes => &["S1", "S2", "S3", "S12"],
         Rule::NoReports => &["S1", "S2", "S3"],
         Rule::EpochByAge => &["S9", "S14"],
-        Rule::EraOnlyWhenBecomingQuorate => &["S1", "S2", "S3", "S9", "S14"],
+        Rule::EraOnlyWhenBecomingQuorate => &["S1", "S2", "S3", "S9", "S14", ONE_HISTORY],
         Rule::EvidenceNotDurable => &["S3", "S6"],
         Rule::QuorumHalf => &["S1", "S2", "S5", "S6", "S9", "S10"],
         Rule::NoReadBack | Rule::TimeoutIsSuccess => &["S4"],
@@ -23,4 +25,10 @@ pub const fn meant_by(rule: Rule) -> &'static [&'static str] {
         Rule::NoDeadline => &["S7"],
         Rule::WatchdogByTimer => &["S11"],
     }
+}
+
+/// The rules that this world can find: those that some check of it means.
+#[cfg(feature = "sabotage")]
+pub fn rules() -> impl Iterator<Item = Rule> {
+    Rule::ALL.into_iter().filter(|rule| !meant_by(*rule).is_empty())
 }

@@ -17,6 +17,7 @@
 //! TigerBeetle's; swizzle-clogging is FoundationDB's.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod bmc;
 pub mod campaign;
 pub mod checks;

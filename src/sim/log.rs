@@ -2,9 +2,12 @@
 
 use std::hash::{Hash, Hasher};
 
+use base::NodeId;
+
 use crate::{
     checks::{Checks, Violation},
     fact::Fact,
+    faults::Trap,
     print,
     queue::Time,
     truth::{Setup, Truth},
@@ -54,6 +57,10 @@ pub struct Log {
     print: bool,
     /// The first violation; nothing after it counts.
     pub violation: Option<Violation>,
+    /// Faults that wait for their moment.
+    pub traps: Vec<(usize, Trap)>,
+    /// Those whose moment has come, with the machine that it is about and the other one.
+    pub sprung: Vec<(usize, Trap, NodeId, NodeId)>,
 }
 
 impl Log {
@@ -67,6 +74,8 @@ impl Log {
             facts: 0,
             print,
             violation: None,
+            traps: Vec::new(),
+            sprung: Vec::new(),
         }
     }
 
@@ -85,6 +94,13 @@ impl Log {
                 print::line(format_args!("{at:>12.6} VIOLATION {violation}"));
             }
         }
+        self.traps.retain(|(number, trap)| match trap.moment.meets(&fact) {
+            Some((subject, other)) => {
+                self.sprung.push((*number, *trap, subject, other));
+                false
+            }
+            None => true,
+        });
         self.truth.apply(self.now, &fact);
     }
 

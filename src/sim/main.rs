@@ -144,10 +144,8 @@ fn many(campaign: &Campaign) -> ExitCode {
 /// Seeds until one finds the faulty rule by a check that means it.
 #[cfg(feature = "sabotage")]
 fn hunt(name: &str, campaign: &Campaign) -> ExitCode {
-    use base::faulty::Rule;
-
-    let rules = match name {
-        "all" => Rule::ALL.into_iter().filter(|r| !sim::hunt::meant_by(*r).is_empty()).collect(),
+    let rules: Vec<base::faulty::Rule> = match name {
+        "all" => sim::hunt::rules().collect(),
         name => match rule(name) {
             Ok(rule) => vec![rule],
             Err(error) => return usage(&error),
@@ -164,19 +162,21 @@ fn hunt(name: &str, campaign: &Campaign) -> ExitCode {
         let seconds = sum.took.as_secs_f64();
         match sum.found.first() {
             Some(found) => print::line(format_args!(
-                "{:<32} seed {:>5} {:>6.1} s {:>5} runs  {}",
+                "{:<32} seed {:>5} {:>6.1} s ({:.1} s of a core) {:>5} runs  {}",
                 rule.name(),
                 found.seed,
                 found.after.as_secs_f64(),
+                sum.cpu.as_secs_f64(),
                 sum.runs(),
                 found.violation
             )),
             None => {
                 missed += 1;
                 print::line(format_args!(
-                    "{:<32} NOT FOUND in {} runs, {seconds:.1} s",
+                    "{:<32} NOT FOUND in {} runs, {seconds:.1} s ({:.1} s of a core)",
                     rule.name(),
-                    sum.runs()
+                    sum.runs(),
+                    sum.cpu.as_secs_f64()
                 ));
             }
         }

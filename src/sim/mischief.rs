@@ -6,20 +6,101 @@ use cluster::RequestKind;
 
 use crate::{
     fact::{Fact, Part, PowerLoss},
-    faults::Fault,
+    faults::{self, Aim, Fault, Phase, Planned},
     net::{Datagram, Weather},
-    params::node_id,
+    params::{index_of, node_id},
+    queue::Time,
     world::{Event, World},
 };
 
+/// A fault whose moment does not come begins after so long.
+const ARMED_MAX_US: Time = 6_000_000;
+
+/// Every run has so many at least.
+pub const FAULTS_MIN: u32 = 5;
+
 impl World {
+    /// The time of a planned fault has come: it begins, or waits for its moment, but not for ever.
+    pub fn fault_due(&mut self, number: usize) {
+        let planned = &mut self.faults[number];
+        match (planned.phase, planned.trap) {
+            (Phase::Begun, _) => {}
+            _ if self.now > self.faults_until => {}
+            (Phase::Planned, Some(trap)) => {
+                planned.phase = Phase::Armed;
+                self.log.traps.push((number, trap));
+                let latest = self.faults_until - self.faults_until / 20;
+                let at = (self.now + ARMED_MAX_US).min(latest);
+                self.queue.push(at, Event::FaultBegins(number));
+            }
+            _ => self.begin_fault(number),
+        }
+    }
+
+    /// The moments of some faults have come.
+    pub fn spring_traps(&mut self) {
+        for (number, trap, subject, other) in std::mem::take(&mut self.log.sprung) {
+            let hit = match trap.aim {
+                Aim::AsDrawn => None,
+                Aim::Subject => Some(subject),
+                Aim::Other => Some(other),
+            };
+            if let Some(node) = hit {
+                let fault = self.faults[number].fault.clone();
+                self.faults[number].fault = fault.at(self.params.nodes, index_of(node));
+            }
+            self.queue.push(self.now + trap.delay_us, Event::FaultBegins(number));
+        }
+    }
+
+    /// Runs in which planned faults found nothing to do get others.
+    pub fn top_up(&mut self) {
+        for _ in self.faults_begun..FAULTS_MIN {
+            let fault = faults::certain(&mut self.dice, self.params.nodes);
+            let length = self.dice.range(200_000, 3_000_000);
+            self.faults.push(Planned::new(fault, self.now, length, None));
+            self.begin_fault(self.faults.len() - 1);
+        }
+    }
+
+    /// Whether it has anything to do now. What only prepares another fault does not count.
+    fn is_felt(&self, fault: &Fault) -> bool {
+        let there = |machine: usize| {
+            Part::ALL.into_iter().any(|part| self.machines[machine].is_there(part))
+        };
+        match fault {
+            Fault::BackUp(_) => false,
+            Fault::PowerCut(machine) => self.machines[*machine].powered,
+            Fault::PowerCutAll => self.machines.iter().any(|machine| machine.powered),
+            Fault::Kill(machine, _)
+            | Fault::Restart(machine)
+            | Fault::Freeze(machine, _)
+            | Fault::Wipe(machine)
+            | Fault::Forget(machine) => there(*machine),
+            Fault::WipeTwo(one, other) => there(*one) && there(*other),
+            Fault::Restore(machine) => self.machines[*machine].disk.backup.is_some(),
+            Fault::Leave(machine) => self.machines[*machine].is_lively(Part::Ring),
+            Fault::Crash(machine, resource) => self.machines[*machine].kernel.is_there(resource),
+            Fault::Standby(_) | Fault::FenceRequest(_) | Fault::Move(..) => {
+                self.machines.iter().any(|machine| machine.is_lively(Part::Ring))
+            }
+            Fault::Partition(groups) => groups.windows(2).any(|pair| pair[0] != pair[1]),
+            Fault::Swizzle(links) => !links.is_empty(),
+            _ => true,
+        }
+    }
+
     /// Begins a planned fault.
     pub fn begin_fault(&mut self, number: usize) {
+        self.faults[number].phase = Phase::Begun;
         let fault = self.faults[number].fault.clone();
-        self.faults_begun += 1;
-        *self.kinds.entry(fault.kind()).or_default() += 1;
+        if self.is_felt(&fault) {
+            self.faults_begun += 1;
+            *self.kinds.entry(fault.kind()).or_default() += 1;
+        }
         self.log.fact(Fact::Note(format!("fault {number} begins: {fault:?}")));
-        self.queue.push(self.faults[number].end, Event::FaultEnds(number));
+        let end = (self.now + self.faults[number].length).min(self.faults_until);
+        self.queue.push(end, Event::FaultEnds(number));
         match fault {
             Fault::PowerCut(machine) => self.mains(machine, false),
             Fault::PowerCutAll => {
@@ -59,6 +140,12 @@ impl World {
                 self.hold_down(machine, &Part::ALL);
                 self.machines[machine].disk.restore();
             }
+            Fault::WipeTwo(one, other) => {
+                for machine in [one, other] {
+                    self.hold_down(machine, &Part::ALL);
+                    self.machines[machine].disk.wipe();
+                }
+            }
             Fault::BackUp(machine) => self.machines[machine].disk.back_up(),
             Fault::Forget(machine) => {
                 self.hold_down(machine, &Part::ALL);
@@ -67,6 +154,12 @@ impl World {
             Fault::SlowDisk(machine) => self.machines[machine].slow_disk += 1,
             Fault::BmcAway(machine) => self.machines[machine].bmc.away += 1,
             Fault::BmcSlow(machine) => self.machines[machine].bmc.slow += 1,
+            Fault::BmcStuck(machine) => self.machines[machine].bmc.stuck += 1,
+            Fault::BmcLosesAnswers(machine) => self.machines[machine].bmc.loses_answers += 1,
+            Fault::BmcCrossed(one, other) => {
+                self.machines[one].bmc.crossed.push(other);
+                self.machines[other].bmc.crossed.push(one);
+            }
             Fault::StopFails(machine, resource) => {
                 self.machines[machine].moods.stop_fails.insert(resource);
             }
@@ -85,6 +178,11 @@ impl World {
             Fault::ClockJump(machine, seconds) => {
                 self.machines[machine].clock.wall_offset += seconds * 1_000_000;
             }
+            Fault::ClocksJump(seconds) => {
+                for machine in &mut self.machines {
+                    machine.clock.wall_offset += seconds * 1_000_000;
+                }
+            }
             Fault::Standby(machine) => {
                 self.request(machine, RequestKind::Standby(node_id(machine)));
             }
@@ -95,6 +193,20 @@ impl World {
             Fault::Move(machine, resource) => {
                 let to = node_id(machine);
                 self.request(machine, RequestKind::Move { resource, to });
+            }
+            Fault::Leave(machine) => {
+                // no supervisor starts it again before the end
+                for part in Part::ALL {
+                    self.machines[machine].slot(part).held_down += 1;
+                }
+                if self.machines[machine].is_lively(Part::Ring) {
+                    self.request(machine, RequestKind::Leave);
+                }
+            }
+            Fault::ApiAway => self.api.away += 1,
+            Fault::ApiStale(back) => {
+                self.api.stale.push(back);
+                self.publish();
             }
         }
     }
@@ -132,6 +244,40 @@ impl World {
                 }
             }
             Fault::BadWeather { .. } => self.net.weather = self.net.fair,
+            Fault::WipeTwo(one, other) => {
+                self.let_up(one, &Part::ALL);
+                self.let_up(other, &Part::ALL);
+            }
+            Fault::Leave(machine) => {
+                for part in Part::ALL {
+                    self.kill(machine, part);
+                }
+                self.let_up(machine, &Part::ALL);
+            }
+            Fault::ApiAway => {
+                self.api.away = self.api.away.saturating_sub(1);
+                self.publish();
+            }
+            Fault::ApiStale(back) => {
+                let at = self.api.stale.iter().position(|other| *other == back);
+                at.map(|at| self.api.stale.swap_remove(at));
+                self.publish();
+            }
+            Fault::BmcStuck(machine) => {
+                let stuck = &mut self.machines[machine].bmc.stuck;
+                *stuck = stuck.saturating_sub(1);
+            }
+            Fault::BmcLosesAnswers(machine) => {
+                let loses = &mut self.machines[machine].bmc.loses_answers;
+                *loses = loses.saturating_sub(1);
+            }
+            Fault::BmcCrossed(one, other) => {
+                for (from, to) in [(one, other), (other, one)] {
+                    let crossed = &mut self.machines[from].bmc.crossed;
+                    let at = crossed.iter().position(|machine| *machine == to);
+                    at.map(|at| crossed.remove(at));
+                }
+            }
             Fault::SlowDisk(machine) => {
                 let slow = &mut self.machines[machine].slow_disk;
                 *slow = slow.saturating_sub(1);
@@ -160,20 +306,24 @@ impl World {
                 self.request(machine, RequestKind::Online(node_id(machine)));
             }
             Fault::Move(machine, resource) => self.request(machine, RequestKind::Clear(resource)),
-            Fault::BackUp(_) | Fault::Crash(..) | Fault::ClockJump(..) | Fault::FenceRequest(_) => {
-            }
+            Fault::BackUp(_)
+            | Fault::Crash(..)
+            | Fault::ClockJump(..)
+            | Fault::ClocksJump(_)
+            | Fault::FenceRequest(_) => {}
         }
     }
 
     /// Everything that a fault may have left behind is put right; machines in `core` are on, the others off for ever.
     pub fn make_peace(&mut self, core: &[usize]) {
         self.net.mend_all();
+        self.api.mend();
+        self.log.traps.clear();
         for index in 0..self.params.nodes {
             let machine = &mut self.machines[index];
             machine.moods = crate::machine::Moods::default();
             machine.slow_disk = 0;
-            machine.bmc.away = 0;
-            machine.bmc.slow = 0;
+            machine.bmc.mend();
             if !core.contains(&index) {
                 machine.wants_on = false;
                 self.power_off(index, PowerLoss::LeftDead);
@@ -197,6 +347,7 @@ impl World {
                 self.queue.push(at, Event::Start { machine: index, part, generation });
             }
         }
+        self.publish();
     }
 
     fn mains(&mut self, index: usize, on: bool) {

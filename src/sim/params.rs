@@ -185,9 +185,11 @@ impl Params {
             voters: (0..self.nodes).map(node_id).collect(),
             t_mem_us: us(self.t_mem()),
             grace_us,
+            fresh_us: us(self.token / 2),
             t_stop_us: us(self.t_stop),
             stops_without_quorum: self.revision.no_quorum_policy == NoQuorumPolicy::Stop,
             self_fencing: self.self_fencing,
+            watchdog_us: self.self_fencing.then_some(self.watchdog_us),
             // membership, grace, the coordinator's stops, the own ones, the watchdog
             t_assume_us: us(self.t_mem()) + grace_us + 2 * us(self.t_stop) + self.watchdog_us,
             budget: (fencing.budget, us(fencing.budget_window)),

@@ -11,6 +11,7 @@ use crate::{
     dice::Dice,
     fact::Part,
     faults,
+    mischief::FAULTS_MIN,
     node::Running,
     params::{Options, Params, exclusive, node_id},
     queue::Time,
@@ -61,13 +62,22 @@ pub fn run(seed: u64, options: &Options) -> Report {
     let mut dice = Dice::new(seed);
     let params = Params::draw(&mut dice, options);
     let planned = faults::draw(&mut dice, &params, options.duration_us);
+    let edits = if dice.chance(500) { dice.range(1, 4) } else { 0 };
     let mut world = World::new(seed, params, dice, options.trace);
     for (number, fault) in planned.iter().enumerate() {
         world.queue.push(fault.begin, Event::FaultBegins(number));
     }
     world.faults = planned;
+    world.faults_until = options.duration_us;
+    for _ in 0..edits {
+        let at = world.dice.range(options.duration_us / 10, options.duration_us);
+        world.queue.push(at, Event::Edit);
+    }
+    world.queue.push(options.duration_us - options.duration_us / 7, Event::TopUp);
     let verdict =
         if world.run_until(options.duration_us) { peace(&mut world) } else { bad(&world) };
+    let few = world.faults_begun < FAULTS_MIN && !matches!(verdict, Verdict::Bad(_));
+    assert!(!few, "seed {seed} had only {} faults", world.faults_begun);
     Report {
         verdict,
         hash: world.log.trace_hash(),
@@ -137,6 +147,23 @@ fn missing(world: &World, core: &[usize]) -> Option<String> {
     }
     if eras.windows(2).any(|pair| pair[0] != pair[1]) {
         return Some(format!("several eras: {eras:?}"));
+    }
+    let newest = &world.api.newest().objects;
+    for index in core {
+        let slot = world.machines[*index].slots.get(&Part::Ring);
+        let ring = slot.and_then(|slot| slot.running.as_ref()?.as_ring());
+        let accepted = ring.and_then(|ring| ring.status().revision);
+        let accepted = accepted.map(|revision| revision.objects).unwrap_or_default();
+        let behind = newest.iter().find(|object| {
+            !accepted.iter().any(|(_, uid, of)| *uid == object.uid && *of == object.generation)
+        });
+        if let Some(object) = behind {
+            let node = world.machines[*index].node;
+            return Some(format!(
+                "{node} has not accepted generation {} of {}",
+                object.generation, object.name
+            ));
+        }
     }
     for resource in exclusive() {
         let holders = world.log.truth.holders.get(&resource);

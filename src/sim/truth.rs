@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{ConfigurationKind, Epoch, Member, NodeId, ResourceId, RingId};
+use lifecycle::Operation;
 
 use crate::{
     fact::{Fact, Part},
@@ -18,12 +19,16 @@ pub struct Setup {
     pub t_mem_us: u64,
     /// Silence after which an executor takes itself for inquorate.
     pub grace_us: u64,
+    /// How old a token may be by which an executor or a fencer begins something: half of the token time.
+    pub fresh_us: u64,
     /// `t_stop` of the executors.
     pub t_stop_us: u64,
     /// Whether exclusive resources are stopped without quorum.
     pub stops_without_quorum: bool,
     /// Whether the self-fencing bound is evidence.
     pub self_fencing: bool,
+    /// A machine whose agent does not feed its watchdog is reset after this long, if it is armed.
+    pub watchdog_us: Option<u64>,
     /// That bound.
     pub t_assume_us: u64,
     /// Budget of fencing: times and window.
@@ -56,6 +61,8 @@ pub struct Seen {
     pub ring: Option<(RingId, Vec<Member>, Time)>,
     /// Epoch of its executor, whether quorate, and since when.
     pub epoch: Option<(Epoch, bool, Time)>,
+    /// Its executor has released everything and refuses all orders until it is started again.
+    pub released: bool,
     /// When it last had the newest epoch that allowed it to start something.
     pub acted_at: Option<Time>,
     /// When its ring part last saw the token of a quorate ring whose era is open.
@@ -75,13 +82,26 @@ pub struct Truth {
     pub nodes: BTreeMap<NodeId, Seen>,
     /// Who holds an exclusive resource now.
     pub holders: BTreeMap<ResourceId, BTreeSet<NodeId>>,
+    /// When the weather was last so bad that no membership can be counted on.
+    pub rough_at: Time,
+    /// Reported as running, or of unknown role, by a member in an era.
+    reported: BTreeSet<(RingId, ResourceId)>,
+    /// Stopped by an order of an era, or seen not running in it.
+    stopped: BTreeSet<(RingId, ResourceId)>,
 }
 
 impl Truth {
     /// Nothing has happened yet.
     pub fn new(setup: Setup) -> Self {
         let nodes = setup.voters.iter().map(|node| (*node, Seen::default())).collect();
-        Self { setup, nodes, holders: BTreeMap::new() }
+        Self { setup, nodes, ..Self::default() }
+    }
+
+    /// Whether a present member reported the resource in this era and its stop has ended in it: then it may start again
+    /// without evidence about anybody (CLUSTER.md section 6).
+    pub fn let_go(&self, ring: RingId, resource: &ResourceId) -> bool {
+        let key = (ring, resource.clone());
+        self.reported.contains(&key) && self.stopped.contains(&key)
     }
 
     /// One machine; every node id of a fact is a voter.
@@ -126,6 +146,7 @@ impl Truth {
             }
             Fact::Starts { node, part } => self.with(*node, |seen| {
                 seen.parts.insert(*part);
+                seen.released &= *part != Part::Executor;
                 seen.lively_at.insert(*part, at);
             }),
             Fact::Ends { node, part } => self.with(*node, |seen| {
@@ -149,7 +170,7 @@ impl Truth {
             }
             Fact::Epoch { node, epoch, quorate } => self.with(*node, |seen| {
                 seen.epoch = Some((*epoch, *quorate, at));
-                if *quorate {
+                if *quorate && !seen.released {
                     seen.acted_at = Some(at);
                 }
             }),
@@ -175,8 +196,35 @@ impl Truth {
             {
                 self.evidence(incident.node, "verified off", at);
             }
+            Fact::Reported { epoch, running, .. } => {
+                let running = running.iter().map(|resource| (epoch.ring, resource.clone()));
+                self.reported.extend(running);
+            }
+            Fact::Answered {
+                resource,
+                operation: Operation::Stop,
+                order: Some((epoch, _)),
+                good: true,
+                ..
+            } => {
+                self.stopped.insert((epoch.ring, resource.clone()));
+            }
+            // seen not running by the member that runs it: as good as stopped
+            Fact::Answered {
+                node, resource, operation: Operation::Monitor, good: false, ..
+            } => {
+                let seen = self.node(*node);
+                if let Some((epoch, true, _)) = seen.epoch
+                    && !seen.holds.contains_key(resource)
+                {
+                    self.stopped.insert((epoch.ring, resource.clone()));
+                }
+            }
             Fact::Confirmed { node } => self.evidence(*node, "confirmation", at),
-            Fact::Released { node } => self.evidence(*node, "clean leave", at),
+            Fact::Released { node } => {
+                self.evidence(*node, "clean leave", at);
+                self.with(*node, |seen| seen.released = true);
+            }
             _ => {}
         }
     }

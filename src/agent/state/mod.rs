@@ -205,8 +205,9 @@ impl StateDir {
 
         let seconds = wall_ms / 1000;
         let counter = counter.map_or(seconds, |counter| counter.saturating_add(1));
+        // finer than a second: a disk may be lost right after a start
         let above = if broken(Rule::RingIdReused) { 0 } else { SEQUENCES_PER_SECOND };
-        let reserved = reserved.unwrap_or_else(|| seconds.saturating_mul(above));
+        let reserved = reserved.unwrap_or_else(|| wall_ms.saturating_mul(above) / 1000);
         let identity = identity.unwrap_or_else(|| Identity {
             cluster: cluster.into(),
             node,

@@ -1,6 +1,7 @@
 //! Invariants of SAFETY.md section 2.2, one file each. A check sees facts only, never what an agent believes; what
 //! counts as evidence it works out again by itself.
 
+mod history;
 mod s01;
 mod s02;
 mod s03;
@@ -8,6 +9,7 @@ mod s04;
 mod s05;
 mod s06;
 mod s07;
+mod s08;
 mod s09;
 mod s10;
 mod s11;
@@ -15,12 +17,17 @@ mod s12;
 mod s13;
 mod s14;
 mod s16;
+mod s19;
+mod s31;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 use crate::{fact::Fact, queue::Time, truth::Truth};
+
+/// Id of the check that members hold one history.
+pub const ONE_HISTORY: &str = "one history";
 
 /// A check failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +68,8 @@ macro_rules! checks {
                     Violation { id: <$type as Check>::ID, at, what }
                 })?;)+
                 if let Fact::Assertion { node, invariant, detail } = fact {
-                    let what = format!("{node} says itself that {invariant} is broken: {detail}");
-                    return Err(Violation { id: "assertion", at, what });
+                    let what = format!("{node} says itself that it is broken: {detail}");
+                    return Err(Violation { id: invariant, at, what });
                 }
                 Ok(())
             }
@@ -71,6 +78,7 @@ macro_rules! checks {
 }
 
 checks! {
+    history: history::History,
     s01: s01::S01,
     s02: s02::S02,
     s03: s03::S03,
@@ -78,6 +86,7 @@ checks! {
     s05: s05::S05,
     s06: s06::S06,
     s07: s07::S07,
+    s08: s08::S08,
     s09: s09::S09,
     s10: s10::S10,
     s11: s11::S11,
@@ -85,4 +94,6 @@ checks! {
     s13: s13::S13,
     s14: s14::S14,
     s16: s16::S16,
+    s19: s19::S19,
+    s31: s31::S31,
 }

@@ -20,10 +20,6 @@ const RINGS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct S03 {
     members: BTreeMap<RingId, BTreeSet<NodeId>>,
-    /// Reported as running, or of unknown role, by a member in an era.
-    reported: BTreeSet<(RingId, ResourceId)>,
-    /// Stopped by an order of an era, or seen not running in it.
-    stopped: BTreeSet<(RingId, ResourceId)>,
 }
 
 impl Check for S03 {
@@ -36,31 +32,6 @@ impl Check for S03 {
                 self.members.insert(*ring, members.iter().map(|m| m.node).collect());
                 while self.members.len() > RINGS_MAX {
                     self.members.pop_first();
-                }
-            }
-            Fact::Reported { epoch, running, .. } => {
-                for resource in running {
-                    self.reported.insert((epoch.ring, resource.clone()));
-                }
-            }
-            Fact::Answered {
-                resource,
-                operation: Operation::Stop,
-                order: Some((epoch, _)),
-                good: true,
-                ..
-            } => {
-                self.stopped.insert((epoch.ring, resource.clone()));
-            }
-            // seen not running by the member that runs it: as good as stopped
-            Fact::Answered {
-                node, resource, operation: Operation::Monitor, good: false, ..
-            } => {
-                let seen = truth.node(*node);
-                if let Some((epoch, true, _)) = seen.epoch
-                    && !seen.holds.contains_key(resource)
-                {
-                    self.stopped.insert((epoch.ring, resource.clone()));
                 }
             }
             Fact::Began {
@@ -89,8 +60,7 @@ impl S03 {
             return Err(format!("{resource} starts on {node} in {ring}, which nobody installed"));
         };
         // restart or move of what a present member reported in this era, after its stop ended in this era
-        let key = (ring, resource.clone());
-        if self.reported.contains(&key) && self.stopped.contains(&key) {
+        if truth.let_go(ring, resource) {
             return Ok(());
         }
         for voter in truth.setup.voters.iter().filter(|voter| !members.contains(voter)) {

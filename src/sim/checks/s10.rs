@@ -17,10 +17,11 @@ impl Check for S10 {
     //= SAFETY.md#S10
     fn observe(&mut self, at: Time, fact: &Fact, truth: &Truth) -> Result<(), String> {
         match fact {
-            Fact::Claims { node, era: Some(era), quorate } => {
+            Fact::Claims { node, era: Some(era), quorate, .. } => {
                 let seen = truth.node(*node);
                 let lively = seen.lively_at.get(&Part::Ring).copied().unwrap_or(at);
-                let silent = at - seen.quorate_at.max(lively);
+                // where most rounds of a token are lost no bound holds: it counts from the end of that
+                let silent = at - seen.quorate_at.max(lively).max(truth.rough_at);
                 if !quorate {
                     return Err(format!(
                         "{node} says that {era} is open and that it has no quorum"

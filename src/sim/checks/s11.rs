@@ -1,5 +1,6 @@
 //! S11: a node without quorum stops its exclusive resources in time, or it is dead: after the grace, `t_stop` for its
-//! coordinator and `t_stop` for its own stops nothing exclusive runs on a machine whose executor is alive.
+//! coordinator and `t_stop` for its own stops nothing exclusive runs on a machine whose executor is alive; and where the
+//! watchdog is armed, a machine whose agent is frozen is reset by it.
 
 use super::Check;
 use crate::{
@@ -20,10 +21,16 @@ impl Check for S11 {
     //= SAFETY.md#S11
     fn observe(&mut self, at: Time, fact: &Fact, truth: &Truth) -> Result<(), String> {
         // looked at whenever some agent is asked what it claims, for all machines
-        if !matches!(fact, Fact::Claims { .. }) || !truth.setup.stops_without_quorum {
+        if !matches!(fact, Fact::Claims { .. }) {
             return Ok(());
         }
         let setup = &truth.setup;
+        if let Some(watchdog) = setup.watchdog_us {
+            watchdogs(at, watchdog + MARGIN_US, truth)?;
+        }
+        if !setup.stops_without_quorum {
+            return Ok(());
+        }
         let bound = setup.grace_us.max(setup.t_mem_us) + 2 * setup.t_stop_us + MARGIN_US;
         for (node, seen) in &truth.nodes {
             let frozen = seen.frozen.contains_key(&Part::Executor);
@@ -40,4 +47,17 @@ impl Check for S11 {
         }
         Ok(())
     }
+}
+
+/// A frozen part feeds nothing: each feed needs a fresh pass of the loop and the answers of all parts.
+fn watchdogs(at: Time, bound: Time, truth: &Truth) -> Result<(), String> {
+    for (node, seen) in &truth.nodes {
+        let frozen = seen.frozen.iter().find(|(_, since)| at.saturating_sub(**since) > bound);
+        if let Some((part, since)) = frozen.filter(|_| seen.powered) {
+            return Err(format!(
+                "{part:?} of {node} is frozen since {since} us, its watchdog is fed"
+            ));
+        }
+    }
+    Ok(())
 }

@@ -48,9 +48,11 @@ impl Story {
             voters: [1, 2, 3].map(id).to_vec(),
             t_mem_us: 1_000_000,
             grace_us: 1_000_000,
+            fresh_us: 100_000,
             t_stop_us: 1_000_000,
             stops_without_quorum: true,
             self_fencing: false,
+            watchdog_us: None,
             t_assume_us: 9_000_000,
             budget: (2, 600_000_000),
         };
@@ -224,7 +226,8 @@ fn s9_objects_to_another_epoch_than_the_installed_one() {
 #[test]
 fn s10_objects_to_a_claim_of_quorum_without_tokens() {
     let mut story = Story::together();
-    let claim = Fact::Claims { node: id(1), quorate: true, era: Some(ring(1)) };
+    let claim =
+        Fact::Claims { node: id(1), quorate: true, era: Some(ring(1)), accepted: (1, Vec::new()) };
     story.truth.token(id(1), story.at, true);
     story.good(claim.clone());
     story.at += 2_100_000;
@@ -235,7 +238,7 @@ fn s10_objects_to_a_claim_of_quorum_without_tokens() {
 fn s11_objects_to_a_resource_that_outlives_its_quorum() {
     let mut story = Story::together();
     story.good(holds(1, "lock", false));
-    let claim = Fact::Claims { node: id(2), quorate: false, era: None };
+    let claim = Fact::Claims { node: id(2), quorate: false, era: None, accepted: (1, Vec::new()) };
     story.at += 3_900_000;
     story.good(claim.clone());
     story.at += 200_000;
@@ -279,4 +282,96 @@ fn s14_objects_to_an_order_that_begins_twice() {
 fn s16_hears_of_bad_plans() {
     let mut story = Story::new();
     story.bad(Fact::BadPlan { what: "a cycle".into() }, "S16");
+}
+
+#[test]
+fn s6_objects_to_a_second_power_off_after_evidence_was_in_effect() {
+    let asked = |ring_seq, epoch_seq| Fact::FenceAsked {
+        by: id(1),
+        incident: Incident { node: id(3), ring: ring(ring_seq) },
+        epoch: epoch(epoch_seq),
+        goal: PowerGoal::Off,
+        deadline_us: 1_000_000,
+    };
+    let fenced = || {
+        let mut story = Story::together();
+        story.install(&[1, 2], 2);
+        story.epochs(&[1, 2], 2);
+        story.good(asked(2, 2));
+        story.good(sent(1, 3, 1, false));
+        story.good(Fact::PowerOff { node: id(3), why: PowerLoss::Bmc });
+        story.good(read(1, 3, 2));
+        story.good(off(1, 3));
+        story.good(start(1, 2, 1));
+        story
+    };
+    let mut story = fenced();
+    story.install(&[1, 2], 4);
+    story.good(asked(4, 4));
+    story.bad(sent(1, 3, 3, false), "S6");
+
+    let mut story = fenced();
+    story.install(&[1, 2, 3], 3);
+    story.install(&[1, 2], 4);
+    story.good(asked(4, 4));
+    story.good(sent(1, 3, 3, false));
+}
+
+#[test]
+fn s8_objects_to_a_command_that_reaches_another_machine() {
+    let mut story = Story::together();
+    story.good(Fact::Reached { by: id(1), target: id(3), reached: id(3) });
+    story.bad(Fact::Reached { by: id(1), target: id(3), reached: id(2) }, "S8");
+}
+
+#[test]
+fn s11_objects_to_a_watchdog_that_is_fed_for_a_frozen_agent() {
+    let claim = Fact::Claims { node: id(2), quorate: false, era: None, accepted: (1, Vec::new()) };
+    for (armed, check) in [(Some(2_000_000), Some("S11")), (None, None)] {
+        let mut story = Story::together();
+        story.truth.setup.watchdog_us = armed;
+        story.good(Fact::Freezes { node: id(1), part: Part::Ring });
+        story.at += 2_900_000;
+        story.good(claim.clone());
+        story.at += 200_000;
+        assert_eq!(story.say(&claim), check);
+    }
+}
+
+#[test]
+fn s19_objects_to_an_object_that_goes_back_within_an_era() {
+    let mut story = Story::together();
+    let mut claim = |era, generation, check: Option<&str>| {
+        story.truth.token(id(1), story.at, true);
+        let accepted = (1, vec![("uid".to_string(), generation)]);
+        let fact = Fact::Claims { node: id(1), quorate: true, era: Some(ring(era)), accepted };
+        assert_eq!(story.say(&fact), check);
+    };
+    claim(1, 3, None);
+    claim(1, 4, None);
+    claim(2, 3, None);
+    claim(2, 2, Some("S19"));
+}
+
+#[test]
+fn s31_objects_to_a_report_that_leaves_something_out() {
+    let mut story = Story::together();
+    story.good(holds(1, "lock", false));
+    let report = |running: &[&str]| Fact::Reported {
+        node: id(1),
+        epoch: epoch(1),
+        running: running.iter().map(|name| name.parse().expect("valid")).collect(),
+    };
+    story.good(report(&["lock"]));
+    story.bad(report(&[]), "S31");
+}
+
+#[test]
+fn two_histories_under_one_name_are_objected_to() {
+    let mut story = Story::together();
+    let place = |node, index, hash| Fact::Placed { node: id(node), era: ring(1), index, hash };
+    story.good(place(1, 1, 7));
+    story.good(place(2, 1, 7));
+    story.good(place(1, 2, 8));
+    story.bad(place(3, 2, 9), super::ONE_HISTORY);
 }

@@ -1,6 +1,6 @@
 //! Glue around `fencing`: commands in, sessions with BMCs out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use base::{Instant, NodeId};
 use cluster::{FencerDo, FencerSays};
@@ -11,6 +11,9 @@ use fencing::{
 
 use super::{Context, Effect, Message};
 use crate::fact::{Fact, Part};
+
+/// No level gets less time than this.
+const LEVEL_LEAST: Duration = Duration::from_secs(1);
 
 /// The fencer process.
 pub struct FencerPart {
@@ -101,10 +104,13 @@ impl FencerPart {
                 self.fencer.handle_answer(ctx.local, id, Err(error));
                 return;
             }
-            let late = self
-                .asked
-                .get(&target)
-                .is_none_or(|(command, at)| ctx.local.since(*at) > command.deadline);
+            let late = self.asked.get(&target).is_none_or(|(command, at)| {
+                // what the objects say, whatever the command says
+                let devices = &ctx.params.revision.devices;
+                let device = devices.iter().find(|d| d.device.targets.contains(&target));
+                let most = device.map_or(command.deadline, |d| d.device.delay + d.timeout);
+                ctx.local.since(*at) > command.deadline.min(most.max(LEVEL_LEAST))
+            });
             ctx.log.fact(Fact::FenceSent { by: ctx.node, target, call: id.0, action, late });
         }
         ctx.effects.push(Effect::Transmit { call: id, target, action });

@@ -11,6 +11,7 @@ use base::{Instant, NodeId};
 use cluster::{ExecutorDo, ExecutorSays, FencerDo, FencerSays, PersistId, RequestKind, Verdict};
 use fencing::{DeviceAction, DeviceCall, DeviceError};
 use lifecycle::{Answer, Call, CallId};
+use policy::revision::Revision;
 
 pub use executor::ExecutorPart;
 pub use fencer::{FencerPart, session_answer};
@@ -98,6 +99,8 @@ pub enum Message {
     Unreachable(NodeId),
     /// Ring: what the wall clock shows.
     Wall(i64),
+    /// Ring: what the API server shows, compiled.
+    Revision(Box<Revision>),
     /// Ring: a person asks.
     Request(RequestKind),
     /// Executor: the ring part says.

@@ -19,6 +19,7 @@ use totem::{
 
 use super::{Context, Effect, Message, Written};
 use crate::{
+    checks::ONE_HISTORY,
     disk::{FileName, Files},
     fact::{Fact, Part},
     log::digest,
@@ -78,6 +79,8 @@ pub struct RingPart {
     acts: bool,
     /// Whether the installed configuration has quorum.
     quorate: bool,
+    /// Position of the state after the last delivery.
+    place: Option<(base::RingId, u64, u128)>,
 }
 
 impl RingPart {
@@ -90,11 +93,8 @@ impl RingPart {
         let counter = number(files, FileName::Incarnation).map_or(seconds, |counter| counter + 1);
         let file = number(files, FileName::RingSequence).unwrap_or(0);
         // a disk that was lost or put back goes on above what it used, as long as its clock was not set back
-        let reserved = if broken(Rule::RingIdReused) {
-            file
-        } else {
-            file.max(seconds * SEQUENCES_PER_SECOND)
-        };
+        let by_clock = ctx.clock.wall_ms(ctx.now) * SEQUENCES_PER_SECOND / 1000;
+        let reserved = if broken(Rule::RingIdReused) { file } else { file.max(by_clock) };
         let known = files.contains_key(&FileName::Incarnation)
             && files.contains_key(&FileName::RingSequence);
         files.insert(FileName::Incarnation, counter.to_le_bytes().to_vec());
@@ -149,6 +149,7 @@ impl RingPart {
             buffer: Vec::new(),
             acts: false,
             quorate: false,
+            place: None,
         };
         let wall = ctx.clock.wall_s(ctx.now);
         part.tell(ctx.local, Input::Wall(wall));
@@ -170,6 +171,7 @@ impl RingPart {
             Message::Probed { node, verdict } => self.tell(now, Input::Probed { node, verdict }),
             Message::Unreachable(node) => self.ring.handle_unreachable(now, node),
             Message::Wall(seconds) => self.tell(now, Input::Wall(seconds)),
+            Message::Revision(revision) => self.tell(now, Input::Revision(revision)),
             Message::Request(kind) => {
                 self.requests += 1;
                 self.tell(now, Input::Request { id: RequestId(self.requests), kind });
@@ -260,6 +262,11 @@ impl RingPart {
             totem::Output::Deliver(event) => {
                 self.note_delivery(ctx, &event);
                 self.tell(now, Input::Ring(event));
+                let place = self.member.position();
+                if let Some((era, index, hash)) = place.filter(|_| place != self.place) {
+                    ctx.log.fact(Fact::Placed { node: ctx.node, era, index, hash });
+                }
+                self.place = place;
             }
             totem::Output::ReserveRingSeq { up_to } => ctx.effects.push(Effect::Write {
                 name: FileName::RingSequence,
@@ -392,6 +399,11 @@ impl RingPart {
             Output::Reform => self.ring.reform(ctx.local),
             Output::LeaveRing { reason } => {
                 ctx.log.note(|| format!("{} leaves: {reason}", ctx.node));
+                // equal place and unequal hash is a bug (CLUSTER.md section 3.3), not a way out
+                if reason.contains("differs from that of the others") {
+                    let (node, detail) = (ctx.node, reason);
+                    ctx.log.fact(Fact::Assertion { node, invariant: ONE_HISTORY, detail });
+                }
                 self.ring.leave(ctx.local);
                 ctx.effects.push(Effect::Exit);
             }

@@ -81,6 +81,9 @@ impl World {
         slot.running = Some(running);
         slot.frozen = 0;
         self.carry_out(index, part);
+        if part == Part::Ring {
+            self.show(index);
+        }
         if part == Part::Executor {
             let says = Message::ExecutorSays(ExecutorSays::Restarted);
             self.tell(index, Part::Ring, None, says);

@@ -9,8 +9,10 @@ mod turn;
 use std::collections::BTreeMap;
 
 use fencing::DeviceAction;
+use policy::revision::Revision;
 
 use crate::{
+    api::Api,
     dice::Dice,
     fact::{Fact, Part, PowerLoss},
     log::Log,
@@ -57,6 +59,12 @@ pub enum Event {
     KillAll(usize),
     /// A look at everything.
     Tick,
+    /// Enough faults?
+    TopUp,
+    /// Somebody edits objects.
+    Edit,
+    /// A member is told what the API server shows, or showed a while ago.
+    Shown { machine: usize, revision: Box<Revision> },
 }
 
 /// Everything there is.
@@ -73,10 +81,14 @@ pub struct World {
     pub machines: Vec<Machine>,
     /// The ring's network.
     pub net: Net,
+    /// The API server.
+    pub api: Api,
     /// Facts and checks.
     pub log: Log,
     /// Planned faults.
     pub faults: Vec<crate::faults::Planned>,
+    /// When all of them are over.
+    pub faults_until: Time,
     /// Events so far.
     pub events: u64,
     /// Faults that really began.
@@ -104,6 +116,8 @@ impl World {
             machines,
             log,
             faults: Vec::new(),
+            faults_until: 0,
+            api: Api::new(params.revision.clone()),
             events: 0,
             faults_begun: 0,
             kinds: BTreeMap::new(),
@@ -195,7 +209,7 @@ impl World {
                     self.start_part(machine, part);
                 }
             }
-            Event::FaultBegins(fault) => self.begin_fault(fault),
+            Event::FaultBegins(fault) => self.fault_due(fault),
             Event::FaultEnds(fault) => self.end_fault(fault),
             Event::KillAll(machine) => {
                 for part in Part::ALL {
@@ -203,6 +217,15 @@ impl World {
                 }
             }
             Event::Tick => self.tick(),
+            Event::TopUp => self.top_up(),
+            Event::Edit => self.edit(),
+            Event::Shown { machine, revision } => {
+                self.tell(machine, Part::Ring, None, Message::Revision(revision));
+                self.turn(machine);
+            }
+        }
+        if !self.log.sprung.is_empty() {
+            self.spring_traps();
         }
         if let Some(what) = planner::take() {
             self.log.fact(Fact::BadPlan { what });

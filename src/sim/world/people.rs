@@ -9,6 +9,9 @@ use crate::{
     node::{ExecutorPart, Message, Running},
 };
 
+/// Datagrams lost, in 1000, at which a token of three members seldom comes round.
+const ROUGH_LOSS: u32 = 200;
+
 impl World {
     /// Somebody asks one of the agents that answer, the own one first.
     pub fn request(&mut self, own: usize, kind: RequestKind) {
@@ -22,9 +25,34 @@ impl World {
         }
     }
 
+    /// Somebody edits objects.
+    pub(super) fn edit(&mut self) {
+        let what = self.api.edit(&mut self.dice);
+        self.log.fact(Fact::Note(format!("API: {what}")));
+        self.publish();
+    }
+
+    /// All members are told what the API server shows, each in its own time.
+    pub fn publish(&mut self) {
+        for machine in 0..self.machines.len() {
+            self.show(machine);
+        }
+    }
+
+    /// One member is told; late, so that what comes later may come before it.
+    pub(super) fn show(&mut self, machine: usize) {
+        let Some(revision) = self.api.shown() else { return };
+        let revision = Box::new(revision.clone());
+        let at = self.now + self.dice.range(50_000, 3_000_000);
+        self.queue.push(at, Event::Shown { machine, revision });
+    }
+
     pub(super) fn tick(&mut self) {
         self.queue.push(self.now + TICK_US, Event::Tick);
         self.log.event(self.events);
+        if self.net.weather.loss >= ROUGH_LOSS {
+            self.log.truth.rough_at = self.now;
+        }
         for index in 0..self.machines.len() {
             self.watchdog(index);
             let machine = &mut self.machines[index];
@@ -35,8 +63,12 @@ impl World {
             let wall = machine.clock.wall_s(self.now);
             let slot = machine.slot(Part::Ring);
             if let Some(ring) = slot.running.as_ref().and_then(Running::as_ring) {
-                let cluster::Status { quorate, era, .. } = ring.status();
-                self.log.fact(Fact::Claims { node, quorate, era });
+                let cluster::Status { quorate, era, revision, .. } = ring.status();
+                let accepted = revision.map_or((0, Vec::new()), |revision| {
+                    let objects = revision.objects.into_iter();
+                    (revision.accepted, objects.map(|(_, uid, of)| (uid, of)).collect())
+                });
+                self.log.fact(Fact::Claims { node, quorate, era, accepted });
             }
             if self.now % 1_000_000 < TICK_US {
                 self.tell(index, Part::Ring, None, Message::Wall(wall));

@@ -1,9 +1,12 @@
 //! What CI runs: seeds that failed once, and that one seed is one run.
 
+#[cfg(feature = "sabotage")]
+mod faulty;
+
 use crate::{Options, Verdict, run};
 
 /// One line a seed: `SEED [3|5]`, then `#` and what it once found.
-const CORPUS: &str = include_str!("corpus/seeds.txt");
+const CORPUS: &str = include_str!("../corpus/seeds.txt");
 
 fn options(nodes: Option<usize>) -> Options {
     Options { nodes, ..Options::default() }
@@ -37,4 +40,15 @@ fn one_seed_is_one_run() {
         assert!(first.events > 1000, "something happened: {first:?}");
         assert_ne!(first.hash, run(seed + 1, &options(None)).hash);
     }
+}
+
+/// The name of a faulty rule is in a program only if the program can break it. Put together here, so that the test itself
+/// does not hold it.
+#[test]
+fn only_a_build_with_the_feature_can_break_a_rule() {
+    let name = ["debt-previous", "configuration"].join("-").into_bytes();
+    let program = std::env::current_exe().expect("this test runs from a file");
+    let program = std::fs::read(program).expect("which can be read");
+    let there = program.windows(name.len()).any(|window| window == name);
+    assert_eq!(there, cfg!(feature = "sabotage"));
 }
