@@ -104,6 +104,12 @@ impl State {
                 }
             }
             Message::Booted { node, boot } => self.booted(*node, *boot, out),
+            Message::Stayed => {
+                if let Some(member) = self.members.get_mut(&from) {
+                    member.detached = None;
+                    out.push(Effect::Changed);
+                }
+            }
             Message::VotersHeld { accepted } => self.voters_held(from, *accepted, out),
             // Those of a configuration, not of the state; chunks are assembled outside (`revision`, `snapshot`).
             Message::Hello(_) | Message::Propose | Message::Snapshot(_) | Message::Revision(_) => {}

@@ -388,6 +388,10 @@ impl Member {
         if self.asks.len() >= ASKS_MAX {
             return Err("too many requests wait already; try again in a moment".into());
         }
+        if matches!(kind, RequestKind::Detach(_)) {
+            // announced anew: the word that the one before is void would come after this one
+            self.away_until = None;
+        }
         let wall = self.wall_now(now);
         self.asks.insert(id, kind.clone());
         self.say(&Message::Request { id, kind, wall });
@@ -402,11 +406,21 @@ impl Member {
                 RequestKind::Detach(lasts) => {
                     let lasts = lasts.min(crate::requests::DETACH_MAX);
                     self.carry(now, Output::Executor(ExecutorDo::Detach(lasts)));
+                    self.away_until = Some(now + lasts);
                 }
                 _ => {}
             }
         }
         self.out.push_back(Output::Answer { id, result: result.map_err(Refused) });
+    }
+
+    /// An announced absence whose time has passed without it is void, or nothing would be started here as long as the
+    /// configuration lasts, and a later loss of this member would be waited for all that time (SAFETY.md#L10).
+    pub(crate) fn take_back_absence(&mut self, now: Instant) {
+        if self.away_until.is_some_and(|until| now >= until) {
+            self.away_until = None;
+            self.say(&Message::Stayed);
+        }
     }
 
     pub(crate) fn fail_asks(&mut self, why: &str) {

@@ -149,6 +149,7 @@ impl Member {
         self.wakes.clear();
         self.gap = 0;
         self.proposed = None;
+        self.away_until = None;
         self.fail_asks("the configuration changed before it was decided; try again");
         let is_quorate = |members: &[NodeId]| {
             members.iter().filter(|n| self.is_voter(**n)).count()

@@ -407,6 +407,8 @@ pub struct Record {
 /// Why the engine wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
+    /// The time of an absence that this member announced is over.
+    Absence,
     /// The deadline of every command against an evicted member passes.
     CommandDeadline,
     /// The oldest failure is forgotten.

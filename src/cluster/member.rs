@@ -67,6 +67,8 @@ pub struct Member {
     pub(crate) wall: (i64, Instant),
     pub(crate) asks: BTreeMap<RequestId, RequestKind>,
     pub(crate) leaving: Leaving,
+    /// End of the absence that this member announced in this configuration, while it is still here.
+    pub(crate) away_until: Option<Instant>,
     /// Tokens that must be seen before anything is carried out (CLUSTER.md section 4, gap rule).
     pub(crate) gap: u8,
     /// What is carried out after the gap, with the time from which its deadline counts.
@@ -174,6 +176,7 @@ impl Member {
             wall: (0, now),
             asks: BTreeMap::new(),
             leaving: Leaving::No,
+            away_until: None,
             gap: 0,
             held: Vec::new(),
             changes: VecDeque::new(),
@@ -251,7 +254,8 @@ impl Member {
             let open = self.state.as_ref().is_some_and(|s| s.evicted.contains_key(node));
             open.then_some((*at, Reason::CommandDeadline))
         });
-        self.wakes.iter().copied().chain(lazy).chain(late).min()
+        let absence = self.away_until.map(|at| (at, Reason::Absence));
+        self.wakes.iter().copied().chain(lazy).chain(late).chain(absence).min()
     }
 
     /// Whether tokens of the installed ring renew addresses: quorate and its era open (CLUSTER.md section 8).
@@ -278,6 +282,7 @@ impl Member {
         self.heard.retain(|_, (at, _)| now.since(*at) < crate::hardware::HEARD_FOR);
         self.flush_holds();
         self.leave_when_empty();
+        self.take_back_absence(now);
         self.say_changes();
         self.offer();
         self.decide(now);

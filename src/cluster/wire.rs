@@ -85,6 +85,8 @@ pub(crate) enum Message {
     Watchdog { timeout: Option<Duration> },
     /// A refused voter was heard; this is the boot that it runs.
     Booted { node: NodeId, boot: BootId },
+    /// The sender announced an absence, its time is over and it never went: the announcement is void.
+    Stayed,
 }
 
 /// What a member has (CLUSTER.md section 3.1).

@@ -5,7 +5,7 @@ use std::{vec, vec::Vec};
 
 use super::{
     scenarios::three,
-    world::{id, web},
+    world::{World, id, web},
 };
 use crate::RequestKind;
 
@@ -43,6 +43,42 @@ fn a_detached_agent_is_waited_for_longer() {
     assert_eq!((world.holders(), world.shots), (vec![1], 0));
     world.settle(S * 10);
     assert_eq!((world.holders(), world.shots), (vec![2], 1), "at most as long as it said");
+}
+
+#[test]
+fn an_absence_that_was_announced_and_never_begun_ends() {
+    let mut world = three();
+    let detached = |world: &World, at: usize| world.member(at).status().nodes[0].detached;
+    world.request(0, RequestKind::Detach(S * 10));
+    world.settle(S * 8);
+    assert!((0..3).all(|at| detached(&world, at)), "it may still go");
+    world.settle(S * 4);
+    assert!(!(0..3).any(|at| detached(&world, at)), "it never went");
+    // it is a member like the others: what fails elsewhere starts there
+    world.request(1, RequestKind::Move { resource: web(), to: id(1) });
+    world.settle(S * 2);
+    assert_eq!(world.holders(), vec![2]);
+    world.request(1, RequestKind::Move { resource: web(), to: id(0) });
+    world.settle(S * 2);
+    assert_eq!(world.holders(), vec![1]);
+    // and it is waited for no longer than the others: its port is closed, its grace 5 s
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 8);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
+#[test]
+fn an_absence_announced_anew_lasts_anew() {
+    let mut world = three();
+    world.request(0, RequestKind::Detach(S * 5));
+    world.settle(S * 4);
+    world.request(0, RequestKind::Detach(S * 20));
+    world.settle(S * 4);
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 15);
+    assert_eq!((world.holders(), world.shots), (vec![1], 0));
 }
 
 #[test]
