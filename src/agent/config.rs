@@ -172,8 +172,16 @@ impl Config {
             return Err(read(std::io::Error::other("longer than 64 KiB")));
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|error| ConfigError::Syntax { path: path.into(), error })?;
+        Self::parse(&text).map_err(|error| match error {
+            ConfigError::Syntax { error, .. } => ConfigError::Syntax { path: path.into(), error },
+            other => other,
+        })
+    }
+
+    /// Reads the text of a file and checks it.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::Syntax { path: PathBuf::new(), error })?;
         config.check()?;
         Ok(config)
     }

@@ -13,7 +13,8 @@ use tokio::{
 
 use crate::metrics::Metrics;
 
-const REQUEST_BYTES_MAX: usize = 4096;
+/// Longest request that is read.
+pub const REQUEST_BYTES_MAX: usize = 4096;
 const CONNECTIONS_MAX: usize = 8;
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -58,7 +59,8 @@ async fn connection(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> 
     reply(&mut stream, "431 Request Header Fields Too Large", "text/plain", "").await
 }
 
-fn answer(request: &[u8], metrics: &Metrics) -> (&'static str, &'static str, String) {
+/// Code, content type and body for one request, of which everything up to the empty line was read.
+pub fn answer(request: &[u8], metrics: &Metrics) -> (&'static str, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
     const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let path = request

@@ -39,13 +39,14 @@ pub enum FromExecutor {
     },
     /// For the engine.
     Says(ExecutorSays),
-    /// An address was added here and its first announcements are on the wire. Whether anybody took notice is not known:
-    /// nobody is asked yet.
+    /// An address was added here and announced until a peer took notice, or for as long as it is worth.
     Announced {
         /// Which.
         resource: base::ResourceId,
         /// From the end of adding it.
         took: Duration,
+        /// A peer on its network has said that it sees it here.
+        seen: bool,
     },
 }
 

@@ -23,6 +23,9 @@ use crate::{
     wire::{Decision, Directive, Intent, Message, short},
 };
 
+/// Times of power-offs that are kept of each node: as many as the largest budget counts.
+const SPENT_MAX: usize = u8::MAX as usize;
+
 /// What a replica's member has to do because of a message. Local, never part of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -113,6 +116,8 @@ impl State {
             Message::VotersHeld { accepted } => self.voters_held(from, *accepted, out),
             // Those of a configuration, not of the state; chunks are assembled outside (`revision`, `snapshot`).
             Message::Hello(_) | Message::Propose | Message::Snapshot(_) | Message::Revision(_) => {}
+            // For the executors of the others.
+            Message::Announcing { .. } | Message::Sees { .. } => {}
         }
     }
 
@@ -212,7 +217,7 @@ impl State {
 
     fn dispatch(&mut self, directive: &Directive, out: &mut Vec<Effect>) {
         let Directive { node, order } = directive;
-        self.next_order = self.next_order.max(order.id.0 + 1);
+        self.next_order = self.next_order.max(order.id.0.saturating_add(1));
         let key = (order.resource.clone(), *node);
         if let Some(interval) = order.interval {
             if let Some(instance) = self.instances.get_mut(&key) {
@@ -267,13 +272,13 @@ impl State {
             eviction.deadline = eviction.deadline.max(intent.deadline);
             let spent = self.spent.entry(node).or_default();
             spent.push(self.clock);
-            let excess = spent.len().saturating_sub(32);
+            let excess = spent.len().saturating_sub(SPENT_MAX);
             spent.drain(..excess);
         }
         open_record(self, intent.incident);
         if let Some(record) = self.operations.get_mut(&intent.incident) {
             record.executor = Some(intent.executor);
-            record.attempts = record.attempts.max(intent.attempt + 1);
+            record.attempts = record.attempts.max(intent.attempt.saturating_add(1));
         }
         let open = OpenIntent { intent: intent.clone(), held: alloc::collections::BTreeSet::new() };
         self.intents.insert(node, open);

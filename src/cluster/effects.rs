@@ -59,6 +59,25 @@ impl Member {
         for effect in effects {
             self.effect(now, effect);
         }
+        if from != me {
+            self.hear_of_address(now, body);
+        }
+    }
+
+    /// Where an address is now is asked and answered between executors (CLUSTER.md section 8).
+    fn hear_of_address(&mut self, now: Instant, body: &Message) {
+        let what = match body {
+            Message::Announcing { resource, kind, station } => ExecutorDo::LookFor {
+                resource: resource.clone(),
+                kind: kind.clone(),
+                station: *station,
+            },
+            Message::Sees { resource, station } => {
+                ExecutorDo::SeenAt { resource: resource.clone(), station: *station }
+            }
+            _ => return,
+        };
+        self.carry(now, Output::Executor(what));
     }
 
     fn effect(&mut self, now: Instant, effect: Effect) {
@@ -178,7 +197,7 @@ impl Member {
             intent.deadline
         };
         let command = FenceCommand { incident, epoch, goal, devices, deadline };
-        let text = format!("attempt {}: {goal:?}", intent.attempt + 1);
+        let text = format!("attempt {}: {goal:?}", intent.attempt.saturating_add(1));
         self.record(Phase::Fence, Some(incident), text);
         self.carry(now, Output::Fencer(FencerDo::Carry(command)));
     }
@@ -211,6 +230,14 @@ impl Member {
                     self.say(&Message::Ended { id, end });
                 }
             }
+            ExecutorSays::Announcing { resource, kind, station } if self.era_open() => {
+                self.say(&Message::Announcing { resource, kind, station });
+            }
+            ExecutorSays::Sees { resource, station } if self.era_open() => {
+                self.say(&Message::Sees { resource, station });
+            }
+            // Said again as long as nobody sees it.
+            ExecutorSays::Announcing { .. } | ExecutorSays::Sees { .. } => {}
             ExecutorSays::Changed { operation, outcome, instance } => {
                 let number = self.next_change;
                 self.next_change += 1;

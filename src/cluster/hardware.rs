@@ -27,26 +27,14 @@ pub(crate) const HEARD_FOR: Duration = Duration::from_secs(10);
 pub(crate) fn levels(state: &State, revision: &Revision, node: NodeId) -> Vec<Vec<FenceDevice>> {
     let pinned = revision.voter(node).and_then(|v| v.system_uuid);
     let reported = state.voters.get(&node).and_then(|v| v.uuid);
-    let mut devices: Vec<FenceDevice> = revision
-        .devices
-        .iter()
-        .filter(|d| d.device.targets.contains(&node))
-        .map(|d| d.device.clone())
-        .collect();
-    for device in devices.iter_mut().filter(|d| d.targets == [node]) {
-        device.identity = device.identity.or(pinned).or(reported);
-    }
-    devices.sort_by(|a, b| (a.level, &a.name).cmp(&(b.level, &b.name)));
-    let mut levels: Vec<Vec<FenceDevice>> = Vec::new();
-    for device in devices {
-        match levels.last_mut() {
-            Some(last) if last.first().is_some_and(|d| d.level == device.level) => {
-                last.push(device);
-            }
-            _ => levels.push(alloc::vec![device]),
+    let devices = revision.devices.iter().map(|d| {
+        let mut device = d.device.clone();
+        if device.targets == [node] {
+            device.identity = device.identity.or(pinned).or(reported);
         }
-    }
-    levels
+        device
+    });
+    fencing::levels(devices, node)
 }
 
 /// How long a command with the devices of one level may take, delays included.

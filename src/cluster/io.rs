@@ -7,7 +7,8 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
 use base::{
-    BootId, Epoch, Guarantee, Incarnation, NodeId, ResourceId, RingEvent, RingId, SystemUuid,
+    BootId, Epoch, Guarantee, Incarnation, NodeId, ResourceId, ResourceKind, RingEvent, RingId,
+    SystemUuid,
 };
 use fencing::{FenceCommand, FenceResult, Incident};
 use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Quorum, Report};
@@ -166,7 +167,26 @@ pub enum ExecutorSays {
     },
     /// After [`ExecutorDo::Leave`]: nothing is held any more and nothing will be accepted.
     Released,
+    /// An address was added here; it is announced until a peer says [`ExecutorSays::Sees`] (CLUSTER.md section 8).
+    Announcing {
+        /// Which.
+        resource: ResourceId,
+        /// The address, so that a peer needs no model of its own.
+        kind: ResourceKind,
+        /// Where it is now.
+        station: Station,
+    },
+    /// Answer to [`ExecutorDo::LookFor`]: this machine takes that station for the holder of the address.
+    Sees {
+        /// Which.
+        resource: ResourceId,
+        /// Who has it.
+        station: Station,
+    },
 }
+
+/// A link-layer address.
+pub type Station = [u8; 6];
 
 /// What the fencer says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -347,6 +367,23 @@ pub enum ExecutorDo {
     Suspend,
     /// Release everything and accept nothing more; answered by [`ExecutorSays::Released`].
     Leave,
+    /// Another member announces an address: say [`ExecutorSays::Sees`] when this machine takes its station for the
+    /// holder, if it is on that network.
+    LookFor {
+        /// Which.
+        resource: ResourceId,
+        /// The address.
+        kind: ResourceKind,
+        /// Where it should be.
+        station: Station,
+    },
+    /// A peer takes that station for the holder of the address: it need not be announced any longer.
+    SeenAt {
+        /// Which.
+        resource: ResourceId,
+        /// Who has it.
+        station: Station,
+    },
 }
 
 /// What the fencer is told.

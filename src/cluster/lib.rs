@@ -79,11 +79,11 @@ mod wire;
 
 pub use io::{
     Config, ExecutorDo, ExecutorSays, FencerDo, FencerSays, File, Input, Output, PersistId, Phase,
-    Planner, Reason, Record, Refused, RequestId, RequestKind, Stored, Verdict,
+    Planner, Reason, Record, Refused, RequestId, RequestKind, Station, Stored, Verdict,
 };
 pub use member::Member;
 pub use status::Status;
-pub use wire::{MESSAGE_MAX, decode_standing, encode_standing};
+pub use wire::{MESSAGE_MAX, decode_standing, encode_standing, restate};
 
 /// How many of `voters` are a majority.
 pub(crate) fn majority(voters: usize) -> usize {

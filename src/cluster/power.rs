@@ -7,7 +7,8 @@ use alloc::{boxed::Box, collections::BTreeSet, format, string::String, vec::Vec}
 use core::time::Duration;
 
 use base::{Instant, NodeId};
-use fencing::Incident;
+use fencing::{Budget, Incident};
+use policy::revision::Revision;
 
 use crate::{
     Phase, Reason,
@@ -37,6 +38,8 @@ pub(crate) struct Power {
 enum Next {
     Say(Box<Message>),
     Wait(Instant, Reason),
+    /// Too often lately; until then.
+    Suspended(Instant, String),
     Blocked(&'static str, String),
     Nothing,
 }
@@ -65,12 +68,12 @@ impl Member {
                         power.wakes.push((at, reason));
                         power.conditions.insert(owes(incident, "its grace has not passed yet"));
                     }
+                    Next::Suspended(until, text) => {
+                        power.wakes.push((until, Reason::Retry));
+                        power.conditions.insert(blocked("FencingSuspended", incident, text));
+                    }
                     Next::Blocked(kind, text) => {
-                        power.conditions.insert(Condition {
-                            kind: kind.into(),
-                            object: format!("node {}", incident.node),
-                            text,
-                        });
+                        power.conditions.insert(blocked(kind, incident, text));
                     }
                     Next::Nothing => {}
                 }
@@ -216,9 +219,8 @@ impl Member {
             let why = "no fence device names it; create a FenceDevice for it";
             return Next::Blocked("FencingImpossible", owes_text(incident, why));
         };
-        if !read_only && !within_budget(state, revision, node, self.wall_now(now)) {
-            let why = "it was powered off too often; find out why, then confirm or wait for the window to pass";
-            return Next::Blocked("FencingSuspended", owes_text(incident, why));
+        if !read_only && let Some(suspended) = self.suspended(now, state, revision, incident) {
+            return suspended;
         }
         let executors: Vec<NodeId> = state.healthy().into_iter().collect();
         // Over levels first, then over members: with one level each attempt is another member's, whose path or fencer
@@ -236,6 +238,24 @@ impl Member {
             read_only,
             wall: self.wall_now(now),
         })))
+    }
+
+    /// Whether the node was powered off too often lately (CLUSTER.md section 6).
+    fn suspended(
+        &self,
+        now: Instant,
+        state: &State,
+        revision: &Revision,
+        incident: Incident,
+    ) -> Option<Next> {
+        let options = &revision.fencing;
+        let budget = Budget { times_max: options.budget, window: options.budget_window };
+        let past = state.spent.get(&incident.node).map_or(&[][..], Vec::as_slice);
+        let wall = self.wall_now(now);
+        let suspended = budget.admit(past, wall).err()?;
+        let wait = u64::try_from(suspended.until.saturating_sub(wall)).unwrap_or(0).max(1);
+        let text = owes_text(incident, &format!("{suspended}"));
+        Some(Next::Suspended(now + Duration::from_secs(wait), text))
     }
 
     /// When the self-fencing bound of a lost member has passed, where it is evidence at all.
@@ -285,25 +305,12 @@ impl Member {
     }
 }
 
-/// Power-offs of one node within a window are limited (CLUSTER.md section 6).
-fn within_budget(
-    state: &State,
-    revision: &policy::revision::Revision,
-    node: NodeId,
-    wall: i64,
-) -> bool {
-    let window = i64::try_from(revision.fencing.budget_window.as_secs()).unwrap_or(i64::MAX);
-    let spent = state.spent.get(&node);
-    let recent = spent.map_or(0, |s| s.iter().filter(|at| wall - **at < window).count());
-    recent < usize::from(revision.fencing.budget.max(1))
+fn blocked(kind: &str, incident: Incident, text: String) -> Condition {
+    Condition { kind: kind.into(), object: format!("node {}", incident.node), text }
 }
 
 fn owes(incident: Incident, why: &str) -> Condition {
-    Condition {
-        kind: "Owes".into(),
-        object: format!("node {}", incident.node),
-        text: owes_text(incident, why),
-    }
+    blocked("Owes", incident, owes_text(incident, why))
 }
 
 pub(crate) fn owes_text(incident: Incident, why: &str) -> String {

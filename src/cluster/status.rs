@@ -63,8 +63,12 @@ pub struct NodeStatus {
     pub incarnation: Option<Incarnation>,
     /// Has reported in the open era.
     pub reported: bool,
-    /// Its promise does not count (CLUSTER.md section 3.2).
+    /// Its disk was wiped or restored, or is new (CLUSTER.md section 3.2), when the configuration began.
     pub wiped: bool,
+    /// Nobody has ever heard a promise of it: the disk is new, and nothing was lost.
+    pub new: bool,
+    /// Its promise counts in this configuration: its disk is whole, or all voters are here.
+    pub counts: bool,
     /// The incident under which it owes evidence.
     pub owes: Option<Incident>,
     /// Is evicted.

@@ -69,6 +69,8 @@ impl Member {
                     incarnation: present.map(|m| m.incarnation),
                     reported: self.era_open() && member.is_some_and(|m| m.reported),
                     wiped: merged.is_some_and(|m| m.wiped.contains(node)),
+                    new: installed.is_some_and(|i| !has_promised(i, *node)),
+                    counts: merged.is_some_and(|m| m.countable.contains(node)),
                     owes: match voter.debt {
                         Debt::Owed { incident, .. } if present.is_none() => {
                             Some(Incident { node: *node, ring: incident })
@@ -172,6 +174,12 @@ impl Member {
             )
         })
     }
+}
+
+/// Whether anybody here had heard a promise of the node before this configuration.
+fn has_promised(installed: &Installed, node: NodeId) -> bool {
+    let hellos = installed.hellos.values();
+    hellos.flat_map(|h| &h.delivered).any(|(promised, _)| *promised == node)
 }
 
 fn revision(state: &State) -> Option<RevisionStatus> {

@@ -8,13 +8,15 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use base::{BootId, Epoch, Guarantee, Incarnation, NodeId, RingId, SystemUuid};
+use base::{
+    BootId, Epoch, Guarantee, Incarnation, NodeId, ResourceId, ResourceKind, RingId, SystemUuid,
+};
 use fencing::Incident;
 use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Report};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    RequestId, RequestKind,
+    RequestId, RequestKind, Station,
     admission::{STANDING_MAX, Standing},
     evidence::{Evidence, Fact},
     state::Position,
@@ -87,6 +89,10 @@ pub(crate) enum Message {
     Booted { node: NodeId, boot: BootId },
     /// The sender announced an absence, its time is over and it never went: the announcement is void.
     Stayed,
+    /// The sender has added an address and announces it until somebody sees it. Changes nothing.
+    Announcing { resource: ResourceId, kind: ResourceKind, station: Station },
+    /// The sender takes that station for the holder of the address. Changes nothing.
+    Sees { resource: ResourceId, station: Station },
 }
 
 /// What a member has (CLUSTER.md section 3.1).
@@ -146,7 +152,7 @@ pub(crate) struct Decision {
     pub(crate) wall: i64,
     pub(crate) orders: Vec<Directive>,
     /// Failures that were forgotten by time (resource, node).
-    pub(crate) forgotten: Vec<(base::ResourceId, NodeId)>,
+    pub(crate) forgotten: Vec<(ResourceId, NodeId)>,
 }
 
 /// One order and whom it is for.
@@ -237,6 +243,12 @@ pub(crate) fn decode_message(bytes: &[u8]) -> Option<(RingId, Option<Message>)> 
     let known = *version == VERSION;
     let body = postcard::take_from_bytes::<Message>(body).ok().filter(|_| known);
     Some((ring, body.map(|(message, _)| message)))
+}
+
+/// What a message says, in our own words again: for fuzzing. `None` if it cannot be read or its kind is unknown.
+pub fn restate(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (ring, body) = decode_message(bytes)?;
+    Some(encode_message(ring, &body?))
 }
 
 /// What a member says of itself in its joins; `None` if it cannot be read.

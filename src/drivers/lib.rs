@@ -10,7 +10,7 @@
 //!   ring ─────▶ probe (is the silent machine dead or only its agent?)
 //! ```
 //!
-//! Each driver has a pure half (bytes and states, tested like a core, replayed from a corpus) and an I/O half
+//! Each driver has a pure half (bytes and states, tested like a core, fuzzed by the targets `bmc` and `net`) and an I/O half
 //! (STYLE.md 18). Sources: CLUSTER.md sections 4 to 8, SAFETY.md 1.8 and 4.4, SERVICES.md sections 1 and 6.
 #![deny(unsafe_code)]
 
@@ -18,8 +18,6 @@ pub mod bmc;
 mod clock;
 mod sys;
 
-#[cfg(test)]
-mod fuzz;
 pub mod power;
 pub mod probe;
 pub mod process;

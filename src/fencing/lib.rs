@@ -29,5 +29,5 @@ pub use budget::{Budget, Suspended};
 pub use command::{DeviceError, FenceCommand, FenceResult, Incident, PowerGoal, PowerState};
 pub use effect::{Answer, CallId, DeviceAction, DeviceCall, Output, Wake};
 pub use fencer::{Fencer, OPERATIONS_MAX, Settings};
-pub use levels::{DEVICES_MAX, Level, levels};
+pub use levels::{DEVICES_MAX, levels};
 pub use operation::{OperationEvent, OperationPhase, READ_EVERY, READ_TRIES_MAX, STATUS_READS_MAX};

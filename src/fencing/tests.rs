@@ -352,11 +352,11 @@ fn levels_ascend_and_devices_of_one_level_stand_by_name() {
         device("a", 1),
         FenceDevice { targets: vec![node(1)], ..device("other", 1) },
     ];
-    let levels = levels(&devices, node(3));
+    let levels = levels(devices, node(3));
     let names: Vec<Vec<&str>> =
-        levels.iter().map(|l| l.devices.iter().map(|d| d.name.as_str()).collect()).collect();
+        levels.iter().map(|l| l.iter().map(|d| d.name.as_str()).collect()).collect();
     assert_eq!(names, [vec!["a", "b"], vec!["z"]]);
-    assert_eq!(levels.iter().map(|l| l.level).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(levels.iter().map(|l| l[0].level).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@
 //! runs goes on; no effect begins on a token older than half of the token timeout (the core looks right before each
 //! call); an executor that fences its machine answers no ping any more.
 
+mod announce;
 mod outside;
 mod real;
 mod record;
@@ -27,6 +28,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 pub use outside::Outside;
 pub use real::{RealOutside, RealSetup};
 use record::Record;
+pub use record::restate as restate_record;
 
 use crate::{
     clock,
@@ -222,6 +224,10 @@ impl ExecutorPart {
                 self.core().handle_order(now, order);
             }
             ExecutorDo::Leave => self.core().handle_leave(now),
+            ExecutorDo::LookFor { resource, kind, station } => {
+                self.outside.look_for(&resource, &kind, station);
+            }
+            ExecutorDo::SeenAt { resource, station } => self.outside.seen_at(&resource, station),
         }
     }
 

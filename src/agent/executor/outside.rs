@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base::{ResourceId, ResourceKind};
+use cluster::Station;
 use drivers::{
     power::{BoxFuture, Permit},
     resource::Survivor,
@@ -20,6 +21,12 @@ pub trait Outside: Send + Sync {
 
     /// Gives a configured address a new lifetime, `None` for ever. Must not block.
     fn renew(&self, resource: &ResourceId, kind: &ResourceKind, lifetime: Option<Duration>);
+
+    /// Another member announces an address: looks until this machine takes its station for the holder, and says so.
+    fn look_for(&self, resource: &ResourceId, kind: &ResourceKind, station: Station);
+
+    /// A peer sees the address at that station.
+    fn seen_at(&self, resource: &ResourceId, station: Station);
 
     /// Interface of this machine on each network.
     fn set_networks(&self, networks: BTreeMap<String, String>);

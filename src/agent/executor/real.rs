@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use base::{Instant, Label, ResourceId, ResourceKind};
+use base::{Label, ResourceId, ResourceKind};
+use cluster::Station;
 use drivers::{
     power::{BoxFuture, Permit},
     process::{ProcessConfig, ProcessDriver},
@@ -17,17 +18,11 @@ use drivers::{
 use lifecycle::{Answer, Call, Operation, Outcome};
 use tokio::sync::mpsc;
 
-use super::Outside;
-use crate::{clock, config::SelfFenceConfig, messages::FromExecutor};
+use super::{Outside, announce::Announcer};
+use crate::{config::SelfFenceConfig, messages::FromExecutor};
 
 /// While a start waits (a probe of the network, a process that comes up) its permit is looked at this often.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// First announcements of an address: so many, so far apart.
-const ANNOUNCE_FIRST: u8 = 5;
-/// Then once in this time ...
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(10);
-/// ... and this often (CLUSTER.md section 8: every 10 s for a minute).
-const ANNOUNCE_AGAIN: u8 = 6;
 
 /// Where things lie on this machine.
 pub struct RealSetup {
@@ -46,7 +41,7 @@ pub struct RealOutside {
     process: ProcessDriver,
     vip: Mutex<(VipConfig, Option<Arc<VipDriver>>)>,
     self_fence: SelfFenceConfig,
-    news: mpsc::Sender<FromExecutor>,
+    announcer: Announcer,
 }
 
 impl RealOutside {
@@ -58,7 +53,7 @@ impl RealOutside {
             process: ProcessDriver::new(setup.process),
             vip: Mutex::new((setup.vip, vip)),
             self_fence: setup.self_fence,
-            news: setup.news,
+            announcer: Announcer::new(setup.news),
         }
     }
 
@@ -76,37 +71,6 @@ impl RealOutside {
             },
             ResourceKind::Process { .. } => guarded(&self.process, call, permit).await,
         }
-    }
-
-    fn announce(&self, call: &Call, since: Instant) {
-        let Some(vip) = self.vip() else { return };
-        let (call, news) = (call.clone(), self.news.clone());
-        tokio::spawn(async move {
-            let instance = Instance {
-                resource: &call.resource,
-                kind: &call.kind,
-                lifetime: Some(call.lifetime),
-            };
-            match vip.announce(instance, ANNOUNCE_FIRST).await {
-                Ok(()) => {
-                    let took = clock::now().since(since);
-                    let resource = call.resource.clone();
-                    let _ = news.send(FromExecutor::Announced { resource, took }).await;
-                }
-                Err(error) => {
-                    tracing::warn!(resource = %call.resource, %error, "an address was not announced");
-                }
-            }
-            for _ in 0..ANNOUNCE_AGAIN {
-                tokio::time::sleep(ANNOUNCE_EVERY).await;
-                // Only while it is here: announcing what another machine holds would take it from there.
-                if vip.monitor(instance).await != Outcome::Ok
-                    || vip.announce(instance, 1).await.is_err()
-                {
-                    return;
-                }
-            }
-        });
     }
 }
 
@@ -171,8 +135,12 @@ impl Outside for RealOutside {
         Box::pin(async move {
             let answer = self.run(call, &permit).await;
             let address = matches!(call.kind, ResourceKind::Address { .. });
-            if address && call.operation == Operation::Start && answer.outcome == Outcome::Ok {
-                self.announce(call, clock::now());
+            if address
+                && call.operation == Operation::Start
+                && answer.outcome == Outcome::Ok
+                && let Some(vip) = self.vip()
+            {
+                self.announcer.begin(vip, call);
             }
             answer
         })
@@ -187,6 +155,16 @@ impl Outside for RealOutside {
                 tracing::warn!(%resource, %error, "an address was not renewed");
             }
         });
+    }
+
+    fn look_for(&self, resource: &ResourceId, kind: &ResourceKind, station: Station) {
+        if let Some(vip) = self.vip() {
+            self.announcer.look_for(vip, resource, kind, station);
+        }
+    }
+
+    fn seen_at(&self, resource: &ResourceId, station: Station) {
+        self.announcer.seen_at(resource, station);
     }
 
     fn set_networks(&self, networks: BTreeMap<String, String>) {

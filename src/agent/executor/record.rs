@@ -34,6 +34,15 @@ struct Entry {
 }
 
 /// The record in memory and its file.
+fn parse(bytes: &[u8]) -> Option<Written> {
+    postcard::from_bytes(bytes).ok()
+}
+
+/// What a record says, in our own words again: for fuzzing.
+pub fn restate(bytes: &[u8]) -> Option<Vec<u8>> {
+    postcard::to_allocvec(&parse(bytes)?).ok()
+}
+
 pub(super) struct Record {
     path: PathBuf,
     boot_id: BootId,
@@ -48,7 +57,7 @@ impl Record {
         let entries = small
             .then(|| fs::read(&path).ok())
             .flatten()
-            .and_then(|bytes| postcard::from_bytes::<Written>(&bytes).ok())
+            .and_then(|bytes| parse(&bytes))
             .filter(|written| written.boot_id == boot_id)
             .map(|written| written.entries)
             .unwrap_or_default();

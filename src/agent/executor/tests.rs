@@ -40,6 +40,14 @@ impl Outside for Toy {
         self.note(format!("renew {resource} {lifetime:?}"));
     }
 
+    fn look_for(&self, resource: &ResourceId, _: &ResourceKind, station: cluster::Station) {
+        self.note(format!("look for {resource} at {station:?}"));
+    }
+
+    fn seen_at(&self, resource: &ResourceId, station: cluster::Station) {
+        self.note(format!("{resource} seen at {station:?}"));
+    }
+
     fn set_networks(&self, _: BTreeMap<String, String>) {}
 
     fn fence_self(&self) {

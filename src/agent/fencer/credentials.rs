@@ -82,7 +82,7 @@ impl Credentials {
     }
 
     /// All of it.
-    pub(crate) fn into_map(self) -> BTreeMap<String, Credential> {
+    pub fn into_map(self) -> BTreeMap<String, Credential> {
         self.0
     }
 
@@ -92,7 +92,7 @@ impl Credentials {
     }
 
     /// `count (secret user password)*`, each field with its length in front.
-    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::new());
         for (secret, Credential { user, password }) in &self.0 {
             for field in [secret.as_bytes(), user.as_bytes(), password.expose()] {
@@ -105,7 +105,8 @@ impl Credentials {
         bytes
     }
 
-    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+    /// `None` if it is cut short or holds more than is ever taken: then it is not what [`Self::encode`] wrote.
+    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
         let mut field = || {
             let (length, rest) = bytes.split_first_chunk::<4>()?;
             let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
@@ -118,6 +119,10 @@ impl Credentials {
             let Some((secret, _)) = field() else { return Some(Self(all)) };
             let (user, _) = field()?;
             let (password, last) = field()?;
+            let full = all.len() >= SECRETS_MAX;
+            if full || user.len() > ENTRY_BYTES_MAX || password.len() > ENTRY_BYTES_MAX {
+                return None;
+            }
             let secret = String::from_utf8(secret.to_vec()).ok()?;
             let user = String::from_utf8(user.to_vec()).ok()?;
             all.insert(secret, Credential { user, password: Password::new(password.to_vec()) });
@@ -159,7 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_cut_short_is_no_cache() {
+    fn a_cache_cut_short_or_beyond_the_limits_is_no_cache() {
+        let mut long = vec![0; 8];
+        long.extend(1025_u32.to_le_bytes());
+        long.extend([b'x'; 1025]);
+        assert!(Credentials::decode(&long).is_none(), "longer than what is taken");
         assert!(Credentials::decode(&[3, 0, 0, 0, b'a', b'b', b'c', 1, 0]).is_none());
         assert!(Credentials::decode(&[]).is_some());
     }

@@ -26,7 +26,7 @@ pub enum FrameError {
 }
 
 /// Writes one frame.
-pub(super) async fn write<T: Serialize>(
+pub async fn write<T: Serialize>(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &T,
 ) -> Result<(), FrameError> {
@@ -43,7 +43,7 @@ pub(super) async fn write<T: Serialize>(
 }
 
 /// Reads one frame. `buffer` is reused; it does not stay large after a large frame.
-pub(super) async fn read<T: DeserializeOwned>(
+pub async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
 ) -> Result<T, FrameError> {

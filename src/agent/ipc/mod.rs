@@ -5,7 +5,7 @@
 //! the other side (CVE-2020-25654: entering behind the front door went around the checks); a frame has a limit, and
 //! one that cannot be read ends the connection.
 
-mod frame;
+pub mod frame;
 mod socket;
 
 use tokio::sync::mpsc;

@@ -8,7 +8,7 @@ mod core;
 mod incidents;
 mod outlet;
 mod parts;
-mod requests;
+pub mod requests;
 mod run;
 mod start;
 mod timeline;

@@ -27,8 +27,12 @@ use crate::{
     transport::Transport,
 };
 
-/// Tokens are passed on to the other parts at most this often: half of a token timeout is far longer.
-const TOKENS_EVERY: Duration = Duration::from_millis(50);
+/// An idle ring's token rests for a tenth of its timeout, and nothing begins on one that is older than half of it: passed
+/// on to the other parts once in a quarter it never gets that old, and they are woken half as often as by each token.
+pub(super) fn tokens_every(token: Duration) -> Duration {
+    token / 4
+}
+
 /// Tokens of the ring's loop for the watchdog.
 const PASSES_EVERY: Duration = Duration::from_millis(250);
 
@@ -46,6 +50,8 @@ pub(super) struct Outlet {
     pub(super) prober: Arc<dyn Prober>,
     pub(super) addresses: BTreeMap<NodeId, Vec<IpAddr>>,
     pub(super) port: u16,
+    /// Between two tokens that the other parts hear of.
+    pub(super) tokens_every: Duration,
     pub(super) probed: mpsc::Sender<(NodeId, Verdict)>,
     pub(super) replies: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     /// Answers that nobody outside waits for: the announced absence.
@@ -111,7 +117,7 @@ impl Outlet {
     /// Passes the newest token on; `at_once` before something that needs it.
     pub(super) fn tell_token(&mut self, at_once: bool) {
         let Some((ring, seen_at)) = self.token else { return };
-        if seen_at > self.told_at && (at_once || seen_at.since(self.told_at) >= TOKENS_EVERY) {
+        if seen_at > self.told_at && (at_once || seen_at.since(self.told_at) >= self.tokens_every) {
             self.told_at = seen_at;
             self.executor.say(ToExecutor::Token { ring, seen_at });
             self.fencer.say(ToFencer::Token(seen_at));

@@ -13,7 +13,7 @@ use crate::local::{NodeVerb, Request, ResourceVerb};
 const WHO_CHARS_MAX: usize = 80;
 
 /// `Err` is the answer for the person.
-pub(super) fn kind(request: &Request, revision: &Revision) -> Result<RequestKind, String> {
+pub fn kind(request: &Request, revision: &Revision) -> Result<RequestKind, String> {
     let node = |name: &NodeName| node_id(name, revision);
     Ok(match request {
         Request::Detach { seconds } if (1..=60).contains(seconds) => {

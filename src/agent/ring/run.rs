@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     core::Core,
-    outlet::Outlet,
+    outlet::{Outlet, tokens_every},
     parts::{Dial, Part},
     requests,
     start::{addresses, core, fencer_settings, interfaces, shape},
@@ -211,6 +211,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         prober,
         addresses: addresses.peers.clone(),
         port: addresses.port,
+        tokens_every: tokens_every(revision.timings.token),
         probed: probed_tx,
         replies: BTreeMap::new(),
         answered: VecDeque::new(),
@@ -415,9 +416,15 @@ impl Loop {
                 self.core.handle(now, Input::Executor(ExecutorSays::Restarted));
             }
             Some(FromExecutor::Says(says)) => self.core.handle(now, Input::Executor(says)),
-            Some(FromExecutor::Announced { resource, took }) => {
+            Some(FromExecutor::Announced { resource, took, seen }) => {
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                let text = format!("{resource} was announced within {took_ms} ms");
+                let text = if seen {
+                    format!("{resource} was seen here by a peer after {took_ms} ms")
+                } else {
+                    format!(
+                        "{resource} was announced for {took_ms} ms, and no peer on its network has said that it sees it"
+                    )
+                };
                 self.outlet.timeline.add(now, "executor", &text);
                 self.outlet.incidents.announced(&resource, took_ms);
             }

@@ -102,6 +102,23 @@ const fn ring_state(state: State) -> &'static str {
     }
 }
 
+/// What is to be known about the disk of a member. A first start has new disks, all voters and nothing to say: the
+/// promises count, and nothing was lost.
+const fn disk(n: &cluster::status::NodeStatus) -> Option<&'static str> {
+    match (n.wiped, n.new, n.counts) {
+        (false, ..) | (true, true, true) => None,
+        (true, true, false) => Some(
+            "its disk is new: its promises count from the next ring on, when it holds the state, or with all members here",
+        ),
+        (true, false, true) => {
+            Some("its disk was lost: its promises count because all members are here")
+        }
+        (true, false, false) => Some(
+            "its disk was lost: its promises count from the next ring on, when it holds the state, or with all members here",
+        ),
+    }
+}
+
 fn node(n: &cluster::status::NodeStatus, names: &impl Fn(NodeId) -> String) -> NodeStatus {
     let (state, reason) = if n.evicted {
         ("evicted", n.owes.map(|i| format!("being fenced for incident {}", i.ring)))
@@ -117,10 +134,8 @@ fn node(n: &cluster::status::NodeStatus, names: &impl Fn(NodeId) -> String) -> N
         ("maintenance", Some("by request".into()))
     } else if !n.reported {
         ("pending", Some("has not said yet what it runs".into()))
-    } else if n.wiped {
-        ("online", Some("its disk was lost: its promises do not count yet".into()))
     } else {
-        ("online", None)
+        ("online", disk(n).map(Into::into))
     };
     NodeStatus {
         name: n.name.as_ref().map_or_else(|| names(n.node), ToString::to_string),

@@ -90,8 +90,8 @@ pub fn read(dir: &Path, kind: FileKind) -> io::Result<Content> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(CONTENT_BYTES_MAX + HEADER_BYTES + 1).unwrap_or(u64::MAX);
     file.take(limit).read_to_end(&mut bytes).map_err(|error| named(error, &path))?;
-    match check(&bytes, kind) {
-        Ok(()) => Ok(Content::Intact(bytes.split_off(HEADER_BYTES))),
+    match content(&bytes, kind) {
+        Ok(_) => Ok(Content::Intact(bytes.split_off(HEADER_BYTES))),
         Err(why) => Ok(Content::SetAside { kept: set_aside(dir, kind)?, why }),
     }
 }
@@ -126,7 +126,8 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn header(kind: FileKind, content: &[u8]) -> Vec<u8> {
+/// What stands before the content.
+pub fn header(kind: FileKind, content: &[u8]) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(&(kind as u16).to_le_bytes());
@@ -145,7 +146,8 @@ fn checksum(front: &[u8], content: &[u8]) -> digest::Digest {
     context.finish()
 }
 
-fn check(bytes: &[u8], kind: FileKind) -> Result<(), &'static str> {
+/// The content of a whole file, or why it is not believed.
+pub fn content(bytes: &[u8], kind: FileKind) -> Result<&[u8], &'static str> {
     let Some((header, content)) = bytes.split_at_checked(HEADER_BYTES) else {
         return Err("it is shorter than its header");
     };
@@ -166,7 +168,7 @@ fn check(bytes: &[u8], kind: FileKind) -> Result<(), &'static str> {
     if checksum(&header[..12], content).as_ref() != &header[12..] {
         return Err("its checksum is wrong");
     }
-    Ok(())
+    Ok(content)
 }
 
 /// Renames to the first free `NAME.corrupt-N`.

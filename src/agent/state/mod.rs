@@ -21,7 +21,7 @@ use base::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use file::{CONTENT_BYTES_MAX, Content, FileKind, read, write};
+pub use file::{CONTENT_BYTES_MAX, Content, FileKind, content, header, read, write};
 pub use lock::{DirLock, LockError};
 pub use worker::{Persisted, Persister, WriteToken};
 

@@ -74,6 +74,8 @@ fn node(n: u16) -> NodeStatus {
         incarnation: None,
         reported: true,
         wiped: false,
+        new: false,
+        counts: true,
         owes: None,
         evicted: false,
         standby: false,

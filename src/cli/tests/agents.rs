@@ -83,7 +83,7 @@ impl Lab {
             .arg("--config")
             .arg(machine.dir.join("agent.toml"))
             .args(words)
-            .env("PALISADE_LOG", "debug")
+            .env("PALISADE_LOG", std::env::var("PALISADE_LOG").unwrap_or_else(|_| "debug".into()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("a log"))
@@ -144,39 +144,50 @@ impl Lab {
         }
     }
 
-    /// Memory and processor time of one settled agent, for whoever runs this by hand.
+    /// Memory and processor time of one settled agent, for whoever runs this by hand:
+    /// `PALISADE_IDLE_SECONDS=30 PALISADE_LOG=info cargo test --release -p cli --test agents -- --nocapture`.
     fn tell_cost(&self, node: usize) {
+        let seconds = std::env::var("PALISADE_IDLE_SECONDS").ok().and_then(|s| s.parse().ok());
+        let seconds: u64 = seconds.unwrap_or(1);
         let agent = self.machines[node - 1].agent.as_ref().expect("started").id();
         let parts = fs::read_to_string(format!("/proc/{agent}/task/{agent}/children"));
         let mut pids: Vec<u32> =
             parts.unwrap_or_default().split(' ').filter_map(|pid| pid.parse().ok()).collect();
         pids.push(agent);
-        let ticks = |pid: &u32| -> u64 {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split(' ').collect();
-            fields.get(12..14).into_iter().flatten().filter_map(|t| t.parse::<u64>().ok()).sum()
-        };
-        let before: u64 = pids.iter().map(ticks).sum();
-        std::thread::sleep(Duration::from_secs(5));
-        let spent = pids.iter().map(ticks).sum::<u64>() - before;
-        let mut total = 0;
-        for pid in &pids {
+        let before: Vec<u64> = pids.iter().map(|pid| processor_ns(*pid)).collect();
+        std::thread::sleep(Duration::from_secs(seconds));
+        let (mut memory, mut processor) = (0, 0.0);
+        for (pid, before) in pids.iter().zip(before) {
+            let spent = processor_ns(*pid).saturating_sub(before);
+            let percent = spent as f64 / (seconds as f64 * 1e7);
             let map = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
             let pss = map.lines().find_map(|line| line.strip_prefix("Pss:"));
             let kib = pss.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
             let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let part =
                 words.split('\0').skip_while(|w| *w != "--part").nth(1).unwrap_or("supervisor");
-            println!("{} {} KiB", part, kib.unwrap_or(0));
-            total += kib.unwrap_or(0);
+            println!("{part} {} KiB, {percent:.2} % of a core", kib.unwrap_or(0));
+            memory += kib.unwrap_or(0);
+            processor += percent;
         }
-        println!("sum {total} KiB; {spent} ticks of 10 ms in 5 s");
+        println!("sum {memory} KiB, {processor:.2} % of a core");
     }
 
     /// (node, pid) of the resource's process.
     fn resource(&self) -> Option<(usize, u32)> {
         (1..=3).find_map(|node| Some((node, pid(&self.machines[node - 1].dir)?)))
     }
+}
+
+/// Time on a processor of all threads, by the scheduler's own count.
+fn processor_ns(pid: u32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    threads
+        .filter_map(|thread| {
+            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum()
 }
 
 /// From the record that the shim keeps.
@@ -214,6 +225,7 @@ fn three_agents_run_a_process_that_outlives_the_restart_of_its_agent_and_no_log_
     let (code, text, error) = lab.palisade(holder, &["status"]);
     assert_eq!(code, Some(0), "{error}");
     assert!(text.contains("quorate") && text.contains("web"), "{text}");
+    assert!(!text.contains("disk"), "a first start has lost nothing: {text}");
 
     lab.tell_cost(holder);
 

@@ -27,6 +27,9 @@ pub(crate) struct Exec {
     pub(crate) leaving: bool,
     /// Says nothing (an executor that hangs).
     pub(crate) mute: bool,
+    /// Stations that others announce, and that others see.
+    pub(crate) looks: Vec<crate::Station>,
+    pub(crate) seen: Vec<crate::Station>,
 }
 
 #[derive(Default)]
@@ -54,6 +57,8 @@ impl Exec {
             }
             ExecutorDo::Carry(order) => self.queue.push((now, order)),
             ExecutorDo::Leave => self.leaving = true,
+            ExecutorDo::LookFor { station, .. } => self.looks.push(station),
+            ExecutorDo::SeenAt { station, .. } => self.seen.push(station),
             ExecutorDo::Settings(_) | ExecutorDo::Detach(_) | ExecutorDo::Suspend => {}
         }
     }

@@ -22,6 +22,8 @@ fn three_members_open_an_era_and_it_runs_once() {
     let status = world.member(1).status();
     assert!(status.quorate && status.era.is_some());
     assert!(status.nodes.iter().all(|n| n.reported), "{status:#?}");
+    let first = |n: &crate::status::NodeStatus| n.wiped && n.new && n.counts;
+    assert!(status.nodes.iter().all(first), "new disks, nothing lost: {status:#?}");
     assert_eq!(status.conditions, []);
 }
 
@@ -140,12 +142,18 @@ fn wiped_disk() {
     world.power_off(0);
     world.change(&[0, 1, 1], true);
     world.settle(S * 30);
-    let conditions = world.member(1).status().conditions;
+    let status = world.member(1).status();
+    let lost = |n: &crate::status::NodeStatus| n.wiped && !n.new && !n.counts;
+    assert!(status.nodes.iter().any(|n| n.node == id(2) && lost(n)), "{status:#?}");
+    let conditions = status.conditions;
     assert!(conditions.iter().any(|c| c.kind == "StateLost"), "{conditions:?}");
     assert_eq!(world.holders(), Vec::<usize>::new(), "one sound promise of three opens nothing");
     world.power_on(0);
     world.join_all(S * 5);
     assert_eq!(world.holders().len(), 1);
+    let status = world.member(1).status();
+    let counts = |n: &crate::status::NodeStatus| n.wiped && !n.new && n.counts;
+    assert!(status.nodes.iter().any(|n| n.node == id(2) && counts(n)), "all are here: {status:#?}");
     // It holds a durable snapshot now: its promise counts again.
     world.power_off(0);
     world.change(&[0, 1, 1], true);

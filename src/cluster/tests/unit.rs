@@ -356,3 +356,43 @@ fn a_device_is_enrolled_by_what_its_machine_said_that_it_is() {
     revision.voters[0].system_uuid = Some(pinned);
     assert_eq!(identity(&state, &revision, 0), Some(pinned), "the cluster object comes first");
 }
+
+fn owing() -> State {
+    let mut state = era();
+    state.members.remove(&id(2));
+    if let Some(voter) = state.voters.get_mut(&id(2)) {
+        voter.debt = Debt::Owed { incident: ring(4), incarnation: None, boot: None };
+    }
+    state
+}
+
+fn intent(attempt: u32) -> Message {
+    Message::Intent(wire::Intent {
+        incident: fencing::Incident { node: id(2), ring: ring(4) },
+        executor: id(0),
+        attempt,
+        deadline: Duration::from_secs(1),
+        read_only: false,
+        wall: 5,
+    })
+}
+
+#[test]
+fn the_largest_budget_is_counted() {
+    let mut state = owing();
+    let mut out = Vec::new();
+    for attempt in 0..300 {
+        state.intents.clear();
+        state.apply(id(0), &intent(attempt), &mut out);
+    }
+    assert_eq!(state.spent[&id(2)].len(), 255);
+}
+
+#[test]
+fn numbers_at_their_end_end_nobody() {
+    let mut state = owing();
+    let mut out = Vec::new();
+    state.apply(id(0), &intent(u32::MAX), &mut out);
+    let attempts = state.operations.values().map(|record| record.attempts).max();
+    assert_eq!(attempts, Some(u32::MAX), "it was taken up: {out:?}");
+}

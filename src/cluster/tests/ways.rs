@@ -7,7 +7,7 @@ use super::{
     scenarios::three,
     world::{World, id, web},
 };
-use crate::RequestKind;
+use crate::{ExecutorSays, Input, RequestKind};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -237,4 +237,33 @@ fn a_settled_cluster_is_silent() {
     assert_eq!(world.cfgs.iter().map(|c| c.log.len()).sum::<usize>(), said, "no message");
     assert_eq!((world.starts, world.shots), (starts, 0));
     assert_eq!(world.member(0).poll_timeout(), None, "and no timer");
+}
+
+#[test]
+fn where_an_address_is_now_is_asked_of_the_others_and_answered_to_all() {
+    let mut world = three();
+    let (station, resource) = ([2, 0, 0, 0, 0, 7], || "vip".parse().expect("valid"));
+    let announcing = ExecutorSays::Announcing {
+        resource: resource(),
+        kind: super::specimen::process(),
+        station,
+    };
+    world.give(1, Input::Executor(announcing));
+    world.settle(S);
+    let looks = |world: &World| (0..3).map(|i| world.nodes[i].exec.looks.len()).collect::<Vec<_>>();
+    assert_eq!(looks(&world), [1, 0, 1], "all but the one that announces");
+    world.give(2, Input::Executor(ExecutorSays::Sees { resource: resource(), station }));
+    world.settle(S);
+    assert_eq!(world.nodes[1].exec.seen, [station]);
+    assert!(world.nodes[2].exec.seen.is_empty(), "nobody is told what it said itself");
+    world.change(&[0, 1, 2], true);
+    world.settle(S);
+    let announcing = ExecutorSays::Announcing {
+        resource: resource(),
+        kind: super::specimen::process(),
+        station,
+    };
+    world.give(1, Input::Executor(announcing));
+    world.settle(S);
+    assert_eq!(looks(&world), [1, 0, 1], "silence without an open era");
 }

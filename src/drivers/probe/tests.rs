@@ -4,7 +4,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::{net::UdpSocket, time::Instant};
 
 use super::{Family, Link, Port, Prober, Reply, parse_echo_reply, proto::echo_request};
-use crate::{fuzz, vip::namespace::Namespace};
+use crate::vip::namespace::Namespace;
 
 const TOKEN: [u8; 8] = *b"palisade";
 const PORT: u16 = 5405;
@@ -29,14 +29,6 @@ fn an_answer_is_a_question_with_another_kind() {
     assert_eq!(parse_echo_reply(Family::V4, &raw).map(|echo| echo.token), Some(TOKEN));
     raw[25] ^= 1;
     assert_eq!(parse_echo_reply(Family::V4, &raw), None, "a wrong checksum");
-}
-
-#[test]
-fn fuzz_probe_echo() {
-    fuzz::run("probe/corpus", |bytes| {
-        let _ = parse_echo_reply(Family::V4, bytes);
-        let _ = parse_echo_reply(Family::V6, bytes);
-    });
 }
 
 fn link(peer: &str, interface: Option<&str>) -> Link {

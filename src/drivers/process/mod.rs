@@ -24,8 +24,9 @@ mod template;
 
 pub use cgroup::Cgroups;
 pub use driver::{ProcessConfig, ProcessDriver};
-pub use record::Exit;
-pub use template::{Monitor, TEMPLATES, Template, TemplateError, load};
+pub use proc::ProcessId;
+pub use record::{Exit, Record};
+pub use template::{Monitor, TEMPLATES, Template, TemplateError, load, parse as parse_template};
 
 #[cfg(test)]
 mod tests;

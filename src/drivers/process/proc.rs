@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 /// One process, for as long as the machine is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ProcessId {
-    pub(crate) pid: i32,
+pub struct ProcessId {
+    /// The kernel's number, used again after its end.
+    pub pid: i32,
     /// Clock ticks since boot (field 22 of `/proc/PID/stat`).
-    pub(crate) start: u64,
+    pub start: u64,
 }
 
 /// What one line of `/proc/PID/stat` says.

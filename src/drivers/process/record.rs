@@ -19,16 +19,19 @@ const RECORD_BYTES_MAX: u64 = 16 * 1024;
 
 /// A process that was started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) resource: ResourceId,
-    pub(crate) template: Label,
+pub struct Record {
+    /// For whom.
+    pub resource: ResourceId,
+    /// From which template.
+    pub template: Label,
     /// Of the start that made it; random.
-    pub(crate) token: String,
+    pub token: String,
     /// Also the id of the session.
-    pub(crate) shim: ProcessId,
-    pub(crate) process: ProcessId,
+    pub shim: ProcessId,
+    /// The process itself.
+    pub process: ProcessId,
     /// Cgroup controllers that the shim could not leave, with the reason; the process may die with the agent's container.
-    pub(crate) cgroups_kept: Vec<String>,
+    pub cgroups_kept: Vec<String>,
 }
 
 /// How a process ended.

@@ -195,7 +195,7 @@ fn owned(uid: u32) -> bool {
 }
 
 /// Reads the text of a template.
-pub(super) fn parse(text: &str) -> Result<Template, String> {
+pub fn parse(text: &str) -> Result<Template, String> {
     let raw: Raw = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     let plain = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.contains('\0');
     let program = raw.argv.first().ok_or("argv is empty: name the program")?;

@@ -8,8 +8,8 @@ use std::{
     time::Instant,
 };
 
-use super::{Cut, Event, Family, cut, parse_events, proto};
-use crate::{fuzz, vip::namespace::Namespace};
+use super::{Cut, Family, cut, parse_events, proto};
+use crate::vip::namespace::Namespace;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,18 +19,6 @@ fn questions_have_the_kernels_lengths() {
     assert_eq!((request.len(), request[16], request[17]), (72, 10, 6));
     assert_eq!(parse_events(&[]), []);
     assert_eq!(parse_events(&[0; 16]), [], "a length of zero ends the reading");
-}
-
-#[test]
-fn fuzz_tcp_events() {
-    fuzz::run("tcp/corpus", |bytes| {
-        for event in parse_events(bytes) {
-            if let Event::Connection(connection) = event {
-                let _ = connection.peer().to_canonical();
-                assert_eq!(proto::destroy_request(&connection).len(), 72);
-            }
-        }
-    });
 }
 
 /// A connection from `client` to `server`, both ends.

@@ -151,6 +151,20 @@ impl VipDriver {
         Ok(found.map_err(kernel("reading neighbours"))?.map(|mac| Neighbour { mac }))
     }
 
+    /// The own station on the network of the address; `None` where it is no Ethernet.
+    pub async fn station(&self, instance: Instance<'_>) -> Result<Option<Mac>, VipError> {
+        Ok(self.link(wanted(instance)?.network).await?.mac)
+    }
+
+    /// Whether this machine, as a peer on that network, takes `station` for the holder of the address: by its neighbour
+    /// table, or, where it knows nobody, by asking once.
+    pub async fn sees(&self, instance: Instance<'_>, station: Mac) -> Result<bool, VipError> {
+        match self.neighbour(instance).await? {
+            Some(known) => Ok(known.mac == station),
+            None => Ok(self.probe_network(instance).await? == Seen::Station(station)),
+        }
+    }
+
     /// Every address here that Palisade put.
     pub async fn managed(&self) -> Result<Vec<ManagedAddress>, VipError> {
         let records = record::all(&self.config.records);

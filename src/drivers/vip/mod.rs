@@ -19,6 +19,7 @@ pub use driver::{ManagedAddress, Neighbour, VipConfig, VipDriver, VipError};
 pub use frames::{Heard, Mac, parse_frame};
 pub use netlink::{Lifetime, Link};
 pub use packet::{PROBE_WAIT, Seen};
+pub use record::Record;
 
 pub(crate) use {netlink::Netlink, packet::Voice};
 

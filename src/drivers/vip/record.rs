@@ -14,11 +14,15 @@ use serde::{Deserialize, Serialize};
 const RECORDS_MAX: usize = 4096;
 const RECORD_BYTES_MAX: u64 = 4096;
 
+/// One address that was put.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) address: IpAddr,
-    pub(super) resource: ResourceId,
-    pub(super) kind: ResourceKind,
+pub struct Record {
+    /// What was put.
+    pub address: IpAddr,
+    /// For whom.
+    pub resource: ResourceId,
+    /// As what.
+    pub kind: ResourceKind,
 }
 
 fn file(folder: &Path, address: IpAddr) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Frames against bytes; addresses against a real kernel, in namespaces of the test.
 
 use core::{net::IpAddr, time::Duration};
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use base::{ResourceId, ResourceKind};
 use lifecycle::Outcome;
@@ -9,10 +9,7 @@ use lifecycle::Outcome;
 use super::{
     Heard, Mac, Seen, VipConfig, VipDriver, VipError, frames, namespace::Namespace, parse_frame,
 };
-use crate::{
-    fuzz,
-    resource::{Instance, ResourceDriver as _},
-};
+use crate::resource::{Instance, ResourceDriver as _};
 
 const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
@@ -46,31 +43,12 @@ fn frames_have_their_sizes_and_read_back() {
     assert_eq!(frames::probe(v4, MAC), expected);
 }
 
-#[test]
-fn fuzz_vip_frame() {
-    fuzz::run("vip/corpus/frame", |bytes| {
-        if let Some(heard) = parse_frame(bytes) {
-            assert!(
-                bytes.len() >= 42 && !heard.address.is_unspecified() || heard.address.is_ipv6()
-            );
-        }
-    });
-}
-
-/// `cargo test -p drivers write_vip_corpus -- --ignored` writes the clean frames.
-#[test]
-#[ignore = "writes files of the tree"]
-fn write_vip_corpus() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vip/corpus/frame");
-    for address in ["10.9.0.7", "fd09::7"] {
-        let ip: IpAddr = address.parse().expect("valid");
-        let mut all = frames::announcements(ip, MAC);
-        all.push(frames::probe(ip, MAC));
-        for (n, frame) in all.iter().enumerate() {
-            std::fs::write(folder.join(format!("{}-{n}", address.replace(':', "_"))), frame)
-                .expect("written");
-        }
+fn parse_mac(text: &str) -> Mac {
+    let mut bytes = [0; 6];
+    for (byte, digits) in bytes.iter_mut().zip(text.split(':')) {
+        *byte = u8::from_str_radix(digits, 16).expect("a MAC");
     }
+    Mac(bytes)
 }
 
 /// One machine's driver for the tests; `interface` is its leg on the network `lan`.
@@ -293,11 +271,25 @@ fn a_peer_learns_the_new_station_from_an_announcement() {
             assert_eq!(bench.driver.start(bench.instance()).await, Outcome::Ok);
             bench.driver.announce(bench.instance(), 3).await.expect("sent");
         });
+        let expected = parse_mac(&mac);
         right.block_on(move || async move {
             let bench = Bench::new("right", address, seconds(60), &folder);
             let known = bench.driver.neighbour(bench.instance()).await.expect("readable");
-            assert_eq!(known.map(|neighbour| neighbour.mac.to_string()), Some(mac), "{address}");
+            let known = known.expect("it stands there").mac;
+            assert_eq!(known, expected, "{address}");
+            assert!(bench.driver.sees(bench.instance(), known).await.expect("readable"));
         });
+        // Whoever still believes in another station does not see it, and whoever knows nobody asks.
+        let wrong = format!("neigh replace {address} lladdr 02:de:ad:00:00:01 nud stale dev right");
+        for (words, seen) in [(wrong, false), (format!("neigh del {address} dev right"), true)] {
+            right.ip(&words);
+            let folder = self::folder();
+            right.block_on(move || async move {
+                let bench = Bench::new("right", address, seconds(60), &folder);
+                let sees = bench.driver.sees(bench.instance(), expected).await.expect("readable");
+                assert_eq!(sees, seen, "{words}");
+            });
+        }
     }
 }
 

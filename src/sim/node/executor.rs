@@ -94,6 +94,8 @@ impl ExecutorPart {
             ExecutorDo::Detach(span) => self.executor.handle_detach(now, span),
             ExecutorDo::Suspend => self.executor.handle_suspend(now),
             ExecutorDo::Leave => self.executor.handle_leave(now),
+            // announcements have no model here
+            ExecutorDo::LookFor { .. } | ExecutorDo::SeenAt { .. } => {}
         }
     }
 

@@ -151,6 +151,10 @@ impl Outside for Machine {
 
     fn renew(&self, _: &ResourceId, _: &ResourceKind, _: Option<Duration>) {}
 
+    fn look_for(&self, _: &ResourceId, _: &ResourceKind, _: cluster::Station) {}
+
+    fn seen_at(&self, _: &ResourceId, _: cluster::Station) {}
+
     fn set_networks(&self, _: BTreeMap<String, String>) {}
 
     fn fence_self(&self) {

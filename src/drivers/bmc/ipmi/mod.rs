@@ -15,6 +15,8 @@
 //! seconds at emulators that do not answer (SERVICES.md section 6).
 
 mod crypto;
+#[cfg(any(test, feature = "double"))]
+pub mod double;
 mod io;
 pub mod proto;
 

@@ -22,4 +22,6 @@ pub use suite::{CipherSuite, Crypto, CryptoFailed, Hash, Privilege, Tag, UnsafeS
 pub use wire::Malformed;
 
 #[cfg(test)]
-pub(crate) use {message::checksum, rakp::*, rmcp::*};
+pub(crate) use message::checksum;
+#[cfg(any(test, feature = "double"))]
+pub(crate) use {rakp::*, rmcp::*};

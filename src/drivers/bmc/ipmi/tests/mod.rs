@@ -1,7 +1,5 @@
 //! The IPMI client against a double of our own (both suites), against `ipmi_sim` (suite 3), and against noise.
 
-mod corpus;
-mod double;
 mod noise;
 mod real;
 mod udp;

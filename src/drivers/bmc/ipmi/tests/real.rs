@@ -14,12 +14,9 @@ use std::{
 
 use fencing::Answer;
 
-use super::{
-    double::Double,
-    udp::{Served, device, machine, order},
-};
+use super::udp::{Served, device, machine, order};
 use crate::{
-    bmc::ipmi::{CipherSuite, Suites},
+    bmc::ipmi::{CipherSuite, Suites, double::Double},
     power::{PowerDevice, PowerError, PowerState},
 };
 

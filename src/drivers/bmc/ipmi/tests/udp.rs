@@ -13,9 +13,11 @@ use std::{
 use base::{FenceDevice, FenceDriver, NodeId, SystemUuid};
 use fencing::{Answer, CallId, DeviceAction, DeviceCall, DeviceError};
 
-use super::double::{Double, Event, Faults, GUID};
 use crate::{
-    bmc::ipmi::{CipherSuite, IpmiDevice, IpmiTarget, Privilege, Suites},
+    bmc::ipmi::{
+        CipherSuite, IpmiDevice, IpmiTarget, Privilege, Suites,
+        double::{Double, Event, Faults, GUID},
+    },
     power::{Permit, PowerDevice, PowerError, PowerOrder, PowerState, carry_out},
     secret::Password,
 };

@@ -1,46 +1,57 @@
 //! The server half of RMCP+ without a socket, with the faults of SAFETY.md#O31. That it is right is shown by
-//! `ipmitool -C 17` and `-C 3`, which must be able to use it (`real.rs`).
+//! `ipmitool -C 17` and `-C 3`, which must be able to use it (`tests/real.rs`). For tests and fuzzing only.
 
 use std::collections::BTreeMap;
 
-use crate::bmc::ipmi::{AwsLc, CipherSuite, Privilege, proto::*};
+use super::{AwsLc, CipherSuite, Privilege, proto::*};
 
-pub(super) const GUID: [u8; 16] =
-    *b"\xa1\x23\x45\x67\x89\xab\xcd\xef\xa1\x23\x45\x67\x89\xab\xcd\xe1";
+/// Of the machine behind it.
+pub const GUID: [u8; 16] = *b"\xa1\x23\x45\x67\x89\xab\xcd\xef\xa1\x23\x45\x67\x89\xab\xcd\xe1";
 
 /// What the double did, in order; the ground truth of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub enum Event {
+    /// A session was prepared.
     Opened,
+    /// Both sides have shown that they know the password.
     LoggedIn,
+    /// The privilege was raised.
     Raised,
+    /// The GUID was read.
     Identified,
+    /// The power was read, and was so.
     ReadPower(bool),
+    /// Power off was taken.
     Off,
+    /// Power on was taken.
     On,
+    /// The session was closed.
     Closed,
     /// A login was ended by the console's status.
     Abandoned,
 }
 
+/// What it does wrong.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Faults {
+pub struct Faults {
     /// Accepts a power command and does nothing.
-    pub(super) ignores_commands: bool,
+    pub ignores_commands: bool,
     /// Answers the first chassis command with 0xD4 though the privilege was raised.
-    pub(super) forgets_privilege_once: bool,
+    pub forgets_privilege_once: bool,
     /// No answer to Close Session.
-    pub(super) mute_close: bool,
+    pub mute_close: bool,
     /// No answer from this network function and command on.
-    pub(super) mute: Option<(u8, u8)>,
+    pub mute: Option<(u8, u8)>,
     /// Answers this command with this code.
-    pub(super) refuses: Option<(u8, u8, u8)>,
+    pub refuses: Option<(u8, u8, u8)>,
     /// Says another choice of algorithms than was asked.
-    pub(super) downgrades: Option<[u8; 3]>,
+    pub downgrades: Option<[u8; 3]>,
     /// Chassis commands that are answered with 0xC0 first.
-    pub(super) busy: u8,
+    pub busy: u8,
     /// Status data is short.
-    pub(super) short_status: bool,
+    pub short_status: bool,
+    /// Lies: after so many messages answers one, well sealed, with this code and data.
+    pub invents: Vec<(u8, u8, Vec<u8>)>,
 }
 
 struct Login {
@@ -51,20 +62,31 @@ struct Login {
     busy_once: bool,
 }
 
-pub(super) struct Double {
-    pub(super) suites: Vec<CipherSuite>,
-    pub(super) user: Vec<u8>,
-    pub(super) password: Vec<u8>,
-    pub(super) guid: [u8; 16],
-    pub(super) power: bool,
-    pub(super) faults: Faults,
-    pub(super) events: Vec<Event>,
+/// One BMC.
+pub struct Double {
+    /// Suites that it takes.
+    pub suites: Vec<CipherSuite>,
+    /// Its only user.
+    pub user: Vec<u8>,
+    /// That user's password.
+    pub password: Vec<u8>,
+    /// What it says that its machine is.
+    pub guid: [u8; 16],
+    /// Whether its machine has power.
+    pub power: bool,
+    /// What it does wrong.
+    pub faults: Faults,
+    /// What it did.
+    pub events: Vec<Event>,
+    /// An answer of [`Faults::invents`] was given.
+    pub lied: bool,
     logins: BTreeMap<u32, Login>,
     next: u32,
 }
 
 impl Double {
-    pub(super) fn new(suites: &[CipherSuite]) -> Self {
+    /// With power on and nothing wrong.
+    pub fn new(suites: &[CipherSuite]) -> Self {
         Self {
             suites: suites.to_vec(),
             user: b"operator".to_vec(),
@@ -73,17 +95,19 @@ impl Double {
             power: true,
             faults: Faults::default(),
             events: Vec::new(),
+            lied: false,
             logins: BTreeMap::new(),
             next: 0x1000,
         }
     }
 
     /// Sessions that somebody opened and nobody closed.
-    pub(super) fn open_sessions(&self) -> usize {
+    pub fn open_sessions(&self) -> usize {
         self.logins.len()
     }
 
-    pub(super) fn handle(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+    /// One datagram; the answer to it.
+    pub fn handle(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
         if let Some(answer) = self.handle_v15(datagram) {
             return Some(answer);
         }
@@ -200,9 +224,17 @@ impl Double {
         if self.faults.mute == Some((netfn, command)) {
             return None;
         }
+        if let Some((after, ..)) = self.faults.invents.last_mut() {
+            *after = after.saturating_sub(1);
+        }
         let (mut code, mut answer) = (0, vec![]);
         let mut closed = false;
         match (netfn, command) {
+            _ if self.faults.invents.last().is_some_and(|(after, ..)| *after == 0) => {
+                let (_, invented, data) = self.faults.invents.pop().unwrap_or_default();
+                (code, answer) = (invented, data);
+                self.lied = true;
+            }
             (f, c) if self.faults.refuses.is_some_and(|(rf, rc, _)| (rf, rc) == (f, c)) => {
                 code = self.faults.refuses.map_or(0, |(_, _, code)| code);
             }
