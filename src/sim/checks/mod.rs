@@ -2,6 +2,7 @@
 //! counts as evidence it works out again by itself.
 
 mod history;
+mod l09;
 mod s01;
 mod s02;
 mod s03;
@@ -96,4 +97,5 @@ checks! {
     s16: s16::S16,
     s19: s19::S19,
     s31: s31::S31,
+    l09: l09::L09,
 }

@@ -375,3 +375,12 @@ fn two_histories_under_one_name_are_objected_to() {
     story.good(place(1, 2, 8));
     story.bad(place(3, 2, 9), super::ONE_HISTORY);
 }
+
+#[test]
+fn l9_objects_to_a_member_that_speaks_without_end() {
+    let mut story = Story::together();
+    for digest in 0..2_000 {
+        story.good(Fact::Sent { node: id(1), digest });
+    }
+    story.bad(Fact::Sent { node: id(1), digest: 0 }, "L9");
+}
