@@ -1,6 +1,6 @@
 //! Every input that fuzzing kept, through the function that fuzzing calls: what was found once stays found.
 
-#[path = "../fuzz/targets.rs"]
+#[path = "../fuzz/targets/mod.rs"]
 mod targets;
 
 use std::{fs, path::Path};
