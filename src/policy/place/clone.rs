@@ -12,12 +12,11 @@ use crate::{
 
 use super::{
     assign_node,
-    colocate::{
-        Select, add_colocated, factor, has_influence, hear_dependent, this_with, with_this,
-    },
+    colocate::{Select, add_colocated, factor, hear_dependent},
     location, note_scores, place as place_any,
     primitive::unassign,
     promotable, role_of,
+    ties::{has_influence, this_with, with_this},
 };
 
 pub(super) fn place(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, stop_if_fail: bool) {

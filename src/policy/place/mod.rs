@@ -6,10 +6,11 @@ mod group;
 mod primitive;
 mod promotable;
 mod ring;
+mod ties;
 
 pub(crate) use clone::{compatible_instance, inhibit};
-pub(crate) use colocate::with_this;
 pub(crate) use primitive::assign_node;
+pub(crate) use ties::with_this;
 
 use crate::{
     model::Role,

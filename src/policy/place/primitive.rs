@@ -11,8 +11,9 @@ use crate::{
 };
 
 use super::{
-    colocate::{follow_primary, hear_dependent, this_with, with_this},
+    colocate::{follow_primary, hear_dependent},
     note_scores, place as place_any,
+    ties::{this_with, with_this},
 };
 
 pub(super) fn place(

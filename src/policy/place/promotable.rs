@@ -13,8 +13,9 @@ use crate::{
 
 use super::{
     clone::{compare_instances, hear_by_role, parts},
-    colocate::{apply, this_with},
+    colocate::apply,
     location, role_of,
+    ties::this_with,
 };
 
 /// An instance would rather run where it may be promoted.

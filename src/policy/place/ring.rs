@@ -7,7 +7,7 @@ use crate::{
     world::{Coloc, ColocIx, Reason, ResIx, Source, Variant, World},
 };
 
-use super::{assign_node, colocate::with_this};
+use super::{assign_node, ties::with_this};
 
 /// Whether a wish closes a ring in which the primary must follow the dependent: then the dependent chooses first, since
 /// what is mandatory can only be kept by who comes later.
