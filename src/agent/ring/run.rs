@@ -1,4 +1,7 @@
 //! The loop of the ring part: one thread, one runtime, one turn after the other.
+//!
+//! Over 600 lines for now: whatever wakes the loop and what each waking does stand beside each other. The first to go is
+//! what the loop is given (`Setup`, `Feed`, `Prober`), which shares nothing with the wakings.
 
 use std::{
     collections::{BTreeMap, VecDeque},
