@@ -1,5 +1,6 @@
 //! The server half of RMCP+ without a socket, with the faults of SAFETY.md#O31. That it is right is shown by
-//! `ipmitool -C 17` and `-C 3`, which must be able to use it (`tests/real.rs`). For tests and fuzzing only.
+//! `ipmitool -C 17` and `-C 3`, which must be able to use it (`tests/real.rs`). For tests, fuzzing and `palisade dev`, which
+//! listens on loopback only: its random numbers are none.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +8,9 @@ use super::{AwsLc, CipherSuite, Privilege, proto::*};
 
 /// Of the machine behind it.
 pub const GUID: [u8; 16] = *b"\xa1\x23\x45\x67\x89\xab\xcd\xef\xa1\x23\x45\x67\x89\xab\xcd\xe1";
+
+/// Sessions at one time; the oldest goes when one more is opened.
+const SESSIONS_MAX: usize = 64;
 
 /// What the double did, in order; the ground truth of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub enum Event {
     ReadPower(bool),
     /// Power off was taken.
     Off,
+    /// Off and on again was taken: cycle or reset.
+    Cycled,
     /// Power on was taken.
     On,
     /// The session was closed.
@@ -159,6 +165,9 @@ impl Double {
             user: vec![],
         };
         let login = Login { handshake, keys: None, sent: 0, raised: false, busy_once: false };
+        if self.logins.len() == SESSIONS_MAX {
+            self.logins.pop_first();
+        }
         self.logins.insert(self.next, login);
         self.events.push(Event::Opened);
         let mut out = vec![tag, 0, 4, 0];
@@ -239,7 +248,7 @@ impl Double {
                 code = self.faults.refuses.map_or(0, |(_, _, code)| code);
             }
             (6, 0x3b) => {
-                login.raised = data[0] >= Privilege::Operator.level();
+                login.raised = data.first().is_some_and(|l| *l >= Privilege::Operator.level());
                 answer = data;
                 self.events.push(Event::Raised);
             }
@@ -267,11 +276,15 @@ impl Double {
                 self.events.push(Event::ReadPower(self.power));
             }
             (0, 2) => {
-                let on = data.first() == Some(&1);
+                let (power, event) = match data.first() {
+                    Some(1) => (true, Event::On),
+                    Some(2 | 3) => (self.power, Event::Cycled),
+                    _ => (false, Event::Off),
+                };
                 if !self.faults.ignores_commands {
-                    self.power = on;
+                    self.power = power;
                 }
-                self.events.push(if on { Event::On } else { Event::Off });
+                self.events.push(event);
             }
             _ => code = 0xc1,
         }
