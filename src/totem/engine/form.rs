@@ -190,6 +190,10 @@ impl Ring {
                 }
                 self.enter_commit(StateEvent::commit_token, token);
             }
+            Phase::Gather(gather) if !full => {
+                gather.declined = gather.declined.max(token.ring.seq);
+                self.counters.stale += 1;
+            }
             Phase::Commit(commit) if full && commit.token.ring == token.ring => {
                 let same = |(a, b): (&crate::wire::CommitEntry, &crate::wire::CommitEntry)| {
                     a.member == b.member

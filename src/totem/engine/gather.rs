@@ -53,6 +53,9 @@ pub(super) struct Gather {
     pub(super) sent: Option<Join>,
     /// The ring that broke, until its silent members were named.
     pub(super) broken: Option<RingId>,
+    /// Highest ring sequence number of a commit token that was not taken here: its ring is not what this member has
+    /// agreed to. Who sent it waits in COMMIT and hears only joins from after that attempt.
+    pub(super) declined: u64,
 }
 
 impl Gather {
@@ -102,6 +105,7 @@ impl Ring {
             conflict_since: None,
             sent: None,
             broken: None,
+            declined: 0,
         }
     }
 
@@ -313,6 +317,10 @@ impl Ring {
         let Phase::Gather(gather) = &mut self.phase else { return };
         gather.join_at = join_at;
         gather.sent = None;
+        // not before: the join that makes the lists equal may be behind its commit token, which then comes again
+        let declined = core::mem::take(&mut gather.declined);
+        self.saw_ring_seq(declined);
+        let Phase::Gather(gather) = &mut self.phase else { return };
         if let (Some(ring), Some(order)) = (gather.broken.take(), &self.order) {
             for member in &order.members {
                 let node = member.node;

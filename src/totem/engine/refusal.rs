@@ -119,7 +119,9 @@ impl Ring {
             }
         }
         ring.insert(node, Arc::clone(standing));
-        let broken = |other| self.shunned.get(other).is_some_and(|shun| shun.is_broken());
+        let broken = |other| {
+            self.shunned.get(other).is_some_and(|shun| shun.is_broken() && self.now < shun.until)
+        };
         let outsiders = self.lives.keys().filter(|n| !ring.contains_key(n) && !broken(n));
         let mut all = ring.clone();
         all.extend(outsiders.filter_map(|n| Some((*n, Arc::clone(self.last_word(n)?)))));

@@ -202,3 +202,63 @@ fn refusals_that_lapse_only_for_all_together_bring_all_together() {
         }
     }
 }
+
+/// Two that hold the eviction of a third and need it, all three of five that live.
+fn two_and_one_that_they_need(seed: u64) -> Net {
+    let mut net = net(seed, 5);
+    net.faults.delay = 1000;
+    for id in [1, 2, 5] {
+        net.start(node(id));
+    }
+    net.until_together(&[1, 2, 5], 500);
+    for id in [1, 2] {
+        stand(&mut net, id, "out 5;");
+    }
+    net.with_ring(node(1), |ring, now| ring.reform(now));
+    net.until_together(&[1, 2], 1000);
+    net
+}
+
+/// The two gather at the same moment and agree before the third has heard of it; a commit token then meets a member that
+/// goes on with all three. Whoever sent it has to learn that, or is given up as silent.
+#[test]
+fn a_refusal_that_lapses_for_two_at_once_brings_all_together() {
+    for seed in 0..200 {
+        let mut net = two_and_one_that_they_need(seed);
+        let pause = 9000 + net.rng.below(9000);
+        net.run_ms(pause);
+        for id in [2, 1] {
+            stand(&mut net, id, "out 5;late");
+            net.with_ring(node(id), |ring, now| ring.reform(now));
+            let apart = net.rng.below(1500);
+            net.run(Duration::from_micros(apart));
+        }
+        let took = net.until_together(&[1, 2, 5], 20_000);
+        assert!(took < Duration::from_millis(600), "seed {seed}: {took:?}");
+    }
+}
+
+/// Who was once given up by both of them goes on counting both at its door when that is over.
+#[test]
+fn a_refusal_lapses_for_one_that_was_given_up_before() {
+    for seed in 0..20 {
+        let mut net = two_and_one_that_they_need(seed);
+        net.cuts.extend([(node(5), node(1)), (node(5), node(2))]);
+        net.run_ms(1000);
+        // all gather; the two do not hear the third and say so
+        net.with_ring(node(5), |ring, now| ring.reform(now));
+        stand(&mut net, 1, "out 5; ");
+        net.with_ring(node(1), |ring, now| ring.reform(now));
+        net.run_ms(1000);
+        net.cuts.clear();
+        let pause = 70_000 + net.rng.below(9000);
+        net.run_ms(pause);
+        assert!(net.together(&[1, 2]), "seed {seed}: {}", net.describe());
+        for id in [2, 1] {
+            stand(&mut net, id, "out 5;late");
+            net.with_ring(node(id), |ring, now| ring.reform(now));
+        }
+        let took = net.until_together(&[1, 2, 5], 20_000);
+        assert!(took < Duration::from_millis(1000), "seed {seed}: {took:?}");
+    }
+}
