@@ -45,7 +45,8 @@ impl Digests {
 }
 
 fn text<'a>(values: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let mut text = String::from(" <parameters");
+    let mut text = String::with_capacity(64);
+    text.push_str(" <parameters");
     for (name, value) in values {
         text.push(' ');
         text.push_str(name);

@@ -10,7 +10,7 @@ use crate::{
         Operations, active_span, fail_count, find_operation, operation_parameters,
         parameters_differ, sorted_operations,
     },
-    world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, Res, ResIx, Verb, World},
+    world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
 };
 
 fn history_of<'m>(world: &World<'m>, r: ResIx, node: NodeIx) -> Option<&'m ResourceHistory> {
@@ -46,30 +46,46 @@ pub(super) fn recurs(world: &World<'_>, r: ResIx, node: NodeIx, name: &str, ever
 }
 
 pub(super) fn review(world: &mut World<'_>) {
-    let chosen = |world: &World<'_>, wanted: fn(&Res<'_>) -> bool| -> Vec<ResIx> {
-        let all = (0..world.res.len()).map(ResIx::at);
-        all.filter(|r| world[*r].is_primitive() && wanted(&world[*r])).collect()
-    };
-    // nothing is asked of what is configured as it was and runs nowhere
-    let asked = chosen(world, |res| {
-        res.removed || !res.running_on.is_empty() || !res.other_agent_on.is_empty()
-    });
-    for node in world.node_ids() {
-        if !world[node].maintenance && !world[node].is_available() {
-            continue;
-        }
-        for r in asked.iter().copied() {
-            if world[r].known_on.contains(node) {
+    let asked = asked_of_nodes(world);
+    for (node, asked) in world.node_ids().zip(asked) {
+        if world[node].maintenance || world[node].is_available() {
+            for r in asked {
                 review_resource(world, r, node);
             }
         }
     }
-    let forgets = chosen(world, |res| res.failure_timeout > 0 || !res.forgiven_on.is_empty());
+    let forgets: Vec<ResIx> = primitives(world)
+        .filter(|r| world[*r].failure_timeout > 0 || !world[*r].forgiven_on.is_empty())
+        .collect();
     for node in world.node_ids() {
         for r in forgets.iter().copied() {
             clear_expired(world, r, node);
         }
     }
+}
+
+fn primitives(world: &World<'_>) -> impl Iterator<Item = ResIx> {
+    (0..world.res.len()).map(ResIx::at).filter(|r| world[*r].is_primitive())
+}
+
+/// Per node the resources to look at: nothing is asked of what is configured as it was and does not run there.
+fn asked_of_nodes(world: &World<'_>) -> Vec<Vec<ResIx>> {
+    let mut asked = alloc::vec![Vec::new(); world.nodes.len()];
+    for r in primitives(world) {
+        let res = &world[r];
+        let everywhere = res.removed || !res.other_agent_on.is_empty();
+        let (all, running) = if everywhere {
+            (world.nodes.len(), [].as_slice())
+        } else {
+            (0, res.running_on.as_slice())
+        };
+        for node in (0..all).map(NodeIx::at).chain(running.iter().copied()) {
+            if res.known_on.contains(node) {
+                asked[node.ix()].push(r);
+            }
+        }
+    }
+    asked
 }
 
 fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
@@ -123,8 +139,8 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
     if !recorded.restart.is_empty() {
         let mut kept = BTreeMap::new();
         for name in &recorded.restart_names {
-            if let Some(value) = values.get(name.as_str()) {
-                kept.insert(name.as_str(), &**value);
+            if let Some((name, value)) = values.iter().find(|(known, _)| known == name) {
+                kept.insert(*name, &**value);
             }
         }
         if digest::parameters(&kept) != recorded.restart {
@@ -195,7 +211,8 @@ fn reload(world: &mut World<'_>, r: ResIx, node: NodeIx) {
 
 /// Failures that expired are forgotten on their node too.
 fn clear_expired(world: &mut World<'_>, r: ResIx, node: NodeIx) {
-    if !world[node].online || history_of(world, r, node).is_none() {
+    let recorded = || world[r].absent_on.contains(node) || history_of(world, r, node).is_some();
+    if !world[node].online || !recorded() {
         return;
     }
     let count = fail_count(world, r, node);

@@ -1,18 +1,28 @@
 //! What is true of an action of a group or clone follows from the actions inside.
 
-use alloc::{collections::BTreeMap, vec::Vec};
-
 use crate::{
     act::first_action,
     model::Role,
     place::role_of,
-    world::{ActFlags, ActIx, NodeIx, ResIx, Variant, Verb, World},
+    world::{ActFlags, ActIx, Inner, NodeIx, ResIx, Variant, Verb, World},
 };
 
-/// The state of an action as an order sees it; of a group or clone on a node if one is given.
-pub(super) fn for_order(world: &mut World<'_>, act: ActIx, node: Option<NodeIx>) -> ActFlags {
+/// The state of an action as an order sees it; of a group or clone on a node if one is given. What is inside as a whole
+/// says the same until something changes, so it is kept in `whole`.
+pub(super) fn for_order(
+    world: &mut World<'_>,
+    act: ActIx,
+    node: Option<NodeIx>,
+    whole: &mut Option<ActFlags>,
+) -> ActFlags {
     let Some(r) = world[act].res else { return world[act].flags };
-    let flags = of(world, r, act, None);
+    if world[r].is_primitive() {
+        return world[act].flags;
+    }
+    let flags = match *whole {
+        Some(flags) => flags,
+        None => *whole.insert(of(world, r, act, None)),
+    };
     if node.is_none() || world[r].variant != Variant::Clone {
         return flags;
     }
@@ -31,7 +41,8 @@ pub(super) fn of(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeI
     }
 }
 
-/// Lists the actions of instances, of which every order with their clone asks again. From here on none is added.
+/// Lists the actions of instances, of which every order with their clone asks again. From here on none is added, and
+/// none changes its node.
 pub(super) fn list_inner(world: &mut World<'_>) {
     for at in 0..world.top.len() {
         let clone = world.top[at];
@@ -39,18 +50,42 @@ pub(super) fn list_inner(world: &mut World<'_>) {
         if !world[clone].is_clone() || children.iter().any(|child| !world[*child].is_primitive()) {
             continue;
         }
-        let mut lists: BTreeMap<Verb, Vec<(ResIx, ActIx)>> = BTreeMap::new();
-        for verb in [Verb::Start, Verb::Stop, Verb::Promote, Verb::Demote] {
-            lists.insert(verb, Vec::new());
+        let listed = [Verb::Start, Verb::Stop, Verb::Promote, Verb::Demote]
+            .map(|verb| (verb, Inner::list(world, clone, verb)));
+        world[clone].inner = listed.into();
+    }
+}
+
+impl Inner {
+    fn list(world: &World<'_>, clone: ResIx, verb: Verb) -> Self {
+        let mut inner = Self::default();
+        for child in &world[clone].children {
+            let all = || world[*child].acts.iter().filter(|act| world[**act].verb == verb);
+            inner.first.extend(all().next().map(|act| (*child, *act)));
+            inner
+                .loose
+                .extend(all().find(|act| world[**act].node.is_none()).map(|act| (*child, *act)));
+            inner.placed.extend(all().filter_map(|act| Some((world[*act].node?, *child, *act))));
         }
-        for child in children {
-            for act in &world[*child].acts {
-                if let Some(list) = lists.get_mut(&world[*act].verb) {
-                    list.push((*child, *act));
-                }
+        // of several of one instance on one node the first counts
+        inner.placed.sort_by_key(|(node, child, _)| (*node, *child));
+        inner.placed.dedup_by_key(|(node, child, _)| (*node, *child));
+        inner
+    }
+
+    /// Of each instance the action on the node, or failing that one that has no node yet; on any node if none is given.
+    fn on(&self, node: Option<NodeIx>) -> impl Iterator<Item = (ResIx, ActIx)> {
+        let here = match node {
+            None => &[],
+            Some(node) => {
+                let from = self.placed.partition_point(|(at, ..)| *at < node);
+                let here = &self.placed[from..];
+                &here[..here.partition_point(|(at, ..)| *at == node)]
             }
-        }
-        world[clone].inner = lists;
+        };
+        let elsewhere = if node.is_none() { &self.first } else { &self.loose };
+        let elsewhere = elsewhere.iter().filter(|(r, _)| !here.iter().any(|(_, at, _)| at == r));
+        here.iter().map(|(_, r, act)| (*r, *act)).chain(elsewhere.copied())
     }
 }
 
@@ -105,13 +140,8 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
     };
     match world[r].inner.get(&begun) {
         Some(inner) => {
-            for of_one in inner.chunk_by(|a, b| a.0 == b.0) {
-                let acts = || of_one.iter().map(|(_, at)| &world[*at]);
-                let exact = acts().find(|act| node.is_none() || act.node == node);
-                let found = exact.or_else(|| acts().find(|act| act.node.is_none()));
-                if let Some(found) = found {
-                    see(world, of_one[0].0, found.flags);
-                }
+            for (instance, act) in inner.on(node) {
+                see(world, instance, world[act].flags);
             }
         }
         None => {

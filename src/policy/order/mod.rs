@@ -10,7 +10,7 @@ mod settle;
 
 use crate::world::{ActIx, Edge, OrderEnd, OrderFlags, OrderRule, ResIx, Variant, Verb, World};
 
-use crate::{act::actions_of, model::Role, place::role_of};
+use crate::{act::first_action, model::Role, place::role_of};
 
 /// Rules that follow from the resources themselves; before places are chosen.
 pub(crate) fn imply(world: &mut World<'_>) {
@@ -94,8 +94,7 @@ fn expand(world: &mut World<'_>, rule: &OrderRule) {
         }
         (OrderEnd::Act(first), OrderEnd::Of(r, verb)) => after(world, first, r, verb, rule.flags),
         (OrderEnd::Of(r, verb), then) => {
-            let mut firsts = actions_of(world, r, verb, None);
-            if firsts.is_empty() {
+            if first_action(world, r, verb, None).is_none() {
                 let same = matches!(then, OrderEnd::Of(other, _) if other == r);
                 let rests = match verb {
                     Verb::Stop => role_of(world, r, true) == Role::Stopped,
@@ -107,9 +106,13 @@ fn expand(world: &mut World<'_>, rule: &OrderRule) {
                     return;
                 }
                 // what will not happen still binds what waits for it
-                firsts.push(world.act(r, verb, None, true));
+                world.act(r, verb, None, true);
             }
-            for first in firsts {
+            for at in 0..world[r].acts.len() {
+                let first = world[r].acts[at];
+                if world[first].verb != verb {
+                    continue;
+                }
                 match then {
                     OrderEnd::Act(then) => {
                         world.order(first, then, rule.flags);
@@ -124,7 +127,10 @@ fn expand(world: &mut World<'_>, rule: &OrderRule) {
 }
 
 fn after(world: &mut World<'_>, first: ActIx, r: ResIx, verb: Verb, flags: OrderFlags) {
-    for then in actions_of(world, r, verb, None) {
-        world.order(first, then, flags);
+    for at in 0..world[r].acts.len() {
+        let then = world[r].acts[at];
+        if world[then].verb == verb {
+            world.order(first, then, flags);
+        }
     }
 }

@@ -77,6 +77,8 @@ fn visit(world: &mut World<'_>, then: ActIx, queue: &mut Queue) {
     }
     let mut enough = 0_u32;
     let mut at = 0;
+    // what is inside `then` is looked at again when something has changed
+    let mut whole = None;
     while at < world[then].before.len() {
         let edge = world[then].before[at];
         at += 1;
@@ -91,9 +93,9 @@ fn visit(world: &mut World<'_>, then: ActIx, queue: &mut Queue) {
             world[first].set(ActFlags::OPTIONAL);
         }
         let then_node = world[then].node;
-        let first_node = world[first].node;
-        let first_flags = flags::for_order(world, first, then_node);
-        let then_flags = flags::for_order(world, then, first_node);
+        let (first_node, first_before) = (world[first].node, world[first].flags);
+        let first_flags = flags::for_order(world, first, then_node, &mut None);
+        let then_flags = flags::for_order(world, then, first_node, &mut whole);
         if gate && edge.flags.has(OrderFlags::MIN_RUNNABLE) && first_flags.has(ActFlags::RUNNABLE) {
             enough += 1;
             if enough >= world[then].required_before {
@@ -101,6 +103,9 @@ fn visit(world: &mut World<'_>, then: ActIx, queue: &mut Queue) {
             }
         }
         let changed = apply(world, edge, then, first_flags, then_flags);
+        if changed.then || !changed.touched.is_empty() || world[first].flags != first_before {
+            whole = None;
+        }
         if changed.first {
             queue.push_after(world, first);
             queue.push(world, first);

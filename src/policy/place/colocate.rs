@@ -173,6 +173,8 @@ fn add_matching(
         let score = match attribute {
             None if !theirs.present || !node.is_available() => -INFINITY,
             None if banned_by.is_some_and(|group| group[index].score <= -INFINITY) => -INFINITY,
+            // nothing times anything is nothing
+            None if theirs.score == 0 => continue,
             None => theirs.score,
             Some(_) => world
                 .node_ids()
@@ -329,12 +331,9 @@ fn apply_location(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: C
     } else {
         Vec::new()
     };
-    let saved = world[dependent].allowed.clone();
+    let mut table = world[dependent].allowed.clone();
     let mut reasons = Vec::new();
-    for node in world.node_ids() {
-        if !saved[node.ix()].present {
-            continue;
-        }
+    for (cell, node) in table.iter_mut().zip(world.node_ids()).filter(|(cell, _)| cell.present) {
         let shares = |place| same_place(world, attribute, node, place);
         let add = match place {
             None => -score,
@@ -347,17 +346,15 @@ fn apply_location(world: &mut World<'_>, dependent: ResIx, primary: ResIx, at: C
             Some(_) if score >= INFINITY => -score,
             Some(_) => continue,
         };
-        let cell = &mut world[dependent].allowed[node.ix()];
         cell.score = add_scores(add, cell.score);
         if world.explains {
             reasons.push(Reason { node: Some(node), score: add, why: Source::Colocation(at) });
         }
     }
     let mandatory = score.abs() >= INFINITY;
-    if mandatory || any_available(world, dependent) {
+    if mandatory || any_in(world, &table) {
         world[dependent].reasons.extend(reasons);
-    } else {
-        world[dependent].allowed = saved;
+        world[dependent].allowed = table;
     }
 }
 

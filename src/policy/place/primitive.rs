@@ -103,22 +103,31 @@ fn listen(world: &mut World<'_>, r: ResIx) {
     }
 }
 
-/// Better nodes first: score, then fewer instances placed, then where it runs, then by name.
-fn compare_nodes(world: &World<'_>, r: ResIx, a: NodeIx, b: NodeIx) -> Ordering {
-    let worth = |node: NodeIx| {
-        if world.available(node) { world[r].allowed[node.ix()].score } else { -INFINITY }
+/// The best node of those that may be thought of: by score, then by fewer instances placed, then where it runs, then by
+/// name.
+fn best_node(world: &World<'_>, r: ResIx) -> Option<NodeIx> {
+    let res = &world[r];
+    let active = res.current_node();
+    let rank = |node: NodeIx| {
+        let state = &world[node];
+        (state.placed, active != Some(node), state.name())
     };
-    let active = world[r].current_node();
-    worth(b)
-        .cmp(&worth(a))
-        .then(world[a].placed.cmp(&world[b].placed))
-        .then((active == Some(b)).cmp(&(active == Some(a))))
-        .then_with(|| world[a].name().cmp(world[b].name()))
+    let mut best: Option<(NodeIx, i32)> = None;
+    for (cell, node) in res.allowed.iter().zip(world.node_ids()).filter(|(cell, _)| cell.present) {
+        let score = if world[node].is_available() { cell.score } else { -INFINITY };
+        let better = best.is_none_or(|(other, least)| match score.cmp(&least) {
+            Ordering::Equal => rank(node) < rank(other),
+            order => order.is_gt(),
+        });
+        if better {
+            best = Some((node, score));
+        }
+    }
+    best.map(|(node, _)| node)
 }
 
 fn choose(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, stop_if_fail: bool) {
-    let candidates = || world.node_ids().filter(|node| world[r].allowed[node.ix()].present);
-    let best = candidates().min_by(|a, b| compare_nodes(world, r, *a, *b));
+    let best = best_node(world, r);
     let Some(best) = best else {
         assign_node(world, r, None, false, stop_if_fail);
         return;

@@ -1,6 +1,6 @@
 //! The definition that an operation would run with now.
 
-use alloc::{borrow::Cow, collections::BTreeMap, format};
+use alloc::{borrow::Cow, collections::BTreeMap, string::ToString as _, vec::Vec};
 
 use crate::{
     model::{OperationRecord, parse_interval_ms},
@@ -15,8 +15,8 @@ use super::{
 /// A recurring operation without a timeout of its own gets this one.
 const TIMEOUT_MS_DEFAULT: u64 = 20_000;
 
-/// Parameters of an operation by name.
-pub(crate) type Parameters<'m> = BTreeMap<&'m str, Cow<'m, str>>;
+/// Parameters of an operation, sorted by name.
+pub(crate) type Parameters<'m> = Vec<(&'m str, Cow<'m, str>)>;
 
 /// All parameters of an operation as the agent would get them on a node.
 pub(crate) fn operation_parameters<'m>(
@@ -26,7 +26,7 @@ pub(crate) fn operation_parameters<'m>(
     op: &OperationRecord,
 ) -> Parameters<'m> {
     let mut values = BTreeMap::new();
-    let Some(primitive) = world[r].primitive else { return BTreeMap::new() };
+    let Some(primitive) = world[r].primitive else { return Vec::new() };
     let mut context = Context::cluster(world.model);
     context.node = Some(&world[node].attrs);
     let configured = find_operation(world, r, &op.operation, op.interval_ms);
@@ -41,7 +41,12 @@ pub(crate) fn operation_parameters<'m>(
             .and_then(|configured| operation_meta(world, r, configured).get("timeout").copied())
             .and_then(parse_interval_ms)
             .unwrap_or(TIMEOUT_MS_DEFAULT);
-        values.insert("CRM_meta_timeout", format!("{timeout}").into());
+        let name = "CRM_meta_timeout";
+        let timeout = Cow::Owned(timeout.to_string());
+        match values.binary_search_by_key(&name, |(name, _)| name) {
+            Ok(at) => values[at].1 = timeout,
+            Err(at) => values.insert(at, (name, timeout)),
+        }
     }
     values
 }

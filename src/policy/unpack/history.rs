@@ -47,11 +47,11 @@ pub(crate) fn read(world: &mut World<'_>, memory: &mut Memory) {
 fn read_node(world: &mut World<'_>, node: NodeIx, names: &mut Names, memory: &mut Memory) {
     let model = world[node].model;
     if let Some(absent) = memory.take(node.ix(), &model.history) {
-        for (at, (history, absent)) in model.history.iter().zip(&absent).enumerate() {
+        for (at, absent) in absent.iter().enumerate() {
             match *absent {
-                Some(r) => note_absent(world, r, node, history),
+                Some(r) => note_absent(world, r, node, &model.history[at]),
                 None => {
-                    read_resource(world, node, at, history, names);
+                    read_resource(world, node, at, &model.history[at], names);
                 }
             }
         }
@@ -82,18 +82,8 @@ fn is_plain(world: &World<'_>, r: ResIx, history: &ResourceHistory) -> bool {
 
 /// Reads a record that is known to be plain.
 fn note_absent<'m>(world: &mut World<'m>, r: ResIx, node: NodeIx, history: &'m ResourceHistory) {
-    note_history(world, r, node, history);
     world[r].other_agent_on.remove(node);
-    let saved = world[r].role;
-    found_absent(world, r, node, saved);
-}
-
-fn note_history<'m>(world: &mut World<'m>, r: ResIx, node: NodeIx, history: &'m ResourceHistory) {
-    if world[r].histories.is_empty() {
-        let nodes = world.nodes.len();
-        world[r].histories.reserve(nodes);
-    }
-    world[r].histories.push((node, history));
+    found_absent(world, r, node, history);
 }
 
 /// The resource that the record is about, if it says anything.
@@ -116,7 +106,6 @@ fn read_resource<'m>(
             _ => add_removed(world, history),
         },
     };
-    note_history(world, r, node, history);
     // of several records that belong to one instance the last read is the one that counts
     if agent_differs(world, r, history) {
         world[r].other_agent_on.insert(node);
@@ -126,12 +115,12 @@ fn read_resource<'m>(
     if let Some(time) = locked {
         lock(world, r, node, time);
     }
-    let saved = world[r].role;
     if only_found_absent(history) {
-        found_absent(world, r, node, saved);
+        found_absent(world, r, node, history);
         return Some(r);
     }
-    world[r].role = Role::Unknown;
+    world[r].histories.push((node, history));
+    let saved = core::mem::replace(&mut world[r].role, Role::Unknown);
     let mut unpacker = Unpacker { r, node, on_fail: OnFail::Ignore, last_failure: None };
     for op in sorted_operations(history).from(0) {
         unpacker.operation(world, op);
@@ -156,9 +145,15 @@ fn only_found_absent(history: &ResourceHistory) -> bool {
 }
 
 /// What all the steps of [`Unpacker`] come to for such a record.
-fn found_absent(world: &mut World<'_>, r: ResIx, node: NodeIx, saved: Role) {
-    world[r].role = saved.max(Role::Stopped);
-    world[r].next_role = Role::Unknown;
+fn found_absent<'m>(world: &mut World<'m>, r: ResIx, node: NodeIx, history: &'m ResourceHistory) {
+    let res = &mut world[r];
+    res.role = res.role.max(Role::Stopped);
+    res.next_role = Role::Unknown;
+    res.absent_on.insert(node);
+    // the last record is the one that counts, so it must be kept where it comes after another
+    if res.histories.last().is_some_and(|(last, _)| *last == node) {
+        res.histories.push((node, history));
+    }
     know(world, r, node);
     forget_number(world, r);
     limit_role(world, r);

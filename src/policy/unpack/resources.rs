@@ -207,6 +207,7 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         forgiven_on: Vec::new(),
         blocked: false,
         start_pending: false,
+        absent_on: NodeSet::default(),
         histories: Vec::new(),
         ticket_missing: false,
         pending_on: None,

@@ -4,8 +4,8 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use core::cmp::Ordering;
 
 use crate::model::{
-    BooleanOp, Comparison, DateExpression, DateSpec, Duration, Expression, Model, Options, Range,
-    Rule, ValueKind, ValueSource, civil_from_days, days_from_civil,
+    BooleanOp, Comparison, DateExpression, DateSpec, Duration, Expression, Model, OptionSet,
+    Options, Range, Rule, ValueKind, ValueSource, civil_from_days, days_from_civil,
 };
 
 /// What a rule is asked about.
@@ -55,19 +55,26 @@ pub(crate) fn fill<'m>(
     context: &Context<'_>,
     values: &mut BTreeMap<&'m str, &'m str>,
 ) {
-    let mut sets: Vec<_> = options.sets.iter().collect();
-    if sets.len() > 1 {
-        sets.sort_by_key(|set| core::cmp::Reverse(set.score));
+    if let [] | [_] = options.sets.as_slice() {
+        options.sets.iter().for_each(|set| fill_set(set, context, values));
+        return;
     }
-    for set in sets {
-        if set.rule.as_ref().is_some_and(|rule| !holds(rule, context)) {
-            continue;
-        }
-        for (name, value) in &set.pairs {
-            // an old way to take an option back
-            if value.eq_ignore_ascii_case("#default") {
-                continue;
-            }
+    let mut sets: Vec<_> = options.sets.iter().collect();
+    sets.sort_by_key(|set| core::cmp::Reverse(set.score));
+    sets.into_iter().for_each(|set| fill_set(set, context, values));
+}
+
+fn fill_set<'m>(
+    set: &'m OptionSet,
+    context: &Context<'_>,
+    values: &mut BTreeMap<&'m str, &'m str>,
+) {
+    if set.rule.as_ref().is_some_and(|rule| !holds(rule, context)) {
+        return;
+    }
+    for (name, value) in &set.pairs {
+        // an old way to take an option back
+        if !value.eq_ignore_ascii_case("#default") {
             values.entry(name).or_insert(value);
         }
     }

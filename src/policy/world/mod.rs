@@ -9,7 +9,8 @@ pub(crate) use action::{Act, ActFlags, Edge, Needs, OrderEnd, OrderFlags, OrderR
 pub(crate) use node::{NodeState, Nodes};
 pub(crate) use nodes::NodeSet;
 pub(crate) use resource::{
-    Cell, Coloc, Discovery, LocationRule, MultipleActive, Reason, Requires, Res, Source, Variant,
+    Cell, Coloc, Discovery, Inner, LocationRule, MultipleActive, Reason, Requires, Res, Source,
+    Variant,
 };
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};

@@ -111,6 +111,17 @@ pub(crate) struct Coloc<'m> {
     pub(crate) explicit: bool,
 }
 
+/// Actions of one kind of a clone's instances.
+#[derive(Default)]
+pub(crate) struct Inner {
+    /// Of each instance the first.
+    pub(crate) first: Vec<(ResIx, ActIx)>,
+    /// Of each instance the first that has no node.
+    pub(crate) loose: Vec<(ResIx, ActIx)>,
+    /// Those that have a node, by node and instance; of each instance one on each node.
+    pub(crate) placed: Vec<(NodeIx, ResIx, ActIx)>,
+}
+
 /// One resource instance, group or clone.
 pub(crate) struct Res<'m> {
     /// Unique name, numbered for instances.
@@ -169,7 +180,9 @@ pub(crate) struct Res<'m> {
     pub(crate) forgiven_on: Vec<NodeIx>,
     pub(crate) blocked: bool,
     pub(crate) start_pending: bool,
-    /// What each node has recorded of it.
+    /// Where it was looked for and not found, which is all that is recorded there.
+    pub(crate) absent_on: NodeSet,
+    /// What the other nodes have recorded of it.
     pub(crate) histories: Vec<(NodeIx, &'m ResourceHistory)>,
     pub(crate) ticket_missing: bool,
     pub(crate) pending_on: Option<NodeIx>,
@@ -193,7 +206,7 @@ pub(crate) struct Res<'m> {
     // actions
     pub(crate) acts: Vec<ActIx>,
     /// For clones of one primitive: what their instances do, in their order.
-    pub(crate) inner: BTreeMap<Verb, Vec<(ResIx, ActIx)>>,
+    pub(crate) inner: BTreeMap<Verb, Inner>,
     pub(crate) restarting: bool,
     pub(crate) stop_unexpected: bool,
 }

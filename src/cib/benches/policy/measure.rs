@@ -2,6 +2,8 @@
 
 use std::{fmt, fs};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A median of CPU seconds and of how many runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Timed {
@@ -54,11 +56,11 @@ pub(crate) fn children(runs: usize, mut work: impl FnMut()) -> Timed {
     median(all)
 }
 
-/// CPU seconds of this thread, from the kernel's count of nanoseconds.
+/// CPU seconds of this thread. Not from `/proc/thread-self/schedstat`: that is brought up to date at the kernel's ticks
+/// only (every 4 ms here), so what is shorter was counted as nothing or as a whole tick.
 fn own_cpu() -> f64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
-    let nanoseconds = text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok());
-    nanoseconds.expect("a number") / 1e9
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// CPU seconds of the children that have ended; the kernel counts in hundredths.
