@@ -28,7 +28,7 @@ struct Target {
 enum Action {
     /// Keep it away from a member.
     Ban(Target),
-    /// Forget its failures and look again.
+    /// Forget its failures and act anew: a stop that failed is tried again.
     Cleanup(Target),
     /// Forget bans and moves.
     Clear(Target),

@@ -61,7 +61,8 @@ impl fmt::Display for Blocked {
             Self::Elsewhere(n) => write!(f, "it runs or may run on node {n}; its stop comes first"),
             Self::StopFailed(n) => write!(
                 f,
-                "its stop failed on node {n}, which is to be fenced; look at the service there"
+                "its stop failed on node {n}, which is to be fenced; if it cannot be, repair the service there and clean \
+                 the resource up: its stop is tried again"
             ),
             Self::Suspended => {
                 write!(f, "the cluster is suspended; run `palisade cluster resume`")

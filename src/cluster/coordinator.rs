@@ -45,7 +45,7 @@ impl Member {
         }
         self.back_off(now);
         let position = self.state.as_ref().map(|s| s.position);
-        let (orders, mut conditions) = match self.planned.take() {
+        let (mut orders, mut conditions) = match self.planned.take() {
             Some(planned) if Some(planned.at) == position => (planned.orders, planned.conditions),
             _ => self.plan(now),
         };
@@ -56,6 +56,9 @@ impl Member {
         let power = self.power(now, &orders.fence);
         self.wakes = power.wakes;
         conditions.extend(power.conditions);
+        let (again, paused) = self.pauses.hold(now, &mut orders);
+        self.wakes.extend(again.map(|at| (at, Reason::Retry)));
+        conditions.extend(paused);
         self.conditions = conditions;
         for message in &power.say {
             self.say(message);

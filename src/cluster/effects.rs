@@ -7,7 +7,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use base::{Instant, NodeId};
 use fencing::{FenceCommand, FenceResult, Incident, PowerGoal, PowerState};
-use lifecycle::Operation;
+use lifecycle::{Operation, OrderEnd};
 
 use crate::{
     ExecutorDo, ExecutorSays, FencerDo, FencerSays, Output, Phase, Refused, RequestId, RequestKind,
@@ -36,6 +36,20 @@ impl Member {
         let Some(state) = &mut self.state else { return };
         state.advance(from, raw);
         let Some(body) = body else { return };
+        match body {
+            Message::Ended { id, end } => {
+                if let Some(p) = state.pending.get(id).filter(|p| p.node == from) {
+                    match end {
+                        OrderEnd::Refused(refusal) => {
+                            self.pauses.refused(now, from, &p.resource, p.operation, *refusal);
+                        }
+                        OrderEnd::Done(_) => self.pauses.done(from, &p.resource),
+                    }
+                }
+            }
+            Message::Report(_) => self.pauses.reported(from),
+            _ => {}
+        }
         if let Message::Revision(chunk) = body {
             if let Some(bytes) = self.assembly.take(from, chunk, REVISION_MAX)
                 && let Some(revision) = wire::decode(&bytes, REVISION_MAX)
@@ -51,6 +65,16 @@ impl Member {
             && let Err(broken) = safety::decided_once(before, decision.input)
         {
             return self.halt(broken);
+        }
+        if matches!(body, Message::Unreported) {
+            if let Some(installed) = &mut self.installed {
+                installed.unreported.insert(from, now);
+            }
+            if from == me {
+                // Only now: an order that came before this word in the total order is forgotten by all, so the executor
+                // must get it while it still refuses it, and drop it when it takes the epoch.
+                self.take_epoch(now);
+            }
         }
         if let (Message::Changes(changes), true) = (body, from == me) {
             let newest = changes.last().map_or(0, |c| c.number);
@@ -245,10 +269,9 @@ impl Member {
                 self.push_change(Change { number, operation, outcome, instance, wall });
                 self.unsaid_changes = true;
             }
-            ExecutorSays::Restarted => {
+            ExecutorSays::Restarted | ExecutorSays::Regained => {
                 if self.era_open() {
                     self.say(&Message::Unreported);
-                    self.take_epoch(now);
                 }
             }
             ExecutorSays::SelfFencing { reason } => {

@@ -25,6 +25,7 @@ use crate::{
     faulty::{Rule, broken},
     member::{After, Leaving, Member},
     merge::{Merged, merge, needed},
+    pause::Pauses,
     state::{STATE_MAX, State},
     wire::{self, Chunk, Hello, Message},
 };
@@ -49,6 +50,8 @@ pub(crate) struct Installed {
     pub(crate) opened_at: Option<Instant>,
     /// Own decisions that were not yet delivered.
     pub(crate) awaited: usize,
+    /// When a member of the open era said that it has to report again.
+    pub(crate) unreported: BTreeMap<NodeId, Instant>,
     /// Orders and commands that should have been answered by then.
     pub(crate) due: BTreeMap<u64, Instant>,
     pub(crate) fence_due: BTreeMap<NodeId, Instant>,
@@ -141,11 +144,13 @@ impl Member {
             phase: Phases::Closed,
             opened_at: None,
             awaited: 0,
+            unreported: BTreeMap::new(),
             due: BTreeMap::new(),
             fence_due: BTreeMap::new(),
         });
         self.assembly.clear();
         self.held.clear();
+        self.pauses = Pauses::default();
         self.wakes.clear();
         self.gap = 0;
         self.proposed = None;
@@ -411,8 +416,14 @@ impl Member {
         }
         let others = merged.winner.is_some() && merged.current.len() < installed.hellos.len();
         let send = others && coordinator == me;
+        let anew = merged.winner.is_none();
         installed.phase = Phases::Open;
         self.state = Some(base);
+        if anew {
+            self.began = Some(ring);
+            let text = "no member has a state: it begins from nothing".into();
+            self.record(Phase::Note, None, text);
+        }
         if send {
             self.send_snapshot();
         }

@@ -160,6 +160,9 @@ pub enum ExecutorSays {
     /// The executor process was restarted alone: what it runs is unknown until it has reported again. Answered by
     /// [`ExecutorDo::TakeEpoch`] if an epoch is in force.
     Restarted,
+    /// The executor had taken itself for inquorate and sees tokens again ([`lifecycle::Output::Regained`]). Answered as
+    /// [`Self::Restarted`].
+    Regained,
     /// It could not release what it must and is about to power its own machine off.
     SelfFencing {
         /// For the record.
@@ -233,9 +236,9 @@ pub enum RequestKind {
         /// Who says so, for the record.
         who: String,
     },
-    /// Forget failures; of one node, or of all.
+    /// Forget failures and act anew, of one node or of all: a stop that failed is tried again.
     Cleanup {
-        /// Which resource.
+        /// Which resource, or placement.
         resource: ResourceId,
         /// Where.
         node: Option<NodeId>,
@@ -458,6 +461,6 @@ pub enum Reason {
     Overdue,
     /// Members that have not reported are evicted.
     ReportTimeout,
-    /// A power command is tried again.
+    /// A power command, or an order that was refused, is tried again.
     Retry,
 }

@@ -62,6 +62,7 @@ mod io;
 mod member;
 mod merge;
 mod model;
+mod pause;
 mod power;
 mod promise;
 mod requests;

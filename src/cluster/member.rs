@@ -19,6 +19,7 @@ use crate::{
     era::Installed,
     evidence::Fact,
     model::Models,
+    pause::Pauses,
     promise::PromiseRecord,
     safety::Broken,
     silence::Silence,
@@ -53,6 +54,8 @@ pub struct Member {
     pub(crate) previous: (Vec<NodeId>, bool),
     pub(crate) coordinated: bool,
     pub(crate) since: Option<RingId>,
+    /// Newest era that was opened here without any state before it.
+    pub(crate) began: Option<RingId>,
     pub(crate) assembly: Assembly,
     pub(crate) silence: Silence,
     pub(crate) started: Instant,
@@ -64,6 +67,8 @@ pub struct Member {
     pub(crate) late: BTreeMap<NodeId, Instant>,
     /// When a failed power command may be tried again.
     pub(crate) retry: BTreeMap<Incident, Instant>,
+    /// Orders of this configuration that their executors refused.
+    pub(crate) pauses: Pauses,
     pub(crate) wall: (i64, Instant),
     pub(crate) asks: BTreeMap<RequestId, RequestKind>,
     pub(crate) leaving: Leaving,
@@ -76,6 +81,8 @@ pub struct Member {
     pub(crate) changes: VecDeque<Change>,
     pub(crate) next_change: u64,
     pub(crate) offered: Option<Box<Revision>>,
+    /// The API showed it; it is not just what the disk of this machine had kept.
+    pub(crate) shown: bool,
     /// Era in which the offered revision was proposed from here.
     pub(crate) proposed: Option<RingId>,
     pub(crate) watchdog: Option<Duration>,
@@ -166,6 +173,7 @@ impl Member {
             previous: (Vec::new(), false),
             coordinated: false,
             since: None,
+            began: None,
             assembly: Assembly::default(),
             silence: Silence::default(),
             started: now,
@@ -173,6 +181,7 @@ impl Member {
             heard: BTreeMap::new(),
             late: BTreeMap::new(),
             retry: BTreeMap::new(),
+            pauses: Pauses::default(),
             wall: (0, now),
             asks: BTreeMap::new(),
             leaving: Leaving::No,
@@ -182,6 +191,7 @@ impl Member {
             changes: VecDeque::new(),
             next_change: 1,
             offered,
+            shown: false,
             proposed: None,
             watchdog: None,
             halted: None,
@@ -224,6 +234,7 @@ impl Member {
             Input::Wall(seconds) => self.wall = (seconds, now),
             Input::Revision(revision) => {
                 self.offered = Some(revision);
+                self.shown = true;
                 self.proposed = None;
             }
             Input::Request { id, kind } => self.asked(now, id, kind),
@@ -262,6 +273,18 @@ impl Member {
     pub fn era_open(&self) -> bool {
         self.halted.is_none()
             && self.installed.as_ref().is_some_and(|i| !i.transitional && i.is_open())
+    }
+
+    /// The newest era that this life of the member opened from nothing: all voters were there and none had a state. What
+    /// was accepted before is forgotten by all.
+    pub const fn began(&self) -> Option<RingId> {
+        self.began
+    }
+
+    /// Everything that the state has to run, what is retained included.
+    pub fn resources(&self) -> impl Iterator<Item = &base::ResourceId> {
+        let revision = self.state.iter().filter_map(|s| s.revision.as_ref());
+        revision.flat_map(|r| r.primitives().map(|(_, m)| &m.id))
     }
 
     /// Era, index and hash of the state: at one place all members hold the same (CLUSTER.md section 3.3).

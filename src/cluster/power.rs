@@ -129,15 +129,17 @@ impl Member {
         for (node, who) in state.asked.iter().filter(|(n, _)| state.members.contains_key(n)) {
             going.push((*node, format!("{who} asks for its power-off")));
         }
-        for node in wanted {
-            going.push((*node, "the plan needs it fenced".into()));
-        }
         for ((resource, node), _) in state.instances.iter().filter(|(_, i)| i.stop_failed) {
             going.push((*node, format!("the stop of {resource} failed there")));
         }
-        let report_by = installed.opened_at.map(|at| at + self.timings().report_timeout);
+        for node in wanted {
+            going.push((*node, "the plan needs it fenced".into()));
+        }
         for (node, member) in &state.members {
-            let Some(by) = report_by.filter(|_| !member.reported && !member.left) else { continue };
+            // who has to report again has the same time for it, from then on
+            let from = installed.unreported.get(node).copied().max(installed.opened_at);
+            let by = from.map(|at| at + self.timings().report_timeout);
+            let Some(by) = by.filter(|_| !member.reported && !member.left) else { continue };
             if now >= by {
                 going.push((*node, "it has not reported in time".into()));
             } else {
@@ -158,13 +160,15 @@ impl Member {
                 continue;
             }
             let object = format!("node {node}");
+            let again = stop_again(state, node);
             if !fencing {
-                let text =
-                    format!("{reason}; fencing is disabled: look at it and restart it by hand");
+                let text = format!(
+                    "{reason}; fencing is disabled: look at it and restart it by hand{again}"
+                );
                 power.conditions.insert(Condition { kind: "FencingDisabled".into(), object, text });
             } else if leaving.len() > 1 || !state.quorate_without(node) {
                 let text = format!(
-                    "{reason}; it is not fenced, because the rest would not be quorate: bring another node back first"
+                    "{reason}; it is not fenced, because the rest would not be quorate: bring another node back first{again}"
                 );
                 power.conditions.insert(Condition { kind: "FencingRefused".into(), object, text });
             } else {
@@ -303,6 +307,16 @@ impl Member {
         }
         self.backed_off.retain(|i, _| open.contains(i));
     }
+}
+
+/// The way out where a stop failed and the node cannot be fenced.
+fn stop_again(state: &State, node: NodeId) -> String {
+    let failed = state.instances.iter().find(|((_, n), i)| *n == node && i.stop_failed);
+    failed.map_or_else(String::new, |((resource, _), _)| {
+        format!(
+            "; or repair the service there and have its stop tried again: `palisade resource cleanup {resource}`"
+        )
+    })
 }
 
 fn blocked(kind: &str, incident: Incident, text: String) -> Condition {

@@ -43,12 +43,7 @@ impl State {
             RequestKind::ConfirmOff { node, incident, who } => {
                 self.confirm(*node, *incident, who, out)
             }
-            RequestKind::Cleanup { resource, node } => {
-                self.resource_exists(resource)?;
-                self.failures.retain(|(r, n), _| r != resource || node.is_some_and(|at| at != *n));
-                self.clear_results(resource, *node);
-                Ok(())
-            }
+            RequestKind::Cleanup { resource, node } => self.clean_up(resource, *node),
             RequestKind::Move { resource, to } => self.locate(resource, *to, SCORE_MAX),
             RequestKind::Ban { resource, node } => self.locate(resource, *node, -SCORE_MAX),
             RequestKind::Clear(resource) => {
@@ -196,12 +191,32 @@ impl State {
         Ok(())
     }
 
-    fn clear_results(&mut self, resource: &ResourceId, node: Option<NodeId>) {
+    /// Forgets failures, and acts anew: of a stop that failed it is no longer known what it left, so it is tried again as
+    /// after any operation that went wrong half way. Until it has ended the resource counts as running there.
+    fn clean_up(&mut self, resource: &ResourceId, node: Option<NodeId>) -> Result<(), String> {
+        if !self.instances.keys().any(|(r, _)| r == resource) {
+            self.resource_exists(resource)?;
+        }
+        let members: Vec<ResourceId> = self
+            .revision
+            .iter()
+            .flat_map(|r| &r.placements)
+            .filter(|p| p.id == *resource)
+            .flat_map(|p| p.members.iter().map(|m| m.id.clone()))
+            .collect();
+        let meant = |r: &ResourceId, n: &NodeId| {
+            (r == resource || members.contains(r)) && node.is_none_or(|at| at == *n)
+        };
+        self.failures.retain(|(r, n), _| !meant(r, n));
         for ((r, n), instance) in &mut self.instances {
-            if r == resource && node.is_none_or(|at| at == *n) {
+            if meant(r, n) {
                 instance.last = None;
+                if core::mem::take(&mut instance.stop_failed) {
+                    instance.role = None;
+                }
             }
         }
+        Ok(())
     }
 
     fn resource_exists(&self, resource: &ResourceId) -> Result<(), String> {

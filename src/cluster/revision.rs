@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 use base::NodeId;
-use policy::revision::{REVISION_FORMAT, Revision, VOTERS_MAX};
+use policy::revision::{ObjectVersion, REVISION_FORMAT, Revision, VOTERS_MAX};
 
 use crate::{
     apply::Effect,
@@ -26,11 +26,13 @@ struct Step {
 }
 
 impl State {
-    /// Whether proposing this revision would change anything.
+    /// Whether proposing this revision would change anything. What is held from an older proposal ends with the next one
+    /// that is accepted, be it the accepted one once more.
     pub(crate) fn wants(&self, offered: &Revision) -> bool {
-        self.revision.as_ref().is_none_or(|accepted| {
-            accepted.objects != offered.objects || accepted.cluster != offered.cluster
-        })
+        self.held.is_some()
+            || self.revision.as_ref().is_none_or(|accepted| {
+                accepted.objects != offered.objects || accepted.cluster != offered.cluster
+            })
     }
 
     /// Takes a whole revision, or holds it with a reason in the state.
@@ -63,11 +65,7 @@ impl State {
         if let Some(accepted) = &self.revision
             && let Some(object) = new.regressed_from(accepted)
         {
-            return Err(format!(
-                "SpecRegressed: {:?} {} is older than what was accepted (generation {}): the API server was \
-                 restored or is stale; apply the newest manifests again",
-                object.kind, object.name, object.generation
-            ));
+            return Err(regressed(object));
         }
         self.voter_change(new)
     }
@@ -173,4 +171,13 @@ impl State {
         }
         out.push(Effect::Changed);
     }
+}
+
+/// Why an offer is not even proposed.
+pub(crate) fn regressed(object: &ObjectVersion) -> String {
+    format!(
+        "SpecRegressed: {:?} {} is older than what was accepted (generation {}): the API server was restored or is stale; \
+         apply the newest manifests again",
+        object.kind, object.name, object.generation
+    )
 }

@@ -102,6 +102,12 @@ impl Member {
                 ),
             );
         }
+        let accepted = self.state.as_ref().and_then(|s| s.revision.as_ref());
+        if let (Some(offered), Some(accepted), true) = (&self.offered, accepted, self.shown)
+            && let Some(object) = offered.regressed_from(accepted)
+        {
+            push("SpecRegressed", crate::revision::regressed(object));
+        }
         let Some(installed) = &self.installed else {
             return push(
                 "NoRing",

@@ -81,6 +81,10 @@ pub enum Output {
         /// Whole seconds; `None` is for ever (suspend).
         lifetime: Option<Duration>,
     },
+    /// This executor took itself for inquorate in a quorate era and sees fresh tokens of it again: it accepts nothing but
+    /// releases until the ring part has given it the epoch again ([`crate::Executor::handle_epoch`]); then it reports anew.
+    /// Once until then.
+    Regained,
     /// After [`crate::Executor::handle_leave`]: nothing runs here any more and nothing is accepted.
     Released,
     /// Reboot the machine without ceremony and answer no watchdog any more. The last output there is.

@@ -46,8 +46,8 @@ enum Standing {
     Away,
     /// A configuration without an open era.
     Configured,
-    /// An epoch is installed.
-    Acting { epoch: Epoch, quorum: Quorum, reported: bool },
+    /// An epoch is installed. `regained`: it was asked for again.
+    Acting { epoch: Epoch, quorum: Quorum, reported: bool, regained: bool },
 }
 
 /// Whether everything is being released for a clean leave.
@@ -127,7 +127,7 @@ impl Executor {
     /// orders; the report follows as soon as it is known what runs.
     pub fn handle_epoch(&mut self, now: Instant, epoch: Epoch, quorum: Quorum) {
         self.void();
-        self.standing = Standing::Acting { epoch, quorum, reported: false };
+        self.standing = Standing::Acting { epoch, quorum, reported: false, regained: false };
         self.note_quorum(now, quorum);
         self.turn(now);
     }
@@ -147,10 +147,25 @@ impl Executor {
             // whoever announced an absence is back
             self.patience = Patience::Usual;
         }
-        if fresh && token.era_open && self.may_begin(now, Operation::Start) {
-            self.renew(now);
+        if fresh && token.era_open {
+            self.regain();
+            if self.may_begin(now, Operation::Start) {
+                self.renew(now);
+            }
         }
         self.turn(now);
+    }
+
+    /// The era went on while this executor heard nothing of it and took itself for inquorate. What it stopped meanwhile, and
+    /// which orders it let pass, the era is told by a new report, as after a restart of its own (CLUSTER.md section 8): fresh
+    /// tokens alone end nothing.
+    fn regain(&mut self) {
+        if let (Standing::Acting { quorum: Quorum::Quorate, regained, .. }, false) =
+            (&mut self.standing, matches!(self.loss, Loss::Held | Loss::Fenced))
+            && !core::mem::replace(regained, true)
+        {
+            self.outputs.push_back(Output::Regained);
+        }
     }
 
     /// The ring part says that it goes away on purpose, and for how long (at most [`DETACH_MAX`]).
@@ -260,7 +275,8 @@ impl Executor {
             .find_map(|i| i.flight.as_ref().filter(|flight| flight.call == call));
         flight.is_some_and(|flight| match (flight.operation, flight.purpose) {
             (Operation::Start | Operation::Promote, Purpose::Order { epoch, .. }) => {
-                self.epoch().is_some_and(|installed| self.is_epoch(installed, epoch))
+                !flight.void
+                    && self.epoch().is_some_and(|installed| self.is_epoch(installed, epoch))
                     && self.may_begin(now, flight.operation)
             }
             _ => true,
@@ -292,7 +308,7 @@ impl Executor {
 
     /// Whether an order is accepted into the table at all.
     fn admit(&mut self, order: &Order) -> Result<(), Refusal> {
-        let Standing::Acting { epoch, quorum, reported } = self.standing else {
+        let Standing::Acting { epoch, quorum, reported, .. } = self.standing else {
             return Err(Refusal::StaleEpoch);
         };
         if !self.is_epoch(epoch, order.epoch) {
@@ -345,6 +361,9 @@ impl Executor {
         }
         for instance in self.instances.values_mut() {
             instance.waiting.clear();
+            if let Some(flight) = &mut instance.flight {
+                flight.void = true;
+            }
             for monitor in &mut instance.monitors {
                 monitor.asked_by = None;
             }

@@ -31,6 +31,8 @@ pub(crate) struct Flight {
     pub(crate) operation: Operation,
     pub(crate) give_up_at: Instant,
     pub(crate) purpose: Purpose,
+    /// The order was voided since, even if the same epoch was given again: its end is told as a change.
+    pub(crate) void: bool,
 }
 
 /// Who asked for a call.

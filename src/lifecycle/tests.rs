@@ -498,6 +498,49 @@ fn an_operation_in_flight_over_a_change_of_epoch_is_told_as_a_change() {
     );
 }
 
+/// Frozen for longer than its grace in an era that goes on without it (CLUSTER.md section 8).
+#[test]
+fn tokens_that_come_again_end_nothing_until_the_epoch_is_given_again() {
+    let mut executor = running(0, 12);
+    executor.handle_timeout(at(60_000));
+    let stop = call(&drain(&mut executor));
+    assert_eq!(stop.operation, Operation::Stop);
+    executor.handle_answer(at(60_001), stop.id, Answer { outcome: Outcome::Ok, run: 0 });
+    drain(&mut executor);
+    token(&mut executor, 60_010);
+    assert_eq!(drain(&mut executor), [Output::Regained]);
+    token(&mut executor, 60_020);
+    assert_eq!(drain(&mut executor), [], "once");
+    executor.handle_order(at(60_021), order(2, Operation::Start, 12));
+    let outputs = drain(&mut executor);
+    let refused = OrderEnd::Refused(Refusal::Inquorate);
+    assert!(matches!(&outputs[..], [Output::OrderEnd { end, .. }] if *end == refused));
+    executor.handle_epoch(at(60_030), epoch(12), Quorum::Quorate);
+    let outputs = drain(&mut executor);
+    let [Output::Report { report, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(report.instances[0].role, Some(Role::Stopped));
+    executor.handle_order(at(60_031), order(3, Operation::Start, 12));
+    assert_eq!(call(&drain(&mut executor)).operation, Operation::Start);
+}
+
+/// The same epoch given again voids like another one: the era has forgotten the order.
+#[test]
+fn an_operation_in_flight_over_the_same_epoch_given_again_is_told_as_a_change() {
+    let mut executor = acting(0, 12);
+    executor.handle_order(at(1), order(1, Operation::Start, 12));
+    let start = call(&drain(&mut executor));
+    assert!(executor.permits(at(2), start.id));
+    executor.handle_epoch(at(10), epoch(12), Quorum::Quorate);
+    assert!(!executor.permits(at(11), start.id), "nobody waits for it any more");
+    drain(&mut executor);
+    executor.handle_answer(at(20), start.id, ok(42));
+    let outputs = drain(&mut executor);
+    assert!(
+        matches!(&outputs[..], [Output::Changed { operation: Operation::Start, .. }]),
+        "{outputs:?}"
+    );
+}
+
 /// One input of the property below.
 #[derive(Clone, Debug)]
 enum Input {

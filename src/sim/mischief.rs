@@ -348,6 +348,7 @@ impl World {
             }
         }
         self.publish();
+        self.publish_at_last();
     }
 
     fn mains(&mut self, index: usize, on: bool) {

@@ -165,7 +165,12 @@ fn missing(world: &World, core: &[usize]) -> Option<String> {
             ));
         }
     }
-    for resource in exclusive() {
+    // What has an object, and what was deleted after the state had accepted it (`Retain`). A state that began from nothing
+    // after the deletion, because every disk was lost or the first era opened later, has never heard of it.
+    let shown = world.api.newest();
+    let exists = |resource: &ResourceId| shown.primitives().any(|(_, m)| m.id == *resource);
+    let accepted = &world.log.truth.accepted.1;
+    for resource in exclusive().into_iter().filter(|r| exists(r) || accepted.contains(r)) {
         let holders = world.log.truth.holders.get(&resource);
         if holders.is_none_or(|holders| holders.len() != 1) {
             return Some(format!("{resource} runs nowhere"));

@@ -82,6 +82,8 @@ pub struct Truth {
     pub nodes: BTreeMap<NodeId, Seen>,
     /// Who holds an exclusive resource now.
     pub holders: BTreeMap<ResourceId, BTreeSet<NodeId>>,
+    /// The newest era that was opened from nothing, and what any state since then had to run.
+    pub accepted: (Option<RingId>, BTreeSet<ResourceId>),
     /// When the weather was last so bad that no membership can be counted on.
     pub rough_at: Time,
     /// Reported as running, or of unknown role, by a member in an era.
@@ -115,6 +117,27 @@ impl Truth {
             seen.quorate_at = at;
             if era_open {
                 seen.token_at = at;
+            }
+        }
+    }
+
+    /// A member's state moved: whether its era was opened from nothing, and what it has to run.
+    pub fn state<'a>(
+        &mut self,
+        era: RingId,
+        began: bool,
+        resources: impl Iterator<Item = &'a ResourceId>,
+    ) {
+        let (since, accepted) = &mut self.accepted;
+        if began && since.is_none_or(|since| since < era) {
+            *since = Some(era);
+            accepted.clear();
+        }
+        if since.is_some_and(|since| since <= era) {
+            for resource in resources {
+                if !accepted.contains(resource) {
+                    accepted.insert(resource.clone());
+                }
             }
         }
     }

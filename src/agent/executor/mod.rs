@@ -253,6 +253,7 @@ impl ExecutorPart {
                 Output::RenewAddress { resource, kind, lifetime } => {
                     self.outside.renew(&resource, &kind, lifetime);
                 }
+                Output::Regained => self.say(ExecutorSays::Regained),
                 Output::Released => {
                     self.keep_record();
                     self.say(ExecutorSays::Released);

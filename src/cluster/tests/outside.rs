@@ -3,8 +3,9 @@
 use core::time::Duration;
 use std::format;
 
+use base::Role;
 use fencing::{FenceCommand, FenceResult, PowerGoal, PowerState};
-use lifecycle::{Operation, Order, OrderEnd, Outcome, Quorum, Refusal};
+use lifecycle::{InstanceReport, Operation, Order, OrderEnd, Outcome, Quorum, Refusal};
 
 use super::world::World;
 use crate::{
@@ -42,6 +43,8 @@ impl World {
             OrderEnd::Refused(Refusal::Late)
         } else if !fresh && !by_age {
             OrderEnd::Refused(Refusal::NotActing)
+        } else if exec.lost && !release {
+            OrderEnd::Refused(Refusal::Inquorate)
         } else {
             OrderEnd::Done(exec.run(&order))
         };
@@ -63,6 +66,28 @@ impl World {
                 self.fail(format!("(S9) {} began under {} in ring {ring}", i + 1, order.epoch));
             }
         }
+    }
+
+    /// The executor heard no token for long, stopped what it ran by itself, and hears tokens again.
+    pub(crate) fn regain(&mut self, i: usize) {
+        let exec = &mut self.nodes[i].exec;
+        if !exec.epoch.is_some_and(|(_, quorum)| quorum == Quorum::Quorate) || exec.stop_fails {
+            return;
+        }
+        exec.lost = true;
+        for (resource, (kind, _)) in core::mem::take(&mut exec.running) {
+            let instance = InstanceReport {
+                resource,
+                kind,
+                role: Some(Role::Stopped),
+                stop_failed: false,
+                failed: None,
+                run: 0,
+            };
+            let (operation, outcome) = (Operation::Stop, Outcome::Ok);
+            self.give(i, Input::Executor(ExecutorSays::Changed { operation, outcome, instance }));
+        }
+        self.give(i, Input::Executor(ExecutorSays::Regained));
     }
 
     pub(crate) fn report_due(&self, i: usize) -> bool {

@@ -27,6 +27,8 @@ pub(crate) struct Exec {
     pub(crate) leaving: bool,
     /// Says nothing (an executor that hangs).
     pub(crate) mute: bool,
+    /// Takes itself for inquorate although its member is not: refuses what is no release until it takes an epoch.
+    pub(crate) lost: bool,
     /// Stations that others announce, and that others see.
     pub(crate) looks: Vec<crate::Station>,
     pub(crate) seen: Vec<crate::Station>,
@@ -52,6 +54,10 @@ impl Exec {
             }
             ExecutorDo::TakeEpoch { epoch, quorum } => {
                 self.epoch = Some((epoch, quorum));
+                if !broken(Rule::EpochByAge) {
+                    self.queue.clear();
+                }
+                self.lost = false;
                 self.quorum = Some(quorum);
                 self.report_due = true;
             }

@@ -259,3 +259,37 @@ fn a_failed_process_is_started_again_with_the_address_that_goes_with_it() {
     world.settle(S * 5);
     assert_eq!(world.starts, starts + 2, "{:#?}", world.member(0).status());
 }
+
+/// CLUSTER.md section 6 and SAFETY.md#L11: the last two are never fenced, so a person has to have a way out.
+#[test]
+fn cleanup_has_a_failed_stop_tried_again_where_nobody_can_be_fenced() {
+    let mut world = world(vec![single("web")]);
+    let holder = world.holders()[0] - 1;
+    let (third, other) = ((holder + 1) % 3, (holder + 2) % 3);
+    world.power_off(third);
+    let component: Vec<usize> = (0..3).map(|i| usize::from(i == third)).collect();
+    world.change(&component, true);
+    world.settle(S * 10);
+    assert_eq!(world.holders(), [holder + 1]);
+    world.nodes[holder].exec.stop_fails = true;
+    world.request(other, RequestKind::Ban { resource: web(), node: id(holder) });
+    world.settle(S * 20);
+    let leads = world.member(other).status().coordinator;
+    let leads = if leads == Some(id(other)) { other } else { holder };
+    let conditions = world.member(leads).status().conditions;
+    let way_out = |c: &crate::status::Condition| {
+        c.kind == "FencingRefused" && c.text.contains("resource cleanup web")
+    };
+    assert!(conditions.iter().any(way_out), "{conditions:#?}");
+    let clean = || RequestKind::Cleanup { resource: web(), node: None };
+    world.request(other, clean());
+    world.settle(S * 20);
+    assert_eq!(world.holders(), [holder + 1], "it failed again, and stays where it is");
+    world.nodes[holder].exec.stop_fails = false;
+    world.settle(S * 20);
+    assert_eq!(world.holders(), [holder + 1], "nobody asked");
+    world.request(other, clean());
+    world.settle(S * 20);
+    assert_eq!(world.holders(), [other + 1]);
+    assert!((0..3).all(|i| i == third || world.nodes[i].on), "nobody was shot");
+}

@@ -154,6 +154,10 @@ fn an_older_generation_is_held_and_what_lost_its_object_stays() {
     older.objects[0].generation = 0;
     state.accept(&older, &mut out);
     assert!(state.held.as_deref().is_some_and(|h| h.starts_with("SpecRegressed")));
+    let accepted = state.revision.clone().expect("there is one");
+    assert!(state.wants(&accepted), "what is held ends with the next proposal that is sound");
+    state.accept(&accepted, &mut out);
+    assert!(state.held.is_none() && !state.wants(&accepted));
     let mut gone = revision(3);
     gone.objects.clear();
     gone.placements.clear();

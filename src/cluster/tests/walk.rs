@@ -186,6 +186,7 @@ fn fault(world: &mut World, rng: &mut SplitMix64, swarm: &Swarm) {
                 }
             }
         }
+        9 if runs => world.regain(i),
         _ => {}
     }
 }

@@ -267,3 +267,106 @@ fn where_an_address_is_now_is_asked_of_the_others_and_answered_to_all() {
     world.settle(S);
     assert_eq!(looks(&world), [1, 0, 1], "silence without an open era");
 }
+
+#[test]
+fn an_executor_that_lost_the_tokens_serves_again_in_the_same_era() {
+    let mut world = three();
+    world.settle(S * 20);
+    let era = world.member(0).status().era;
+    world.regain(0);
+    assert_eq!(world.holders(), Vec::<usize>::new());
+    world.settle(S * 10);
+    assert_eq!((world.holders().len(), world.shots), (1, 0), "{:#?}", world.member(0).status());
+    assert_eq!(world.member(0).status().era, era, "nobody was evicted for it");
+}
+
+#[test]
+fn an_executor_that_restarts_late_in_an_era_has_its_time_to_report() {
+    let mut world = three();
+    world.settle(S * 20);
+    world.nodes[2].exec.epoch = None;
+    world.give(2, Input::Executor(ExecutorSays::Restarted));
+    world.settle(S * 10);
+    assert!(world.nodes[2].on && world.shots == 0, "it was evicted at once");
+    assert!(world.member(0).status().nodes.iter().all(|n| n.reported));
+}
+
+/// What came before the word of the restart is forgotten by all when they hear it: the executor must not carry it out.
+#[test]
+fn an_order_from_before_an_executor_restarted_is_not_carried_out_after_it() {
+    let mut world = three();
+    world.request(0, RequestKind::Move { resource: web(), to: id(1) });
+    // 2 receives and does not yet deliver: its start is ordered meanwhile
+    for _ in 0..20 {
+        everybody(&mut world, &[0, 2]);
+    }
+    let pending = |w: &World| {
+        let instances = w.member(0).status().instances;
+        instances.iter().any(|i| i.node == id(1) && i.pending.is_some())
+    };
+    assert!(pending(&world), "{:#?}", world.member(0).status());
+    world.nodes[1].exec.epoch = None;
+    world.give(1, Input::Executor(ExecutorSays::Restarted));
+    if world.report_due(1) {
+        world.report(1);
+    }
+    everybody(&mut world, &[0, 1, 2]);
+    let queued = world.nodes[1].exec.queue.len();
+    assert!(pending(&world) || queued == 0, "it would begin what nobody knows of: {queued}");
+}
+
+/// All receive, some deliver what they have; executors begin nothing but on the first machine.
+fn everybody(world: &mut World, deliver: &[usize]) {
+    for i in 0..3 {
+        for k in world.receivable(i) {
+            world.receive(i, k);
+        }
+    }
+    for &i in deliver {
+        while world.deliverable(i) {
+            world.deliver(i);
+        }
+    }
+    while world.can_begin(0) {
+        world.begin(0);
+    }
+}
+
+#[test]
+fn a_refused_order_is_given_again_after_a_pause_that_grows() {
+    let mut world = three();
+    world.nodes[1].exec.lost = true;
+    world.request(0, RequestKind::Move { resource: web(), to: id(1) });
+    let said = |w: &World| w.cfgs.iter().map(|c| c.log.len()).sum::<usize>();
+    let before = said(&world);
+    for _ in 0..300 {
+        world.round();
+    }
+    assert!(said(&world) - before < 20, "{} messages at one moment", said(&world) - before);
+    let conditions = world.member(0).status().conditions;
+    assert!(conditions.iter().any(|c| c.text.contains("refused by node 2")), "{conditions:?}");
+    world.settle(S * 60);
+    let more = said(&world) - before;
+    assert!((20..100).contains(&more), "{more} messages in a minute");
+    world.nodes[1].exec.lost = false;
+    world.settle(S * 6);
+    assert_eq!(world.holders(), [2]);
+}
+
+/// An offer that is older than what was accepted is not proposed; who sees it says so as long as it sees it.
+#[test]
+fn an_api_that_went_back_is_a_condition_until_it_is_forward_again() {
+    let mut world = three();
+    let mut older = world.revision.clone();
+    older.objects[0].generation -= 1;
+    let regressed =
+        |w: &World| w.member(1).status().conditions.iter().any(|c| c.kind == "SpecRegressed");
+    assert!(!regressed(&world));
+    world.give(1, Input::Revision(older.into()));
+    world.settle(S * 5);
+    assert!(regressed(&world), "{:#?}", world.member(1).status());
+    let newest = world.revision.clone();
+    world.give(1, Input::Revision(newest.into()));
+    world.settle(S * 5);
+    assert!(!regressed(&world));
+}

@@ -203,7 +203,8 @@ impl Executor {
         }
         let call = CallId(self.next_call);
         self.next_call += 1;
-        instance.flight = Some(Flight { call, operation, give_up_at: now + timeout, purpose });
+        let give_up_at = now + timeout;
+        instance.flight = Some(Flight { call, operation, give_up_at, purpose, void: false });
         self.outputs.push_back(Output::Call(Call {
             id: call,
             resource: resource.clone(),
@@ -250,7 +251,7 @@ impl Executor {
         };
         let end = OrderEnd::Done(outcome.clone());
         match flight.purpose {
-            Purpose::Order { epoch, id } if Some(epoch) == epoch_now => {
+            Purpose::Order { epoch, id } if Some(epoch) == epoch_now && !flight.void => {
                 self.outputs.push_back(Output::OrderEnd { epoch, id, end });
             }
             Purpose::Order { .. } | Purpose::Own => self.outputs.push_back(changed),
@@ -285,8 +286,10 @@ impl Executor {
         if !self.settled {
             return;
         }
-        if let Standing::Acting { epoch, quorum, reported: false } = self.standing {
-            self.standing = Standing::Acting { epoch, quorum, reported: true };
+        if let Standing::Acting { epoch, reported, .. } = &mut self.standing
+            && !core::mem::replace(reported, true)
+        {
+            let epoch = *epoch;
             let report = self.report();
             self.outputs.push_back(Output::Report { epoch, report });
         }

@@ -176,6 +176,7 @@ impl ExecutorPart {
                     let at = lifetime.map(|lifetime| ctx.clock.world(ctx.local + lifetime));
                     ctx.kernel.renew(&resource, at);
                 }
+                Output::Regained => self.say(ctx, ExecutorSays::Regained),
                 Output::Released => {
                     ctx.log.fact(Fact::Released { node: ctx.node });
                     self.say(ctx, ExecutorSays::Released);

@@ -265,6 +265,8 @@ impl RingPart {
                 let place = self.member.position();
                 if let Some((era, index, hash)) = place.filter(|_| place != self.place) {
                     ctx.log.fact(Fact::Placed { node: ctx.node, era, index, hash });
+                    let began = self.member.began() == Some(era);
+                    ctx.log.truth.state(era, began, self.member.resources());
                 }
                 self.place = place;
             }

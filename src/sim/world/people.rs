@@ -9,6 +9,8 @@ use crate::{
     node::{ExecutorPart, Message, Running},
 };
 
+/// Longest time after which a member is told what the API server showed.
+const TOLD_LATE_US: u64 = 3_000_000;
 /// Datagrams lost, in 1000, at which a token of three members seldom comes round.
 const ROUGH_LOSS: u32 = 200;
 
@@ -39,11 +41,19 @@ impl World {
         }
     }
 
+    /// Whoever listens to the server lists again now and then: what was told late is not the last word.
+    pub fn publish_at_last(&mut self) {
+        for machine in 0..self.machines.len() {
+            let revision = Box::new(self.api.newest().clone());
+            self.queue.push(self.now + TOLD_LATE_US, Event::Shown { machine, revision });
+        }
+    }
+
     /// One member is told; late, so that what comes later may come before it.
     pub(super) fn show(&mut self, machine: usize) {
         let Some(revision) = self.api.shown() else { return };
         let revision = Box::new(revision.clone());
-        let at = self.now + self.dice.range(50_000, 3_000_000);
+        let at = self.now + self.dice.range(50_000, TOLD_LATE_US);
         self.queue.push(at, Event::Shown { machine, revision });
     }
 
