@@ -8,7 +8,7 @@ use alloc::{string::String, vec::Vec};
 use crate::{
     Detail, Error, Model, Plan,
     digest::Digests,
-    model::{ResourceHistory, Shared},
+    model::{Resource, ResourceHistory, Shared},
     plan_with,
     world::{ResIx, World},
 };
@@ -35,6 +35,8 @@ impl Scheduler {
 pub(crate) struct Memory {
     /// Nothing is kept where nobody asks again.
     idle: bool,
+    /// The configuration that was planned for last.
+    resources: Option<Shared<Vec<Resource>>>,
     /// The configured resources, by handle.
     layout: Vec<Layout>,
     /// Per node, by handle.
@@ -73,11 +75,17 @@ impl Memory {
             .is_some_and(|read| read.history.is_same(history))
     }
 
+    /// Whether these resources were checked before and found valid.
+    pub(crate) fn has_planned(&self, resources: &Shared<Vec<Resource>>) -> bool {
+        self.resources.as_ref().is_some_and(|known| known.is_same(resources))
+    }
+
     /// Forgets what was read if names mean something else by now.
     pub(crate) fn settle_layout(&mut self, world: &World<'_>) {
         if self.idle {
             return;
         }
+        self.resources = Some(world.model.resources.clone());
         let same = self.layout.len() == world.res.len()
             && (self.layout.iter().zip(0..)).all(|(known, at)| is_as(world, ResIx(at), known));
         if !same {

@@ -128,13 +128,14 @@ fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
 
 /// Compares the definition that an operation ran with with the present one.
 fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &OperationRecord) -> bool {
-    if op.interval_ms > 0 && find_operation(world, r, &op.operation, op.interval_ms).is_none() {
+    let configured = find_operation(world, r, &op.operation, op.interval_ms);
+    if op.interval_ms > 0 && configured.is_none() {
         if world.opts.cancel_removed {
             super::recurring::cancel(world, r, node, &op.operation, op.interval_ms);
         }
         return true;
     }
-    let values = operation_parameters(world, r, node, op);
+    let values = operation_parameters(world, r, node, op, configured);
     let recorded = &op.digests;
     if !recorded.restart.is_empty() {
         let mut kept = BTreeMap::new();
@@ -152,8 +153,7 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
         return false;
     }
     // parameters of the operation itself are none that an agent could reload
-    let own = find_operation(world, r, &op.operation, op.interval_ms)
-        .is_some_and(|configured| !configured.parameters.is_empty());
+    let own = configured.is_some_and(|configured| !configured.parameters.is_empty());
     if op.interval_ms > 0 {
         reschedule(world, r, node, op);
     } else if recorded.restart.is_empty() || own {
@@ -166,8 +166,7 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
 
 /// The digest that a device's definition has now, for comparison with what a node was unfenced with.
 pub(super) fn device_digest(world: &World<'_>, r: ResIx, node: NodeIx) -> String {
-    let op = OperationRecord::default();
-    let values = operation_parameters(world, r, node, &op);
+    let values = operation_parameters(world, r, node, &OperationRecord::default(), None);
     digest::of_pairs(values.iter().map(|(name, value)| (*name, &**value)))
 }
 

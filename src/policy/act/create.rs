@@ -41,6 +41,7 @@ impl World<'_> {
             blocked_by: None,
             required_by: None,
             queued: false,
+            whole: None,
         });
         if let Some(r) = res {
             self[r].acts.push(at);

@@ -1,24 +1,44 @@
 //! Finding out: every resource is looked for once on every node where its state is unknown.
 
+use alloc::vec::Vec;
+
 use crate::{
     model::parse_bool,
-    world::{ActIx, Discovery, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
+    world::{
+        ActIx, Discovery, NodeIx, NodeState, OrderEnd, OrderFlags, OrderRule, ResIx, Variant, Verb,
+        World,
+    },
 };
 
 pub(super) fn run(world: &mut World<'_>) {
-    for node in world.node_ids() {
-        let state = &world[node];
-        if !state.online || state.unclean || state.ping {
-            continue;
-        }
+    let looks = |state: &NodeState<'_>| {
         // an old note that nothing was looked for yet stops everything else there
-        if state.attr("probe_complete").and_then(parse_bool) == Some(false) {
-            continue;
-        }
-        for at in 0..world.top.len() {
-            let r = world.top[at];
+        let waits = || state.attr("probe_complete").and_then(parse_bool) == Some(false);
+        state.online && !state.unclean && !state.ping && !waits()
+    };
+    let nodes: Vec<NodeIx> = world.node_ids().filter(|node| looks(&world[*node])).collect();
+    // mostly nothing is left to find out
+    let open = |r: &ResIx| nodes.iter().any(|node| !is_known(world, *r, *node));
+    let open: Vec<ResIx> = world.top.iter().copied().filter(open).collect();
+    for node in nodes {
+        for r in open.iter().copied() {
             probe(world, r, node);
         }
+    }
+}
+
+/// Whether the state of all that is inside is known for sure.
+fn is_known(world: &World<'_>, r: ResIx, node: NodeIx) -> bool {
+    let res = &world[r];
+    match res.variant {
+        Variant::Primitive => res.known_on.contains(node),
+        Variant::Group => res.children.iter().all(|member| is_known(world, *member, node)),
+        // what is known of one instance stands for all
+        Variant::Clone if res.is_anonymous_clone() => {
+            let single = res.children.iter().all(|instance| world[*instance].is_primitive());
+            single && res.known_on.contains(node)
+        }
+        Variant::Clone => res.children.iter().all(|instance| is_known(world, *instance, node)),
     }
 }
 

@@ -28,7 +28,7 @@ impl Model {
         self.validate_with(&Memory::none())
     }
 
-    /// As [`Self::validate`]; histories that were checked before are not checked again.
+    /// As [`Self::validate`]; what was checked before is not checked again.
     pub(crate) fn validate_with(&self, memory: &Memory) -> Result<(), Error> {
         let invalid = |text| Err(Error::Invalid(text));
         if self.nodes.len() > NODES_MAX {
@@ -56,6 +56,9 @@ impl Model {
                     ));
                 }
             }
+        }
+        if memory.has_planned(&self.resources) {
+            return Ok(());
         }
         let mut ids = BTreeSet::new();
         for resource in &self.resources {

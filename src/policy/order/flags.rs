@@ -7,21 +7,20 @@ use crate::{
     world::{ActFlags, ActIx, Inner, NodeIx, ResIx, Variant, Verb, World},
 };
 
-/// The state of an action as an order sees it; of a group or clone on a node if one is given. What is inside as a whole
-/// says the same until something changes, so it is kept in `whole`.
-pub(super) fn for_order(
-    world: &mut World<'_>,
-    act: ActIx,
-    node: Option<NodeIx>,
-    whole: &mut Option<ActFlags>,
-) -> ActFlags {
+/// The state of an action as an order sees it; of a group or clone on a node if one is given. What is inside says the
+/// same as a whole until something changes.
+pub(super) fn for_order(world: &mut World<'_>, act: ActIx, node: Option<NodeIx>) -> ActFlags {
     let Some(r) = world[act].res else { return world[act].flags };
     if world[r].is_primitive() {
         return world[act].flags;
     }
-    let flags = match *whole {
-        Some(flags) => flags,
-        None => *whole.insert(of(world, r, act, None)),
+    let flags = match world[act].whole {
+        Some((changes, flags)) if changes == world.changes => flags,
+        _ => {
+            let flags = of(world, r, act, None);
+            world[act].whole = Some((world.changes, flags));
+            flags
+        }
     };
     if node.is_none() || world[r].variant != Variant::Clone {
         return flags;

@@ -81,6 +81,7 @@ fn action_of(
 
 fn inhibit(world: &mut World<'_>, instance: ResIx, changed: &mut Changed) -> bool {
     let did = crate::place::inhibit(world, instance);
+    world.changes += 1;
     if did {
         let mut parts: Vec<ResIx> = alloc::vec![instance];
         parts.extend(world[instance].children.iter());

@@ -73,12 +73,11 @@ fn visit(world: &mut World<'_>, then: ActIx, queue: &mut Queue) {
     let before = world[then].flags;
     let gate = before.has(ActFlags::MIN_RUNNABLE);
     if gate {
+        // belongs to no resource, so it is inside of nothing
         world[then].clear(ActFlags::RUNNABLE);
     }
     let mut enough = 0_u32;
     let mut at = 0;
-    // what is inside `then` is looked at again when something has changed
-    let mut whole = None;
     while at < world[then].before.len() {
         let edge = world[then].before[at];
         at += 1;
@@ -91,20 +90,22 @@ fn visit(world: &mut World<'_>, then: ActIx, queue: &mut Queue) {
         }
         if edge.flags.has(OrderFlags::THEN_CANCELS_FIRST) && !world[then].optional() {
             world[first].set(ActFlags::OPTIONAL);
+            world.changes += 1;
         }
         let then_node = world[then].node;
-        let (first_node, first_before) = (world[first].node, world[first].flags);
-        let first_flags = flags::for_order(world, first, then_node, &mut None);
-        let then_flags = flags::for_order(world, then, first_node, &mut whole);
+        let first_node = world[first].node;
+        let first_flags = flags::for_order(world, first, then_node);
+        let then_flags = flags::for_order(world, then, first_node);
         if gate && edge.flags.has(OrderFlags::MIN_RUNNABLE) && first_flags.has(ActFlags::RUNNABLE) {
             enough += 1;
             if enough >= world[then].required_before {
                 world[then].set(ActFlags::RUNNABLE);
             }
         }
+        let were = (world[first].flags, world[then].flags);
         let changed = apply(world, edge, then, first_flags, then_flags);
-        if changed.then || !changed.touched.is_empty() || world[first].flags != first_before {
-            whole = None;
+        if were != (world[first].flags, world[then].flags) || !changed.touched.is_empty() {
+            world.changes += 1;
         }
         if changed.first {
             queue.push_after(world, first);
@@ -421,6 +422,7 @@ fn block(world: &mut World<'_>, r: ResIx, verb: Verb, by: ActIx, queue: &mut Que
         if world[act].verb == verb && world[act].runnable() {
             world[act].clear(ActFlags::RUNNABLE);
             world[act].blocked_by.get_or_insert(by);
+            world.changes += 1;
             queue.push(world, act);
             queue.push_after(world, act);
             push_parent(world, act, queue);

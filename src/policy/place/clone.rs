@@ -1,6 +1,6 @@
 //! A clone spreads its instances: those that run stay where they can, the rest take the best nodes left.
 
-use core::cmp::Ordering;
+use core::cmp::{Ordering, Reverse};
 
 use alloc::vec::Vec;
 
@@ -187,7 +187,7 @@ fn assign(
 fn ban_full(world: &mut World<'_>, instance: ResIx, clone: ResIx, max_per_node: u32) {
     for node in world.node_ids() {
         let cell = world[clone].allowed[node.ix()];
-        let usable = world.available(node) && cell.present && cell.count < max_per_node;
+        let usable = world.usable[node.ix()] && cell.present && cell.count < max_per_node;
         if !usable && world[instance].allowed[node.ix()].present {
             ban(world, instance, node);
         }
@@ -317,25 +317,20 @@ pub(crate) fn compatible_instance(
         if world.available(node) { world[r].allowed[node.ix()].score } else { -INFINITY }
     };
     // of several instances on a node the first counts
-    let mut there: Vec<Option<ResIx>> = alloc::vec![None; world.nodes.len()];
+    let rank = |node: NodeIx| (Reverse(worth(node)), world[node].placed, world[node].name());
+    let mut best = None;
     for instance in world[other].children.iter().copied() {
         if let Some(node) = location(world, instance, current)
-            && there[node.ix()].is_none()
+            && world[r].allowed[node.ix()].present
             && role.is_none_or(|role| role_of(world, instance, current) == role)
         {
-            there[node.ix()] = Some(instance);
+            let rank = rank(node);
+            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                best = Some((rank, instance));
+            }
         }
     }
-    let best = world
-        .node_ids()
-        .filter(|node| world[r].allowed[node.ix()].present && there[node.ix()].is_some())
-        .min_by(|a, b| {
-            worth(*b)
-                .cmp(&worth(*a))
-                .then(world[*a].placed.cmp(&world[*b].placed))
-                .then_with(|| world[*a].name().cmp(world[*b].name()))
-        })?;
-    there[best.ix()]
+    best.map(|(_, instance)| instance)
 }
 
 /// Adds what those tied to its promoted instances think to the nodes of a clone whose promotions are being ranked.

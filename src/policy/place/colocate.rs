@@ -7,8 +7,7 @@ use alloc::vec::Vec;
 
 use crate::{
     model::{INFINITY, Role},
-    score::any_available,
-    world::{Cell, ColocIx, NodeIx, Nodes as _, Reason, ResIx, Source, Variant, World, add_scores},
+    world::{Cell, ColocIx, NodeIx, Reason, ResIx, Source, Variant, World, add_scores},
 };
 
 use super::{
@@ -46,7 +45,7 @@ pub(crate) fn follow_primary(world: &mut World<'_>, r: ResIx, at: ColocIx) {
     }
     apply(world, r, primary, at, true);
     if let Some(saved) = saved
-        && !any_available(world, r)
+        && !any_in(world, &world[r].allowed)
     {
         world[r].allowed = saved;
     }
@@ -135,14 +134,13 @@ fn walk(
     work
 }
 
-fn any_in(world: &World<'_>, table: &[Cell]) -> bool {
-    table
-        .iter()
-        .zip(&world.nodes)
-        .any(|(cell, node)| cell.present && cell.score >= 0 && node.is_available())
+/// Whether any node could run what has these scores.
+pub(super) fn any_in(world: &World<'_>, table: &[Cell]) -> bool {
+    table.iter().zip(&world.usable).any(|(cell, usable)| cell.present && cell.score >= 0 && *usable)
 }
 
-/// The value that a colocation compares on a node.
+/// Whether a colocation takes two nodes for one.
+#[inline]
 fn same_place(world: &World<'_>, attribute: Option<&str>, a: NodeIx, b: NodeIx) -> bool {
     match attribute {
         None => a == b,
@@ -165,17 +163,20 @@ fn add_matching(
     let banned_by = world[source].parent.filter(|parent| world[*parent].variant == Variant::Group);
     let banned_by = banned_by.map(|parent| world[parent].allowed.as_slice());
     let cornered = factor < 0.0 && factor > -1.0 && usable_nodes(world, source) == 1;
-    let here = world[source].allowed.iter().zip(&world.nodes);
-    for (index, (cell, (theirs, node))) in work.iter_mut().zip(here).enumerate() {
+    // one length for all, so that it is asked once and not of every node
+    let theirs = &world[source].allowed[..work.len()];
+    let usable = &world.usable[..work.len()];
+    for index in 0..work.len() {
+        let cell = &mut work[index];
         if !cell.present {
             continue;
         }
         let score = match attribute {
-            None if !theirs.present || !node.is_available() => -INFINITY,
+            None if !theirs[index].present || !usable[index] => -INFINITY,
             None if banned_by.is_some_and(|group| group[index].score <= -INFINITY) => -INFINITY,
             // nothing times anything is nothing
-            None if theirs.score == 0 => continue,
-            None => theirs.score,
+            None if theirs[index].score == 0 => continue,
+            None => theirs[index].score,
             Some(_) => world
                 .node_ids()
                 .filter(|other| same_place(world, attribute, NodeIx::at(index), *other))
@@ -210,13 +211,8 @@ fn add_matching(
 
 /// How many nodes could run a resource.
 fn usable_nodes(world: &World<'_>, r: ResIx) -> usize {
-    world
-        .node_ids()
-        .filter(|node| {
-            let cell = world[r].allowed[node.ix()];
-            cell.present && cell.score >= 0 && world.available(*node)
-        })
-        .count()
+    let table = world[r].allowed.iter().zip(&world.usable);
+    table.filter(|(cell, usable)| cell.present && cell.score >= 0 && **usable).count()
 }
 
 /// What a node is worth to a resource, if it may run there at all.
@@ -229,7 +225,7 @@ fn worth(
     let cell = world[source].allowed[node.ix()];
     // a member goes nowhere where its group may not go
     let banned = banned_by.is_some_and(|group| group[node.ix()].score <= -INFINITY);
-    (cell.present && !banned && world.available(node)).then_some(cell.score)
+    (cell.present && !banned && world.usable[node.ix()]).then_some(cell.score)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -16,10 +16,12 @@ use crate::{
     model::Role,
     plan::Stage,
     unpack::can_fence,
-    world::{NodeIx, ResIx, ScoreNote, Variant, World},
+    world::{NodeIx, NodeState, ResIx, ScoreNote, Variant, World},
 };
 
 pub(crate) fn run(world: &mut World<'_>) {
+    // no choice of a place changes it
+    world.usable = world.nodes.iter().map(NodeState::is_available).collect();
     // in order of priority, as the unpack stage has sorted them
     for at in 0..world.top.len() {
         let r = world.top[at];

@@ -5,13 +5,12 @@ use core::cmp::Ordering;
 use crate::{
     model::{INFINITY, Role},
     plan::Stage,
-    score::any_available,
     unpack::QuorumPolicy,
     world::{ActFlags, Cell, ColocIx, NodeIx, Nodes as _, ResIx, Source, Verb, World},
 };
 
 use super::{
-    colocate::{follow_primary, hear_dependent},
+    colocate::{any_in, follow_primary, hear_dependent},
     note_scores, place as place_any,
     ties::{this_with, with_this},
 };
@@ -91,12 +90,9 @@ fn listen(world: &mut World<'_>, r: ResIx) {
     }
     // a node that serves what is mandatory must be left by the wishes, or they count for nothing
     let serves = |cell: &Cell| cell.present && cell.score >= 0;
-    let left = world.node_ids().any(|node| {
-        world.available(node)
-            && serves(&world[r].allowed[node.ix()])
-            && serves(&with_wishes[node.ix()])
-    });
-    if left || !any_available(world, r) {
+    let both = world[r].allowed.iter().zip(&with_wishes).zip(&world.usable);
+    let left = both.into_iter().any(|((a, b), usable)| *usable && serves(a) && serves(b));
+    if left || !any_in(world, &world[r].allowed) {
         world[r].allowed = with_wishes;
         world[r].reasons.truncate(reasons);
         world[r].reasons.extend(all_reasons);
@@ -114,7 +110,7 @@ fn best_node(world: &World<'_>, r: ResIx) -> Option<NodeIx> {
     };
     let mut best: Option<(NodeIx, i32)> = None;
     for (cell, node) in res.allowed.iter().zip(world.node_ids()).filter(|(cell, _)| cell.present) {
-        let score = if world[node].is_available() { cell.score } else { -INFINITY };
+        let score = if world.usable[node.ix()] { cell.score } else { -INFINITY };
         let better = best.is_none_or(|(other, least)| match score.cmp(&least) {
             Ordering::Equal => rank(node) < rank(other),
             order => order.is_gt(),

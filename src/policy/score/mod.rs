@@ -3,7 +3,7 @@
 use crate::{
     model::{INFINITY, parse_score},
     unpack::{HealthStrategy, any_failures, threshold_reached},
-    world::{Discovery, NodeIx, Nodes as _, Reason, ResIx, Source, World, add_scores},
+    world::{Discovery, NodeIx, Reason, ResIx, Source, World, add_scores},
 };
 
 pub(crate) fn run(world: &mut World<'_>) {
@@ -208,12 +208,4 @@ fn discover_exclusively(world: &mut World<'_>, r: ResIx) {
         let child = world.child(r, at);
         discover_exclusively(world, child);
     }
-}
-
-/// Whether any node could run the resource.
-pub(crate) fn any_available(world: &World<'_>, r: ResIx) -> bool {
-    world.node_ids().any(|node| {
-        let cell = world[r].allowed[node.ix()];
-        cell.present && cell.score >= 0 && world.available(node)
-    })
 }

@@ -254,9 +254,9 @@ pub(super) fn nodes_with(world: &World<'_>, graph: &Graph, verb: Verb) -> Vec<St
 }
 
 /// What people and `sched-sim/1` call an instance: without number unless instances have identity.
-pub(super) fn public_name(world: &World<'_>, r: ResIx) -> String {
+pub(super) fn public_name<'w>(world: &'w World<'_>, r: ResIx) -> &'w str {
     let res = &world[r];
-    if res.unique || res.parent.is_none() { res.id.clone() } else { String::from(res.base) }
+    if res.unique || res.parent.is_none() { &res.id } else { res.base }
 }
 
 fn intent(world: &World<'_>, graph: &Graph, act: &Act) -> Intent {
@@ -328,7 +328,7 @@ pub(super) fn render(world: &World<'_>, graph: &Graph) -> (Vec<Action>, Vec<(Act
             };
             Action {
                 task,
-                resource: act.res.map(|r| public_name(world, r)),
+                resource: act.res.map(|r| public_name(world, r).into()),
                 instance: act.res.map(|r| {
                     let res = &world[r];
                     match &res.history_name {

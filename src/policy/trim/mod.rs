@@ -15,8 +15,9 @@ use crate::{
 pub(crate) fn run(world: &World<'_>, detail: Detail) -> Plan {
     let graph = graph::build(world);
     let (actions, order) = graph::render(world, &graph);
-    let placements = outcome::after(world, &graph);
-    let current = outcome::before(world);
+    let names = outcome::Names::of(world);
+    let placements = outcome::after(world, &graph, &names);
+    let current = outcome::before(world, &names);
     let fenced = graph::nodes_with(world, &graph, crate::world::Verb::Fence);
     let unfenced = graph::nodes_with(world, &graph, crate::world::Verb::Unfence);
     let wanted = if detail == Detail::Reasons { world.scores.as_slice() } else { &[] };

@@ -30,51 +30,71 @@ fn shown(world: &World<'_>, r: ResIx, role: Role) -> Role {
     }
 }
 
-fn collect(world: &World<'_>, places: impl Fn(ResIx) -> Vec<(NodeIx, Role)>) -> Places {
-    let mut all = Places::new();
-    for r in primitives(world) {
-        let entry = all.entry(public_name(world, r)).or_default();
-        for (node, role) in places(r) {
-            entry.push(Placement {
-                node: String::from(world[node].name()),
-                role: shown(world, r, role),
-            });
-        }
-        entry.sort();
+/// Everything that can run, by the name that people know it by.
+pub(super) struct Names<'w>(Vec<(&'w str, ResIx)>);
+
+impl<'w> Names<'w> {
+    pub(super) fn of(world: &'w World<'_>) -> Self {
+        let mut names: Vec<_> = primitives(world).map(|r| (public_name(world, r), r)).collect();
+        names.sort_unstable();
+        Self(names)
     }
-    all
+
+    fn collect(
+        &self,
+        world: &World<'_>,
+        places: impl Fn(ResIx, &mut Vec<(NodeIx, Role)>),
+    ) -> Places {
+        let mut found = Vec::new();
+        let of_one = |same: &[(&str, ResIx)]| {
+            let mut all = Vec::new();
+            for (_, r) in same {
+                places(*r, &mut found);
+                all.extend(found.drain(..).map(|(node, role)| Placement {
+                    node: String::from(world[node].name()),
+                    role: shown(world, *r, role),
+                }));
+            }
+            all.sort();
+            (String::from(same[0].0), all)
+        };
+        self.0.chunk_by(|(a, _), (b, _)| a == b).map(of_one).collect()
+    }
 }
 
-pub(super) fn before(world: &World<'_>) -> Places {
-    collect(world, |r| world[r].running_on.iter().map(|node| (*node, world[r].role)).collect())
+fn running(world: &World<'_>, r: ResIx, places: &mut Vec<(NodeIx, Role)>) {
+    let res = &world[r];
+    places.extend(res.running_on.iter().map(|node| (*node, res.role)));
+}
+
+pub(super) fn before(world: &World<'_>, names: &Names<'_>) -> Places {
+    names.collect(world, |r, places| running(world, r, places))
 }
 
 /// What is there once every action of the plan has succeeded.
-pub(super) fn after(world: &World<'_>, graph: &Graph) -> Places {
-    let gone = |node: NodeIx| {
-        graph.acts.iter().any(|at| {
-            matches!(world[*at].verb, Verb::Fence | Verb::Shutdown) && world[*at].node == Some(node)
-        })
-    };
-    let gone: Vec<bool> = world.node_ids().map(gone).collect();
-    collect(world, |r| {
-        let mut places: Vec<(NodeIx, Role)> =
-            world[r].running_on.iter().map(|node| (*node, world[r].role)).collect();
+pub(super) fn after(world: &World<'_>, graph: &Graph, names: &Names<'_>) -> Places {
+    let mut gone = alloc::vec![false; world.nodes.len()];
+    for at in &graph.acts {
+        if let (Verb::Fence | Verb::Shutdown, Some(node)) = (world[*at].verb, world[*at].node) {
+            gone[node.ix()] = true;
+        }
+    }
+    names.collect(world, |r, places| {
+        running(world, r, places);
+        let acts = &world[r].acts;
         let done = |verb: Verb| {
-            world[r]
-                .acts
-                .iter()
-                .filter(move |at| world[**at].verb == verb && graph.position[at.ix()].is_some())
-                .filter_map(|at| world[*at].node)
-                .collect::<Vec<_>>()
+            acts.iter()
+                .filter(|at| graph.position[at.ix()].is_some())
+                .map(|at| &world[*at])
+                .filter(move |act| act.verb == verb)
+                .filter_map(|act| act.node)
         };
         for node in done(Verb::Demote) {
             for place in places.iter_mut().filter(|place| place.0 == node) {
                 place.1 = Role::Unpromoted;
             }
         }
-        let stopped = done(Verb::Stop);
-        places.retain(|(node, _)| !stopped.contains(node) && !gone[node.ix()]);
+        places.retain(|(node, _)| !gone[node.ix()] && done(Verb::Stop).all(|left| left != *node));
         for node in done(Verb::Start) {
             places.retain(|place| place.0 != node);
             places.push((node, Role::Started));
@@ -84,6 +104,5 @@ pub(super) fn after(world: &World<'_>, graph: &Graph) -> Places {
                 place.1 = Role::Promoted;
             }
         }
-        places
     })
 }

@@ -37,8 +37,8 @@ pub(crate) fn find(world: &mut World<'_>, name: &str, constraint: &str) -> Optio
 }
 
 fn by_constraint_name(world: &World<'_>, name: &str) -> Option<ResIx> {
-    if let Some(r) = world.by_name.get(name) {
-        return Some(*r);
+    if let Some(r) = world.named(name) {
+        return Some(r);
     }
     // the name that history has for an instance stands for its clone
     let known = (0..world.res.len())

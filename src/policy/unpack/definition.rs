@@ -3,7 +3,7 @@
 use alloc::{borrow::Cow, collections::BTreeMap, string::ToString as _, vec::Vec};
 
 use crate::{
-    model::{OperationRecord, parse_interval_ms},
+    model::{Operation, OperationRecord, parse_interval_ms},
     world::{NodeIx, ResIx, World},
 };
 
@@ -18,18 +18,18 @@ const TIMEOUT_MS_DEFAULT: u64 = 20_000;
 /// Parameters of an operation, sorted by name.
 pub(crate) type Parameters<'m> = Vec<(&'m str, Cow<'m, str>)>;
 
-/// All parameters of an operation as the agent would get them on a node.
+/// All parameters of an operation as the agent would get them on a node; `configured` is what is configured of it.
 pub(crate) fn operation_parameters<'m>(
     world: &World<'m>,
     r: ResIx,
     node: NodeIx,
     op: &OperationRecord,
+    configured: Option<&'m Operation>,
 ) -> Parameters<'m> {
-    let mut values = BTreeMap::new();
     let Some(primitive) = world[r].primitive else { return Vec::new() };
     let mut context = Context::cluster(world.model);
     context.node = Some(&world[node].attrs);
-    let configured = find_operation(world, r, &op.operation, op.interval_ms);
+    let mut values = BTreeMap::new();
     if let Some(configured) = configured {
         fill(&configured.parameters, &context, &mut values);
     }
@@ -58,8 +58,11 @@ pub(crate) fn definition_differs(
     node: NodeIx,
     op: &OperationRecord,
 ) -> bool {
-    !op.digests.all.is_empty()
-        && parameters_differ(world, r, op, &operation_parameters(world, r, node, op))
+    if op.digests.all.is_empty() {
+        return false;
+    }
+    let configured = find_operation(world, r, &op.operation, op.interval_ms);
+    parameters_differ(world, r, op, &operation_parameters(world, r, node, op, configured))
 }
 
 /// Whether a recorded operation ran with other parameters than these.

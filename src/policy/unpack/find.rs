@@ -21,7 +21,7 @@ impl Names {
         {
             return Some(r);
         }
-        let found = world.by_name.get(name).copied();
+        let found = world.named(name);
         if self.0.len() <= at {
             self.0.resize(at + 1, None);
         }
@@ -46,7 +46,7 @@ pub(super) fn find_resource(
     }
     if found.is_none() {
         let first = alloc::format!("{}:0", strip_instance(name));
-        let candidate = world.by_name.get(&first).copied();
+        let candidate = world.named(&first);
         found = candidate.filter(|r| world[*r].is_primitive() && !world[*r].unique);
     }
     let r = found?;

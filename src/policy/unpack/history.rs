@@ -101,8 +101,8 @@ fn read_resource<'m>(
     let r = match find_resource(world, node, at, history, names) {
         Some(r) => r,
         None if history.operations.is_empty() => return None,
-        None => match world.by_name.get(&history.resource) {
-            Some(r) if world[*r].is_primitive() => *r,
+        None => match world.named(&history.resource) {
+            Some(r) if world[r].is_primitive() => r,
             _ => add_removed(world, history),
         },
     };

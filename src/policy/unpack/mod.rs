@@ -36,6 +36,8 @@ pub(crate) fn run<'m>(
     nodes::read(&mut world);
     resources::read(&mut world);
     nodes::judge(&mut world);
+    // a start, a stop and a monitor of each
+    world.acts.reserve(4 * world.res.len());
     memory.settle_layout(&world);
     history::read(&mut world, memory);
     Ok(world)

@@ -39,6 +39,7 @@ pub(crate) enum OnFail {
 pub(crate) fn read(world: &mut World<'_>) {
     let model = world.model;
     find_devices(world, &model.resources);
+    world.res.reserve(2 * model.resources.len());
     for resource in &model.resources {
         if matches!(resource.kind, ResourceKind::Bundle(_)) {
             continue;
@@ -50,6 +51,7 @@ pub(crate) fn read(world: &mut World<'_>) {
     let mut top = core::mem::take(&mut world.top);
     top.sort_by_key(|r| core::cmp::Reverse(world[*r].priority));
     world.top = top;
+    world.index_names();
 }
 
 /// Unfencing and fencing devices change what other resources require, so they are found first.
@@ -81,8 +83,7 @@ fn add<'m>(
     let r = ResIx::at(world.res.len());
     let numbered = parent.is_some_and(|p| world[world.top_of(p)].is_clone());
     let id = if numbered { format!("{}:{number}", resource.id) } else { resource.id.clone() };
-    let fresh = prepare(world, resource, parent, number, id.clone());
-    world.by_name.insert(id, r);
+    let fresh = prepare(world, resource, parent, number, id);
     world.res.push(fresh);
     if let Some(parent) = parent {
         world[parent].children.push(r);
@@ -121,6 +122,10 @@ pub(crate) fn add_surplus(world: &mut World<'_>, clone: ResIx) -> ResIx {
     let Some(ResourceKind::Clone(spec)) = spec.map(|resource| &resource.kind) else { return clone };
     let instance = add(world, &spec.child, Some(clone), number);
     mark_removed(world, instance);
+    for at in instance.ix()..world.res.len() {
+        let r = ResIx::at(at);
+        world.add_name(world[r].id.clone(), r);
+    }
     instance
 }
 
@@ -146,7 +151,7 @@ pub(crate) fn add_removed<'m>(
     fresh.managed = world.opts.stop_removed && !world.opts.maintenance;
     fresh.maintenance = world.opts.maintenance;
     fresh.requires = default_requirement(world, fresh.fencing_device);
-    world.by_name.insert(history.resource.clone(), r);
+    world.add_name(history.resource.clone(), r);
     world.res.push(fresh);
     world.top.push(r);
     if world.opts.stop_removed {

@@ -219,6 +219,8 @@ pub(crate) struct Act {
     pub(crate) required_by: Option<ActIx>,
     /// Waits in the work list of the order stage.
     pub(crate) queued: bool,
+    /// Of a group's or clone's action: what is inside says as a whole, and after how many changes it said so.
+    pub(crate) whole: Option<(u64, ActFlags)>,
 }
 
 /// An action before or after another.

@@ -1,11 +1,13 @@
 //! What the stages share: the model with integer handles in place of names, and what has been decided so far.
 
 mod action;
+mod names;
 mod node;
 mod nodes;
 mod resource;
 
 pub(crate) use action::{Act, ActFlags, Edge, Needs, OrderEnd, OrderFlags, OrderRule, Verb};
+use names::Names;
 pub(crate) use node::{NodeState, Nodes};
 pub(crate) use nodes::NodeSet;
 pub(crate) use resource::{
@@ -13,7 +15,7 @@ pub(crate) use resource::{
     Variant,
 };
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use core::{
     cell::RefCell,
     ops::{Index, IndexMut},
@@ -76,14 +78,18 @@ pub(crate) struct World<'m> {
     pub(crate) model: &'m Model,
     pub(crate) opts: Properties,
     pub(crate) nodes: Vec<NodeState<'m>>,
+    /// Per node whether it can run resources, as it was when places began to be chosen.
+    pub(crate) usable: Vec<bool>,
     pub(crate) res: Vec<Res<'m>>,
     /// Resources outside any other, in order of declaration, removed ones last.
     pub(crate) top: Vec<ResIx>,
     /// Resources by name (instances by numbered name).
-    pub(crate) by_name: BTreeMap<String, ResIx>,
+    names: Names,
     pub(crate) colocs: Vec<Coloc<'m>>,
     pub(crate) order_rules: Vec<OrderRule>,
     pub(crate) acts: Vec<Act>,
+    /// How often an action has changed since orders began to be applied.
+    pub(crate) changes: u64,
     /// Mandatory ties whose primary was not placed when its dependent chose.
     pub(crate) open_rings: Vec<(ResIx, ColocIx)>,
     /// Locations that apply to instances' promotion.
@@ -157,12 +163,14 @@ impl<'m> World<'m> {
             model,
             opts,
             nodes: Vec::new(),
+            usable: Vec::new(),
             res: Vec::new(),
             top: Vec::new(),
-            by_name: BTreeMap::new(),
+            names: Names::default(),
             colocs: Vec::new(),
             order_rules: Vec::new(),
             acts: Vec::new(),
+            changes: 0,
             open_rings: Vec::new(),
             locations: Vec::new(),
             scores: Vec::new(),

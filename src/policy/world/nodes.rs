@@ -14,12 +14,17 @@ pub(crate) struct NodeSet {
 }
 
 impl NodeSet {
+    #[inline]
     pub(crate) fn insert(&mut self, node: NodeIx) {
         let (word, bit) = (node.ix() / BITS, 1 << (node.ix() % BITS));
         if word == 0 {
             self.first |= bit;
-            return;
+        } else {
+            self.insert_rest(word, bit);
         }
+    }
+
+    fn insert_rest(&mut self, word: usize, bit: u64) {
         if self.rest.len() < word {
             self.rest.resize(word, 0);
         }

@@ -402,11 +402,25 @@ pub(crate) fn memory_changes_nothing(bytes: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// One event: the plan is carried out, a node goes or comes, something fails, somebody changes the configuration.
+fn monitored(resource: &str, exit_code: i32) -> OperationRecord {
+    let kind = if exit_code == 0 { "monitor_10000" } else { "last_failure_0" };
+    OperationRecord {
+        id: format!("{resource}_{kind}"),
+        operation: "monitor".to_owned(),
+        interval_ms: 10_000,
+        call_id: 900,
+        exit_code,
+        expected_code: Some(0),
+        ..OperationRecord::default()
+    }
+}
+
+/// One event: the plan is carried out, a node goes or comes, something fails or is found well, an attribute changes, time
+/// passes, somebody changes the configuration.
 fn happen(model: &mut Model, plan: &Plan, event: u8) {
-    let pick = |count: usize| usize::from(event / 8) % count.max(1);
+    let pick = |count: usize| usize::from(event / 12) % count.max(1);
     let nodes = model.nodes.len();
-    match event % 8 {
+    match event % 12 {
         0 => {}
         1 | 2 => *model = apply(model, plan),
         3 => {
@@ -423,15 +437,35 @@ fn happen(model: &mut Model, plan: &Plan, event: u8) {
             let Some(node) = model.nodes.get_mut(pick(nodes)) else { return };
             let records = node.history.len();
             let Some(history) = node.history.get_mut(pick(records)) else { return };
-            history.operations.push(OperationRecord {
-                id: format!("{}_last_failure_0", history.resource),
-                operation: "monitor".to_owned(),
-                interval_ms: 10_000,
-                call_id: 900,
-                exit_code: 1,
-                expected_code: Some(0),
-                ..OperationRecord::default()
-            });
+            history.operations.push(monitored(&history.resource, 1));
+        }
+        8 => {
+            // the same record as before, or another one that says that all is well
+            let Some(node) = model.nodes.get_mut(pick(nodes)) else { return };
+            for history in &mut node.history {
+                history.operations.push(monitored(&history.resource, 0));
+                if event & 64 == 0 {
+                    history.operations.pop();
+                }
+            }
+        }
+        9 => {
+            let Some(node) = model.nodes.get_mut(pick(nodes)) else { return };
+            let (name, value) = [("standby", "on"), ("standby", "off"), ("rack", "r9")][pick(3)];
+            node.attributes.set(name, value);
+            node.transient.insert("master-r0".to_owned(), event.to_string());
+        }
+        10 => {
+            if event & 64 == 0 {
+                model.constraints.colocations.pop();
+                model.constraints.orders.pop();
+            } else {
+                model.constraints.locations.pop();
+            }
+        }
+        11 => {
+            model.now += 1000 * i64::from(event);
+            model.quorate = event & 64 == 0;
         }
         6 => {
             let count = model.resources.len();

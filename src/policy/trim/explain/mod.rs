@@ -21,9 +21,8 @@ pub(super) fn run(world: &World<'_>, graph: &Graph) -> BTreeMap<String, Explanat
     for at in 0..world.res.len() {
         let r = ResIx::at(at);
         if world[r].is_primitive() {
-            let name =
-                if world[r].parent.is_some() { world[r].id.clone() } else { public_name(world, r) };
-            all.insert(name, one(world, r, graph));
+            let name = if world[r].parent.is_some() { &world[r].id } else { public_name(world, r) };
+            all.insert(String::from(name), one(world, r, graph));
         }
     }
     all
