@@ -1,4 +1,4 @@
-//! What one member does because of a message of the open era, and what its executor, fencer and people say to the era.
+//! What one member does because of a message of the open era, and what its fencer and people say to the era.
 //!
 //! Invariants: an order goes to the executor, and a command to the fencer, only past the assertions of `safety`; what must
 //! be durable is written before it is said to be held; a report is said once in each era.
@@ -10,7 +10,7 @@ use fencing::{FenceCommand, FenceResult, Incident, PowerGoal, PowerState};
 use lifecycle::{Operation, OrderEnd};
 
 use crate::{
-    ExecutorDo, ExecutorSays, FencerDo, FencerSays, Output, Phase, Refused, RequestId, RequestKind,
+    ExecutorDo, FencerDo, FencerSays, Output, Phase, Refused, RequestId, RequestKind,
     apply::Effect,
     evidence::{Evidence, Fact, Kind},
     faulty::{Rule, broken},
@@ -19,13 +19,11 @@ use crate::{
     revision::REVISION_MAX,
     safety,
     state::PowerOn,
-    wire::{self, Change, Directive, Intent, Message},
+    wire::{self, Directive, Intent, Message},
 };
 
 /// Nodes outside the ring whose joins are remembered.
 const HEARD_MAX: usize = 64;
-/// Changes that travel in one message.
-const CHANGES_IN_ONE: usize = 32;
 
 impl Member {
     /// One message of the open era.
@@ -237,110 +235,6 @@ impl Member {
         let goal = PowerGoal::On;
         let command = FenceCommand { incident, epoch, goal, devices, deadline };
         self.carry(now, Output::Fencer(FencerDo::Carry(command)));
-    }
-
-    // ---- executor
-
-    pub(crate) fn executor(&mut self, now: Instant, says: ExecutorSays) {
-        let epoch_now = self.installed.as_ref().and_then(crate::era::Installed::epoch);
-        match says {
-            ExecutorSays::Report { epoch, report } => {
-                if Some(epoch) == epoch_now && self.era_open() && self.leaving != Leaving::Said {
-                    self.say(&Message::Report(report));
-                }
-            }
-            ExecutorSays::Ended { epoch, id, end } => {
-                if Some(epoch) == epoch_now && self.era_open() {
-                    self.say(&Message::Ended { id, end });
-                }
-            }
-            ExecutorSays::Announcing { resource, kind, station } if self.era_open() => {
-                self.say(&Message::Announcing { resource, kind, station });
-            }
-            ExecutorSays::Sees { resource, station } if self.era_open() => {
-                self.say(&Message::Sees { resource, station });
-            }
-            // Said again as long as nobody sees it.
-            ExecutorSays::Announcing { .. } | ExecutorSays::Sees { .. } => {}
-            ExecutorSays::Changed { operation, outcome, instance } => {
-                let number = self.next_change;
-                self.next_change += 1;
-                let wall = self.wall_now(now);
-                self.push_change(Change { number, operation, outcome, instance, wall });
-                self.unsaid_changes = true;
-            }
-            ExecutorSays::Restarted | ExecutorSays::Regained => {
-                if self.era_open() {
-                    self.say(&Message::Unreported);
-                }
-            }
-            ExecutorSays::SelfFencing { reason } => {
-                let text = format!("this machine fences itself: {}", wire::short(&reason));
-                self.record(Phase::Note, None, text);
-            }
-            ExecutorSays::Released => self.released(),
-        }
-    }
-
-    /// Changes are said in an open era, in order, and again in each until they were applied.
-    pub(crate) fn say_changes(&mut self) {
-        if !self.era_open() || self.leaving == Leaving::Said {
-            self.unsaid_changes = !self.changes.is_empty();
-            return;
-        }
-        if !core::mem::take(&mut self.unsaid_changes) {
-            return;
-        }
-        let unsaid: Vec<Change> = self.changes.iter().cloned().collect();
-        for some in unsaid.chunks(CHANGES_IN_ONE) {
-            self.say(&Message::Changes(some.to_vec()));
-        }
-    }
-
-    // ---- leaving
-
-    pub(crate) fn leave_when_empty(&mut self) {
-        if self.leaving != Leaving::Draining {
-            return;
-        }
-        let me = self.config.me;
-        let holds = self.era_open()
-            && self.state.as_ref().is_some_and(|s| {
-                let runs = s
-                    .instances
-                    .iter()
-                    .any(|((_, n), i)| *n == me && i.role.is_none_or(base::Role::is_active));
-                // Alone there is nobody to move to.
-                (runs || s.pending.values().any(|p| p.node == me)) && s.members.len() > 1
-            });
-        if !holds {
-            self.leaving = Leaving::Releasing;
-            self.out.push_back(Output::Executor(ExecutorDo::Leave));
-        }
-    }
-
-    fn released(&mut self) {
-        if self.leaving != Leaving::Releasing {
-            return;
-        }
-        let incarnation = self.config.incarnation;
-        if self.acts_in_ring() {
-            self.say(&Message::Leave { incarnation });
-            self.leaving = Leaving::Said;
-        } else {
-            self.leaving = Leaving::Said;
-            let reason = String::from("left: nothing is held here, and no ring heard it");
-            if self.installed.is_none() {
-                self.out.push_back(Output::LeaveRing { reason });
-            }
-        }
-    }
-
-    /// The configuration changed before the leave was delivered: it is the only word still said.
-    pub(crate) fn resay_leave(&mut self, ring: base::RingId) {
-        let body = Message::Leave { incarnation: self.config.incarnation };
-        let payload = wire::encode_message(ring, &body);
-        self.out.push_back(Output::Multicast { payload, guarantee: body.guarantee() });
     }
 
     // ---- fencer

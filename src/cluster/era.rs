@@ -154,16 +154,14 @@ impl Member {
         self.wakes.clear();
         self.gap = 0;
         self.proposed = None;
+        self.broken_at = None;
+        self.ringless = false;
         self.away_until = None;
         self.fail_asks("the configuration changed before it was decided; try again");
-        let is_quorate = |members: &[NodeId]| {
-            members.iter().filter(|n| self.is_voter(**n)).count()
-                >= crate::majority(self.voter_count())
-        };
         // A configuration without quorum opens no era and commands nothing: one after it need not wait again, or a
         // target that knocks again and again would never be let in (SAFETY.md#L10).
-        let commands_end = before.is_none_or(|before| is_quorate(&before));
-        let quorum = quorum(is_quorate(&members));
+        let commands_end = before.is_none_or(|before| self.has_quorum(&before));
+        let quorum = quorum(self.has_quorum(&members));
         self.out.push_back(Output::Executor(ExecutorDo::Void { ring, quorum }));
         self.out.push_back(Output::Fencer(FencerDo::AbortAll));
         self.met.extend(members.iter().copied());
@@ -191,6 +189,12 @@ impl Member {
 
     fn voter_count(&self) -> usize {
         self.voters().len()
+    }
+
+    /// As far as this member knows who the voters are.
+    pub(crate) fn has_quorum(&self, members: &[NodeId]) -> bool {
+        let voters = members.iter().filter(|n| self.is_voter(**n)).count();
+        voters >= crate::majority(self.voter_count())
     }
 
     fn is_voter(&self, node: NodeId) -> bool {
@@ -457,7 +461,7 @@ impl Member {
         );
         if let (Some(was), true) = (&self.state, true) {
             base.position.era = was.position.era;
-            base.position.index = was.position.index + 1;
+            base.position.index = was.position.index.saturating_add(1);
         }
         let send = merged.current.len() < installed.hellos.len() && coordinator == me;
         installed.phase = Phases::Open;

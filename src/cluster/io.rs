@@ -72,6 +72,11 @@ pub struct RequestId(pub u64);
 pub enum Input {
     /// Totem's total order: configurations and messages, own ones included.
     Ring(RingEvent),
+    /// Totem gave this ring up and seeks a new one (`totem::Output::RingBroken`).
+    RingBroken {
+        /// Which.
+        ring: RingId,
+    },
     /// A fresh token of this ring arrived. Needed after a gap (CLUSTER.md section 4), and welcome always.
     Token {
         /// The ring that it belongs to.
@@ -157,8 +162,9 @@ pub enum ExecutorSays {
         /// What is known now.
         instance: InstanceReport,
     },
-    /// The executor process was restarted alone: what it runs is unknown until it has reported again. Answered by
-    /// [`ExecutorDo::TakeEpoch`] if an epoch is in force.
+    /// The executor process was restarted alone, or its connection was: what it runs is unknown until it has reported again.
+    /// Answered by [`ExecutorDo::Void`] with the quorum of the configuration, and by [`ExecutorDo::TakeEpoch`] if an epoch
+    /// is in force.
     Restarted,
     /// The executor had taken itself for inquorate and sees tokens again ([`lifecycle::Output::Regained`]). Answered as
     /// [`Self::Restarted`].
@@ -463,4 +469,6 @@ pub enum Reason {
     ReportTimeout,
     /// A power command, or an order that was refused, is tried again.
     Retry,
+    /// A ring was lost and none has formed in the time that this takes.
+    Ringless,
 }

@@ -88,6 +88,9 @@ pub struct Member {
     pub(crate) watchdog: Option<Duration>,
     pub(crate) halted: Option<Broken>,
     pub(crate) conditions: BTreeSet<Condition>,
+    /// When the installed ring was given up, and whether none has formed in time since.
+    pub(crate) broken_at: Option<Instant>,
+    pub(crate) ringless: bool,
     /// When and why the coordinator's half wants to look again.
     pub(crate) wakes: Vec<(Instant, Reason)>,
     pub(crate) recovering: BTreeSet<Incident>,
@@ -196,6 +199,8 @@ impl Member {
             watchdog: None,
             halted: None,
             conditions: BTreeSet::new(),
+            broken_at: None,
+            ringless: false,
             wakes: Vec::new(),
             recovering: BTreeSet::new(),
             recovery_said: BTreeSet::new(),
@@ -223,6 +228,7 @@ impl Member {
         }
         match input {
             Input::Ring(event) => self.ring(now, event),
+            Input::RingBroken { ring } => self.ring_broken(now, ring),
             Input::Token { ring } => self.token(now, ring),
             Input::Stalled(gap) => self.stalled(gap),
             Input::Persisted(id) => self.persisted(now, id),
@@ -266,12 +272,15 @@ impl Member {
             open.then_some((*at, Reason::CommandDeadline))
         });
         let absence = self.away_until.map(|at| (at, Reason::Absence));
-        self.wakes.iter().copied().chain(lazy).chain(late).chain(absence).min()
+        let ringless = self.ringless_at().map(|at| (at, Reason::Ringless));
+        let own = lazy.into_iter().chain(absence).chain(ringless);
+        self.wakes.iter().copied().chain(late).chain(own).min()
     }
 
     /// Whether tokens of the installed ring renew addresses: quorate and its era open (CLUSTER.md section 8).
     pub fn era_open(&self) -> bool {
         self.halted.is_none()
+            && !self.ringless
             && self.installed.as_ref().is_some_and(|i| !i.transitional && i.is_open())
     }
 
@@ -303,6 +312,7 @@ impl Member {
 
     fn after(&mut self, now: Instant) {
         self.heard.retain(|_, (at, _)| now.since(*at) < crate::hardware::HEARD_FOR);
+        self.note_ringless(now);
         self.flush_holds();
         self.leave_when_empty();
         self.take_back_absence(now);

@@ -27,7 +27,7 @@ impl Member {
         let mut status = Status {
             me: Some(self.config.me),
             ring: self.ring_id(),
-            quorate: merged.is_some_and(|m| m.quorate),
+            quorate: !self.ringless && merged.is_some_and(|m| m.quorate),
             state_era: self.state.as_ref().map(|s| s.position.era),
             epoch: installed.and_then(Installed::epoch),
             coordinator: merged.and_then(|m| m.coordinator),
@@ -114,6 +114,13 @@ impl Member {
                 "no ring was formed yet; check the links to the other members".into(),
             );
         };
+        if self.ringless {
+            return push(
+                "NoRing",
+                "the ring was lost and no new one has formed; check the links to the other members"
+                    .into(),
+            );
+        }
         let Some(merged) = &installed.merged else {
             return push(
                 "Agreeing",

@@ -14,7 +14,8 @@ use crate::{
     queue::Time,
 };
 
-/// Messages that wait for a frozen part; more are lost, as in a full socket buffer.
+/// Messages that wait for a frozen part. Datagrams beyond that are lost, as in a full socket buffer; a connection to which
+/// no more can be said is over, never a message of it alone: what came through before is all there is.
 pub const INBOX_MAX: usize = 512;
 
 /// One part of an agent in its slot.
@@ -28,6 +29,8 @@ pub struct Slot {
     pub frozen: u32,
     /// What it has not taken in yet.
     pub inbox: VecDeque<Message>,
+    /// The ring part has given up its connection: read to its end, it closes, and the part connects anew.
+    pub cut_off: bool,
     /// How many faults keep it from starting.
     pub held_down: u32,
 }

@@ -270,7 +270,10 @@ impl Core {
                 self.member.handle(now, Input::Token { ring });
                 world.ring(RingNews::Token(ring, seen));
             }
-            RingOutput::RingBroken { ring } => world.ring(RingNews::Broken(ring)),
+            RingOutput::RingBroken { ring } => {
+                self.member.handle(now, Input::RingBroken { ring });
+                world.ring(RingNews::Broken(ring));
+            }
             RingOutput::Writable => self.flush(now),
         }
     }

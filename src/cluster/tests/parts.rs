@@ -25,6 +25,7 @@ pub(crate) struct Exec {
     pub(crate) stop_failed: BTreeSet<ResourceId>,
     pub(crate) report_due: bool,
     pub(crate) leaving: bool,
+    pub(crate) suspended: bool,
     /// Says nothing (an executor that hangs).
     pub(crate) mute: bool,
     /// Takes itself for inquorate although its member is not: refuses what is no release until it takes an epoch.
@@ -65,7 +66,8 @@ impl Exec {
             ExecutorDo::Leave => self.leaving = true,
             ExecutorDo::LookFor { station, .. } => self.looks.push(station),
             ExecutorDo::SeenAt { station, .. } => self.seen.push(station),
-            ExecutorDo::Settings(_) | ExecutorDo::Detach(_) | ExecutorDo::Suspend => {}
+            ExecutorDo::Suspend => self.suspended = true,
+            ExecutorDo::Settings(_) | ExecutorDo::Detach(_) => {}
         }
     }
 

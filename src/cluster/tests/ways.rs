@@ -3,6 +3,8 @@
 use core::time::Duration;
 use std::{vec, vec::Vec};
 
+use lifecycle::Quorum;
+
 use super::{
     scenarios::three,
     world::{World, id, web},
@@ -369,4 +371,88 @@ fn an_api_that_went_back_is_a_condition_until_it_is_forward_again() {
     world.give(1, Input::Revision(newest.into()));
     world.settle(S * 5);
     assert!(!regressed(&world));
+}
+
+#[test]
+fn an_executor_that_starts_beside_a_ring_without_quorum_is_told_so() {
+    let mut world = three();
+    // With a state, and so a coordinator and an epoch of the ring alone.
+    world.change(&[0, 1, 2], true);
+    world.settle(S);
+    let new_life = |world: &mut World| {
+        world.nodes[0].exec.epoch = None;
+        world.nodes[0].exec.quorum = None;
+        world.give(0, Input::Executor(ExecutorSays::Restarted));
+    };
+    new_life(&mut world);
+    assert_eq!(world.nodes[0].exec.quorum, Some(Quorum::Inquorate), "S11: or it never stops");
+    assert!(world.nodes[0].exec.epoch.is_some(), "stops are ordered in it");
+    // Without any state there is no epoch; that there is no quorum is told all the same.
+    world.wipe(0);
+    world.start_process(0);
+    world.change(&[0, 1, 2], true);
+    world.settle(S);
+    new_life(&mut world);
+    assert_eq!(world.nodes[0].exec.quorum, Some(Quorum::Inquorate));
+}
+
+/// What was said is delivered; disks and executors rest.
+fn deliver_all(world: &mut World) {
+    for _ in 0..20 {
+        for i in 0..3 {
+            for k in world.receivable(i) {
+                world.receive(i, k);
+            }
+        }
+        for i in 0..3 {
+            if world.deliverable(i) {
+                world.deliver(i);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_executor_that_starts_alone_hears_of_the_suspension_and_of_a_leave_under_way() {
+    let mut world = three();
+    world.request(1, RequestKind::Suspend);
+    deliver_all(&mut world);
+    assert!(world.nodes[0].exec.suspended && world.nodes[0].member.is_some());
+    world.nodes[0].exec = super::parts::Exec::default();
+    world.give(0, Input::Executor(ExecutorSays::Restarted));
+    assert!(world.nodes[0].exec.suspended, "missing tokens mean nothing to it");
+
+    let mut world = three();
+    world.request(2, RequestKind::Leave);
+    deliver_all(&mut world);
+    assert!(world.nodes[2].exec.leaving && world.nodes[2].member.is_some());
+    world.nodes[2].exec = super::parts::Exec::default();
+    world.give(2, Input::Executor(ExecutorSays::Restarted));
+    assert!(world.nodes[2].exec.leaving, "it was told to release everything");
+}
+
+#[test]
+fn an_era_is_not_claimed_when_no_ring_forms_any_more() {
+    let mut world = three();
+    let ring = world.cfgs[world.nodes[0].cfg.expect("a ring")].ring;
+    let other = base::RingId { seq: ring.seq - 1, ..ring };
+    let claims = |world: &World| {
+        let status = world.member(0).status();
+        (status.quorate, status.era.is_some(), world.member(0).era_open())
+    };
+    world.give(0, Input::RingBroken { ring: other });
+    assert_eq!(world.member(0).poll_timeout(), None, "not the installed one");
+    let broken_at = world.now;
+    world.give(0, Input::RingBroken { ring });
+    assert_eq!(claims(&world), (true, true, true), "a new ring is on its way, as ever");
+    let t_mem = crate::hardware::t_mem(&world.revision.timings);
+    world.tick(S * 60);
+    assert_eq!(world.now, broken_at + t_mem, "it wakes by itself");
+    assert_eq!(claims(&world), (false, false, false), "S10");
+    let conditions = world.member(0).status().conditions;
+    assert!(conditions.iter().any(|c| c.kind == "NoRing"), "{conditions:?}");
+    world.join_all(S);
+    assert_eq!(claims(&world), (true, true, true));
+    world.settle(S * 60);
+    assert_eq!(claims(&world), (true, true, true));
 }

@@ -54,7 +54,7 @@ impl ExecutorPart {
     pub(super) fn handle(&mut self, ctx: &mut Context<'_>, message: Message) {
         let now = ctx.local;
         match message {
-            Message::ExecutorDo(order) => self.obey(ctx, order),
+            Message::ExecutorDo(order, at) => self.obey(ctx, order, at),
             Message::Token { seen_at, era_open } => {
                 self.executor.handle_token(now, Token { seen_at, era_open });
             }
@@ -80,7 +80,7 @@ impl ExecutorPart {
         self.executor.answers_watchdog()
     }
 
-    fn obey(&mut self, ctx: &mut Context<'_>, order: ExecutorDo) {
+    fn obey(&mut self, ctx: &mut Context<'_>, order: ExecutorDo, at: Instant) {
         let now = ctx.local;
         match order {
             ExecutorDo::Settings(settings) => self.executor.handle_settings(now, settings),
@@ -90,7 +90,10 @@ impl ExecutorPart {
                 ctx.log.fact(Fact::Epoch { node: ctx.node, epoch, quorate });
                 self.executor.handle_epoch(now, epoch, quorum);
             }
-            ExecutorDo::Carry(order) => self.executor.handle_order(now, order),
+            ExecutorDo::Carry(mut order) => {
+                order.deadline = order.deadline.saturating_sub(now.since(at));
+                self.executor.handle_order(now, order);
+            }
             ExecutorDo::Detach(span) => self.executor.handle_detach(now, span),
             ExecutorDo::Suspend => self.executor.handle_suspend(now),
             ExecutorDo::Leave => self.executor.handle_leave(now),

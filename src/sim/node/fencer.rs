@@ -19,7 +19,7 @@ const LEVEL_LEAST: Duration = Duration::from_secs(1);
 pub struct FencerPart {
     fencer: Fencer,
     sessions: BTreeMap<CallId, DeviceCall>,
-    /// Commands that were handed in, with the time of this machine: for the facts.
+    /// Commands that were handed in, and when the ring part gave them: for the facts.
     asked: BTreeMap<NodeId, (FenceCommand, Instant)>,
 }
 
@@ -35,7 +35,7 @@ impl FencerPart {
     pub(super) fn handle(&mut self, ctx: &mut Context<'_>, message: Message) {
         let now = ctx.local;
         match message {
-            Message::FencerDo(order) => self.obey(ctx, order),
+            Message::FencerDo(order, at) => self.obey(ctx, order, at),
             Message::Token { seen_at, .. } => self.fencer.handle_token(now, seen_at),
             Message::RingClosed => self.fencer.handle_ring_closed(now),
             Message::LoggedIn(call) => self.transmit(ctx, call),
@@ -53,11 +53,16 @@ impl FencerPart {
         self.drain(ctx);
     }
 
+    /// The epoch in which it sends.
+    pub fn epoch(&self) -> Option<base::Epoch> {
+        self.fencer.epoch()
+    }
+
     pub(super) fn wake(&self) -> Option<Instant> {
         self.fencer.poll_timeout().map(|(at, _)| at)
     }
 
-    fn obey(&mut self, ctx: &mut Context<'_>, order: FencerDo) {
+    fn obey(&mut self, ctx: &mut Context<'_>, order: FencerDo, at: Instant) {
         let now = ctx.local;
         match order {
             FencerDo::Install { epoch, quorate, mut members, evicted } => {
@@ -73,7 +78,7 @@ impl FencerPart {
                 // the ring part may have started after this one
                 self.say(ctx, FencerSays::Watchdog { timeout: ctx.params.watchdog() });
             }
-            FencerDo::Carry(command) => {
+            FencerDo::Carry(mut command) => {
                 let FenceCommand { incident, epoch, goal, deadline, .. } = command;
                 let deadline_us = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
                 ctx.log.fact(Fact::FenceAsked { by: ctx.node, incident, epoch, goal, deadline_us });
@@ -81,11 +86,12 @@ impl FencerPart {
                     .entry(incident.node)
                     .and_modify(|asked| {
                         if asked.0 != command {
-                            *asked = (command.clone(), now);
+                            *asked = (command.clone(), at);
                         }
                     })
-                    .or_insert_with(|| (command.clone(), now));
+                    .or_insert_with(|| (command.clone(), at));
                 self.say(ctx, FencerSays::Started { incident, epoch });
+                command.deadline = command.deadline.saturating_sub(now.since(at));
                 self.fencer.handle_command(now, command);
             }
             FencerDo::Drop(incident) => self.fencer.handle_evidence(now, incident),

@@ -103,10 +103,12 @@ pub enum Message {
     Revision(Box<Revision>),
     /// Ring: a person asks.
     Request(RequestKind),
-    /// Executor: the ring part says.
-    ExecutorDo(ExecutorDo),
-    /// Fencer: the ring part says.
-    FencerDo(FencerDo),
+    /// Ring: executor or fencer has a new connection, because it started or because it had stood still.
+    Connected(Part),
+    /// Executor: the ring part says, and when: deadlines count from there.
+    ExecutorDo(ExecutorDo, Instant),
+    /// Fencer: the ring part says, and when.
+    FencerDo(FencerDo, Instant),
     /// Executor, fencer: the ring part saw a token.
     Token {
         /// When, on this machine.
@@ -124,6 +126,30 @@ pub enum Message {
     LoggedIn(fencing::CallId),
     /// Fencer: the session is closed.
     Closed(fencing::CallId, Result<fencing::Answer, DeviceError>),
+}
+
+/// How a message comes to a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Lost without a word where there is no room.
+    Datagram,
+    /// Over the connection to the ring part: where there is no room the connection ends.
+    Connection,
+    /// From the part's own drivers, disk and BMCs, or from people.
+    Own,
+}
+
+impl Message {
+    /// How it comes.
+    pub fn way(&self) -> Way {
+        match self {
+            Self::Datagram { .. } => Way::Datagram,
+            Self::ExecutorDo(..) | Self::FencerDo(..) | Self::Token { .. } | Self::RingClosed => {
+                Way::Connection
+            }
+            _ => Way::Own,
+        }
+    }
 }
 
 /// One running part.

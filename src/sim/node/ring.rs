@@ -9,7 +9,7 @@ use base::{
     ConfigurationKind, Guarantee, Incarnation, Instant, Member, NodeId, RingEvent,
     faulty::{Rule, broken},
 };
-use cluster::{ExecutorDo, File, Input, RequestId, Status, Stored};
+use cluster::{ExecutorDo, ExecutorSays, FencerDo, File, Input, RequestId, Status, Stored};
 use lifecycle::Quorum;
 use totem::{
     Admission, Destination, MulticastError, Ring, Start,
@@ -73,6 +73,8 @@ pub struct RingPart {
     member: cluster::Member,
     /// Messages that the ring had no room for.
     backlog: VecDeque<(Vec<u8>, Guarantee)>,
+    /// What each new connection of the fencer hears first.
+    install: Option<FencerDo>,
     requests: u64,
     buffer: Vec<u8>,
     /// Whether the installed configuration has quorum and its era is open, as `cluster` told the executor.
@@ -150,6 +152,7 @@ impl RingPart {
             acts: false,
             quorate: false,
             place: None,
+            install: None,
         };
         let wall = ctx.clock.wall_s(ctx.now);
         part.tell(ctx.local, Input::Wall(wall));
@@ -168,6 +171,15 @@ impl RingPart {
             Message::Written(Written::File(id)) => self.tell(now, Input::Persisted(id)),
             Message::ExecutorSays(says) => self.tell(now, Input::Executor(says)),
             Message::FencerSays(says) => self.tell(now, Input::Fencer(says)),
+            Message::Connected(Part::Executor) => {
+                self.tell(now, Input::Executor(ExecutorSays::Restarted));
+            }
+            Message::Connected(Part::Fencer) => {
+                if let Some(install) = self.install.clone() {
+                    let message = Message::FencerDo(install, now);
+                    ctx.effects.push(Effect::Tell(Part::Fencer, message));
+                }
+            }
             Message::Probed { node, verdict } => self.tell(now, Input::Probed { node, verdict }),
             Message::Unreachable(node) => self.ring.handle_unreachable(now, node),
             Message::Wall(seconds) => self.tell(now, Input::Wall(seconds)),
@@ -288,7 +300,7 @@ impl RingPart {
                     ctx.log.truth.token(ctx.node, ctx.now, self.acts);
                 }
             }
-            totem::Output::RingBroken { .. } => {}
+            totem::Output::RingBroken { ring } => self.tell(now, Input::RingBroken { ring }),
             totem::Output::Writable => {
                 while let Some((payload, guarantee)) = self.backlog.pop_front() {
                     if !self.multicast(ctx, payload, guarantee) {
@@ -386,11 +398,17 @@ impl RingPart {
                     _ => {}
                 }
                 ctx.log.note(|| format!("{} to executor: {order:?}", ctx.node));
-                let message = Message::ExecutorDo(order);
+                let message = Message::ExecutorDo(order, ctx.local);
                 ctx.effects.push(Effect::Tell(Part::Executor, message));
             }
             Output::Fencer(order) => {
-                ctx.effects.push(Effect::Tell(Part::Fencer, Message::FencerDo(order)));
+                match &order {
+                    FencerDo::Install { .. } => self.install = Some(order.clone()),
+                    FencerDo::AbortAll => self.install = None,
+                    FencerDo::Carry(_) | FencerDo::Drop(_) => {}
+                }
+                let message = Message::FencerDo(order, ctx.local);
+                ctx.effects.push(Effect::Tell(Part::Fencer, message));
             }
             Output::Probe { node } => ctx.effects.push(Effect::Probe { node }),
             Output::Standing(bytes) => {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sabotage")]
 mod faulty;
+mod parts;
 
 use crate::{Options, Verdict, run};
 

@@ -1,12 +1,10 @@
 //! Machines get and lose their power; parts of agents start, die, stop and go on.
 
-use cluster::ExecutorSays;
-
 use super::{Event, World};
 use crate::{
     fact::{Fact, Part, PowerLoss},
     machine::INBOX_MAX,
-    node::{Context, ExecutorPart, FencerPart, Message, RingPart, Running},
+    node::{Context, ExecutorPart, FencerPart, Message, RingPart, Running, Way},
 };
 
 impl World {
@@ -47,6 +45,7 @@ impl World {
             slot.life += 1;
             slot.frozen = 0;
             slot.inbox.clear();
+            slot.cut_off = false;
         }
         let node = machine.node;
         self.log.fact(Fact::PowerOff { node, why });
@@ -84,9 +83,8 @@ impl World {
         if part == Part::Ring {
             self.show(index);
         }
-        if part == Part::Executor {
-            let says = Message::ExecutorSays(ExecutorSays::Restarted);
-            self.tell(index, Part::Ring, None, says);
+        if part != Part::Ring {
+            self.tell(index, Part::Ring, None, Message::Connected(part));
         }
         self.turn(index);
     }
@@ -101,6 +99,7 @@ impl World {
         }
         slot.life += 1;
         slot.inbox.clear();
+        slot.cut_off = false;
         self.log.fact(Fact::Ends { node: machine.node, part });
         if part == Part::Ring {
             machine.disk.flush();
@@ -132,11 +131,14 @@ impl World {
     /// Puts a message into a part's inbox, if that life of it is still there.
     pub fn tell(&mut self, index: usize, part: Part, life: Option<u64>, message: Message) {
         let slot = self.machines[index].slot(part);
-        if slot.running.is_some()
-            && life.is_none_or(|life| life == slot.life)
-            && slot.inbox.len() < INBOX_MAX
-        {
-            slot.inbox.push_back(message);
+        if slot.running.is_none() || life.is_some_and(|life| life != slot.life) {
+            return;
+        }
+        let full = slot.inbox.len() >= INBOX_MAX;
+        match message.way() {
+            Way::Connection if full || slot.cut_off => slot.cut_off = true,
+            Way::Datagram if full => {}
+            _ => slot.inbox.push_back(message),
         }
     }
 }

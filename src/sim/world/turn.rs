@@ -3,7 +3,7 @@
 use super::{Event, World};
 use crate::{
     fact::{Fact, Part},
-    node::Context,
+    node::{Context, Message},
 };
 
 /// Turns of one machine without time passing; more is a busy loop in a core.
@@ -31,12 +31,18 @@ impl World {
     fn step(&mut self, index: usize) -> bool {
         let machine = &mut self.machines[index];
         let local = machine.clock.local(self.now);
+        // a connection that was given up meanwhile closes after what came through it
+        let mut closed = false;
         let next = Part::ALL.into_iter().find_map(|part| {
             let slot = machine.slots.get_mut(&part)?;
             if slot.frozen > 0 || slot.running.is_none() {
                 return None;
             }
-            slot.inbox.pop_front().map(|message| (part, Some(message)))
+            let message = slot.inbox.pop_front().or_else(|| {
+                closed = slot.cut_off;
+                closed.then_some(Message::RingClosed)
+            });
+            message.map(|message| (part, Some(message)))
         });
         let next = next.or_else(|| {
             Part::ALL.into_iter().find_map(|part| {
@@ -65,6 +71,10 @@ impl World {
             None => running.handle_timeout(&mut ctx),
         }
         self.carry_out(index, part);
+        if closed {
+            self.machines[index].slot(part).cut_off = false;
+            self.tell(index, Part::Ring, None, Message::Connected(part));
+        }
         true
     }
 
