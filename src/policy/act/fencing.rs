@@ -109,6 +109,7 @@ pub(super) fn run(world: &mut World<'_>) {
         }
         if world[node].unclean && can_fence(world, node) {
             let fence = fence_action(world, node, Verb::Fence, false);
+            ends_with_its_node(world, node, "it is not managed and its node is fenced");
             for at in 0..world.top.len() {
                 let r = world.top[at];
                 order_around(world, r, node, fence);
@@ -126,6 +127,9 @@ pub(super) fn run(world: &mut World<'_>) {
         } else if world[node].online && world[node].shutdown && !world[node].unclean {
             let shutdown = world.push_act(Verb::Shutdown, None, Some(node), String::new());
             order_before_shutdown(world, node, shutdown);
+            if !world[node].running.iter().any(|r| world[*r].blocked) {
+                ends_with_its_node(world, node, "it is not managed and its node shuts down");
+            }
             if coordinator {
                 last = Some(shutdown);
             } else {
@@ -146,6 +150,20 @@ pub(super) fn run(world: &mut World<'_>) {
             }
         } else if let Some(fence) = fencings.last().copied() {
             world.order(fence, last, OrderFlags::ORDERED);
+        }
+    }
+}
+
+/// What is not managed is not stopped before its node goes: it ends with it, and nobody starts it again.
+fn ends_with_its_node(world: &mut World<'_>, node: NodeIx, why: &'static str) {
+    for at in 0..world[node].running.len() {
+        let r = world[node].running[at];
+        if world[r].managed {
+            continue;
+        }
+        for start in actions_of(world, r, Verb::Start, Some(node)) {
+            world[start].clear(ActFlags::RUNNABLE);
+            world[start].why = why;
         }
     }
 }
@@ -192,13 +210,6 @@ fn order_around(world: &mut World<'_>, r: ResIx, node: NodeIx, fence: ActIx) {
                     world.order(fence, act, flags);
                 }
             }
-        }
-    }
-    if !world[r].managed && world[r].running_on.contains(&node) {
-        // it ends with its node, and nobody starts it again
-        for start in actions_of(world, r, Verb::Start, Some(node)) {
-            world[start].clear(ActFlags::RUNNABLE);
-            world[start].why = "it is not managed and its node is fenced";
         }
     }
     let implied = world[r].requires >= Requires::Fencing;

@@ -142,7 +142,8 @@ fn start(world: &mut World<'_>, r: ResIx, optional: bool) {
             world[start].set(ActFlags::PSEUDO);
         }
     }
-    if world[start].runnable() && !optional {
+    // nobody starts what is not managed, so nobody is to wait for that
+    if world[start].runnable() && !optional && world[r].managed {
         world[start].clear(ActFlags::OPTIONAL);
     }
 }

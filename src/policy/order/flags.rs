@@ -128,7 +128,7 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
     }
     let begun = verb.begun();
     let mut flags = ActFlags::OPTIONAL | ActFlags::RUNNABLE | ActFlags::PSEUDO;
-    let (mut any_required, mut any_runnable) = (false, false);
+    let (mut any_required, mut any_runnable, mut any_due) = (false, false, false);
     let up = matches!(begun, Verb::Start | Verb::Promote);
     // a copy that does not run, has to come up and cannot changes nothing for those who have what runs
     let mut see = |world: &World<'_>, instance: ResIx, inner: ActFlags| {
@@ -136,6 +136,7 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
         let counts = runnable || !up || role_of(world, instance, true) >= below(begun);
         any_required |= counts && !inner.has(ActFlags::OPTIONAL);
         any_runnable |= runnable;
+        any_due |= runnable && !inner.has(ActFlags::OPTIONAL);
     };
     match world[r].inner.get(&begun) {
         Some(inner) => {
@@ -156,6 +157,9 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
     if any_required {
         flags = flags.without(ActFlags::OPTIONAL);
         world[act].clear(ActFlags::OPTIONAL);
+        if !any_due {
+            flags |= ActFlags::IN_VAIN;
+        }
     }
     if !any_runnable {
         flags = flags.without(ActFlags::RUNNABLE);

@@ -171,6 +171,8 @@ fn apply(
     let has_res = world[then].res.is_some();
     let mut go = |world: &mut World<'_>, filter: ActFlags, one: OrderFlags| {
         if kind.has(one) {
+            // whose order it is decides which one gives way, also between copies and members
+            let one = one | (kind & OrderFlags::CONFIGURED);
             let part = update(world, first, then, node, first_flags, filter, one);
             changed.merge(part);
         }
@@ -319,9 +321,13 @@ fn update_one(
     {
         world[then].clear(ActFlags::RUNNABLE);
     }
+    // what somebody ordered after a step that is due and cannot be taken is not restarted for that step's sake
+    let cannot = !flags.has(ActFlags::RUNNABLE) || flags.has(ActFlags::IN_VAIN);
+    let in_vain = kind.has(OrderFlags::CONFIGURED) && cannot;
     if kind.has(OrderFlags::FIRST_IMPLIES_THEN)
         && filter.has(ActFlags::OPTIONAL)
         && !flags.has(ActFlags::OPTIONAL)
+        && !in_vain
     {
         world[then].clear(ActFlags::OPTIONAL);
     }

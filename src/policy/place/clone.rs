@@ -76,10 +76,10 @@ fn assign_instances(world: &mut World<'_>, r: ResIx, children: &[ResIx]) {
         // a copy that nobody can stop takes the place of one that does not run yet, never of one that runs
         let taken = if is_idle(world, *instance) { assigned + held.count } else { assigned };
         if taken >= max_total {
-            world.add_location(*instance, None, -INFINITY, Source::InstanceLimit);
-            place_any(world, *instance, None, true);
-        } else if assign(world, *instance, r, None, max_per_node).is_some() {
-            assigned += 1;
+            assigned += usize::from(leave_out(world, *instance, r));
+        } else {
+            let room = max_total - taken;
+            assigned += usize::from(held.assign(world, r, *instance, max_per_node, room));
         }
         held.retain(world, r, *instance);
     }
@@ -125,16 +125,53 @@ impl Held {
         }
     }
 
+    /// Places an instance that is released. What of it nobody can stop is a copy too, so it begins elsewhere only if
+    /// there is room for both.
+    fn assign(
+        &self,
+        world: &mut World<'_>,
+        clone: ResIx,
+        instance: ResIx,
+        max_per_node: u32,
+        room: usize,
+    ) -> bool {
+        if self.nodes(instance).next().is_none() {
+            return assign(world, instance, clone, None, max_per_node).is_some();
+        }
+        let (saved, counts) = (save(world, instance), world[clone].allowed.clone());
+        let Some(node) = assign(world, instance, clone, None, max_per_node) else { return false };
+        let left = self.nodes(instance).filter(|held| *held != node).count();
+        let begins = !parts(world, instance).any(|part| world[part].running_on.contains(&node));
+        if !begins || left == 0 || self.count + left < room {
+            return true;
+        }
+        unassign(world, instance);
+        restore(world, &saved);
+        world[clone].allowed = counts;
+        leave_out(world, instance, clone)
+    }
+
     /// Where it was not placed it is all the same.
     fn retain(&mut self, world: &mut World<'_>, clone: ResIx, instance: ResIx) {
         let placed = location(world, instance, false);
         for node in self.nodes(instance).collect::<Vec<_>>() {
             if placed != Some(node) {
                 world[clone].allowed[node.ix()].count += 1;
-                self.count += usize::from(placed.is_none());
+                self.count += 1;
             }
         }
     }
+}
+
+/// No place for an instance; whether some part of it stays all the same.
+fn leave_out(world: &mut World<'_>, instance: ResIx, clone: ResIx) -> bool {
+    world.add_location(instance, None, -INFINITY, Source::InstanceLimit);
+    place_any(world, instance, None, true);
+    let stays = location(world, instance, false);
+    if let Some(node) = stays {
+        world[clone].allowed[node.ix()].count += 1;
+    }
+    stays.is_some()
 }
 
 /// The instance itself, or the members of its group.

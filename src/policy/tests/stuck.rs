@@ -3,8 +3,8 @@
 use policy::{
     Model, Plan,
     check::check,
-    model::{JoinPhase, Node, Resource, ResourceHistory, Role},
-    plan::Task,
+    model::{JoinPhase, Node, Options, Order, Resource, ResourceHistory, Role},
+    plan::{Action, Task},
     schedule,
 };
 
@@ -123,4 +123,50 @@ fn what_must_not_run_is_not_waited_for_by_who_depends_on_it() {
     model.constraints.colocations.push(policy::model::Colocation::mandatory("with", "web", "db"));
     let plan = planned(&model);
     assert!(plan.actions.iter().all(|a| a.task != Task::Start), "{:?}", plan.actions);
+}
+
+/// web comes after db, which nobody manages.
+fn web_after_unmanaged_db(node: Node) -> Model {
+    let web = ResourceHistory::of("web", "ocf", "heartbeat", "Dummy");
+    let mut model = Model::at(0)
+        .with_node(node)
+        .with_node(Node::online("n2").with_history(web.with_done("start", 0, 0)))
+        .with_resource(db().with_meta("is-managed", "false"))
+        .with_resource(Resource::primitive("web", "ocf", "heartbeat", "Dummy"))
+        .with_property("fencing-enabled", "false");
+    model.quorate = true;
+    model.constraints.orders.push(Order::pair("after", ("db", "start"), ("web", "start")));
+    model
+}
+
+#[test]
+fn what_ends_with_its_node_is_not_waited_for() {
+    let model = web_after_unmanaged_db(Node::online("n1").with_history(copy()));
+    assert_eq!(planned(&model).placements["web"].len(), 1);
+    let leaving = Node::online("n1").with_history(copy()).with_transient("shutdown", "1");
+    let plan = planned(&web_after_unmanaged_db(leaving));
+    // db is gone with n1 and nobody starts it again, so web may not go on
+    assert!(plan.placements["db"].is_empty() && plan.placements["web"].is_empty());
+}
+
+#[test]
+fn what_failed_and_is_not_managed_restarts_nobody() {
+    let failed = copy().with_done("monitor", 10_000, 1);
+    let plan = planned(&web_after_unmanaged_db(Node::online("n1").with_history(failed)));
+    let harmed = |a: &Action| a.resource.as_deref() == Some("web") && a.task == Task::Stop;
+    assert!(!plan.actions.iter().any(harmed), "{:?}", plan.actions);
+}
+
+#[test]
+fn a_stop_that_nobody_can_carry_out_restarts_nobody() {
+    let mut model = web_after_unmanaged_db(joining("n1").with_history(copy()));
+    model.properties = Options::default();
+    model.resources[0] = db().with_meta("target-role", "Stopped");
+    model.constraints.orders = vec![Order::pair("after", ("db", "stop"), ("web", "start"))];
+    let plan = planned(&model);
+    assert!(
+        plan.actions.iter().all(|a| a.resource.as_deref() != Some("web") || a.task != Task::Stop),
+        "{:?}",
+        plan.actions
+    );
 }

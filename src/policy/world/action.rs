@@ -57,6 +57,8 @@ flags!(
         KEEP = 3;
         /// It becomes runnable only when enough of those before it are.
         MIN_RUNNABLE = 4;
+        /// Of a clone as orders see it: what is required of its copies cannot happen.
+        IN_VAIN = 5;
     }
 );
 
