@@ -120,7 +120,10 @@ impl Member {
 
     fn install(&mut self, now: Instant, configuration: Configuration) {
         let ring = configuration.ring;
-        let before = self.installed.as_ref().map(Installed::members);
+        let before = self.installed.as_ref().map(|i| {
+            let idle = i.merged.as_ref().is_some_and(|m| !m.can_open());
+            (i.members(), idle)
+        });
         if let Some(old) = &self.installed {
             // Ring ids are never reused (SAFETY.md#S12); totem checks it too.
             if old.configuration.ring >= ring {
@@ -158,9 +161,9 @@ impl Member {
         self.ringless = false;
         self.away_until = None;
         self.fail_asks("the configuration changed before it was decided; try again");
-        // A configuration without quorum opens no era and commands nothing: one after it need not wait again, or a
-        // target that knocks again and again would never be let in (SAFETY.md#L10).
-        let commands_end = before.is_none_or(|before| self.has_quorum(&before));
+        // A configuration without quorum, or of too many lost disks, opens no era and commands nothing: one after it need
+        // not wait again, or a target that knocks again and again would never be let in (SAFETY.md#L10).
+        let commands_end = before.is_none_or(|(before, idle)| self.has_quorum(&before) && !idle);
         let quorum = quorum(self.has_quorum(&members));
         self.out.push_back(Output::Executor(ExecutorDo::Void { ring, quorum }));
         self.out.push_back(Output::Fencer(FencerDo::AbortAll));
@@ -332,6 +335,7 @@ impl Member {
             );
             self.out.push_back(Output::LeaveRing { reason });
         }
+        let lost = merged.wiped.contains(&me);
         self.coordinated = merged.coordinator == Some(me);
         if merged.current.contains(&me) {
             self.since = self.since.or(Some(ring));
@@ -341,6 +345,12 @@ impl Member {
         let quorate = merged.quorate;
         let leads = merged.coordinator == Some(me) && merged.can_open();
         installed.merged = Some(merged);
+        if lost && !self.promise.wiped {
+            // An older copy was put back: its own joins have to say so too, and a promise that it gives here must not make
+            // it look whole again before it has a snapshot (CLUSTER.md section 3.2).
+            self.promise.wiped = true;
+            self.persist_promise(After::Nothing);
+        }
         if broken(Rule::EraOnlyWhenBecomingQuorate) && self.go_on(now) {
             return;
         }
@@ -561,21 +571,6 @@ impl Member {
         for incident in debts {
             self.record(Phase::Agree, Some(incident), format!("era {ring} is open without it"));
         }
-    }
-
-    /// Executor and fencer get the epoch: when the era is open here, or when there is no quorum.
-    pub(crate) fn take_epoch(&mut self, now: Instant) {
-        let Some(installed) = &self.installed else { return };
-        let Some(epoch) = installed.epoch() else { return };
-        let quorate = installed.is_open();
-        let members = installed.members();
-        let evicted: Vec<NodeId> = match &self.state {
-            Some(state) if quorate => state.evicted.keys().copied().collect(),
-            _ => Vec::new(),
-        };
-        let quorum = quorum(quorate);
-        self.carry(now, Output::Executor(ExecutorDo::TakeEpoch { epoch, quorum }));
-        self.carry(now, Output::Fencer(FencerDo::Install { epoch, quorate, members, evicted }));
     }
 
     /// Facts about members of the era, or about debts that are paid, have done their work.

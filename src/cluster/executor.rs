@@ -4,10 +4,10 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use base::Instant;
+use base::{Instant, NodeId};
 
 use crate::{
-    ExecutorDo, ExecutorSays, Output, Phase,
+    ExecutorDo, ExecutorSays, FencerDo, Output, Phase,
     member::{Leaving, Member},
     wire::{self, Change, Message},
 };
@@ -82,6 +82,21 @@ impl Member {
         if self.era_open() {
             self.say(&Message::Unreported);
         }
+    }
+
+    /// Executor and fencer get the epoch: when the era is open here, or when there is no quorum.
+    pub(crate) fn take_epoch(&mut self, now: Instant) {
+        let Some(installed) = &self.installed else { return };
+        let Some(epoch) = installed.epoch() else { return };
+        let quorate = installed.is_open();
+        let members = installed.members();
+        let evicted: Vec<NodeId> = match &self.state {
+            Some(state) if quorate => state.evicted.keys().copied().collect(),
+            _ => Vec::new(),
+        };
+        let quorum = crate::era::quorum(quorate);
+        self.carry(now, Output::Executor(ExecutorDo::TakeEpoch { epoch, quorum }));
+        self.carry(now, Output::Fencer(FencerDo::Install { epoch, quorate, members, evicted }));
     }
 
     /// Changes are said in an open era, in order, and again in each until they were applied.

@@ -204,8 +204,8 @@ fn cleanup(world: &mut World, at: usize, resource: ResourceId) {
     world.request(at, RequestKind::Cleanup { resource, node: None::<NodeId> });
 }
 
-/// Why the core waits for a person: it says so itself, or too few of its disks are whole, as CLUSTER.md section 3.2
-/// wants it to block.
+/// Why the core waits for a person: too few of its disks are whole, as CLUSTER.md section 3.2 wants it to block. That
+/// somebody says `StateLost` is no reason where enough are whole, or all are there: an era has to open then.
 fn reason(world: &World, core: &[usize]) -> Option<String> {
     let statuses: Vec<_> = core
         .iter()
@@ -214,14 +214,13 @@ fn reason(world: &World, core: &[usize]) -> Option<String> {
             Some(slot.running.as_ref().and_then(Running::as_ring)?.status())
         })
         .collect();
-    let conditions = statuses.iter().flat_map(|status| &status.conditions);
-    if let Some(condition) = conditions.into_iter().find(|c| c.kind == "StateLost") {
-        return Some(condition.kind.clone());
-    }
-    let whole = statuses.iter().filter(|status| {
-        let me = status.nodes.iter().find(|node| Some(node.node) == status.me);
-        status.state_era.is_some() && me.is_some_and(|me| !me.wiped)
-    });
+    // Its own word, unless another one holds a newer promise of it than it shows.
+    let lost = |node: NodeId| {
+        statuses.iter().any(|s| s.nodes.iter().any(|of| of.node == node && of.wiped))
+    };
+    let whole = statuses
+        .iter()
+        .filter(|status| status.state_era.is_some() && status.me.is_some_and(|me| !lost(me)));
     let whole = whole.count();
     let nodes = world.params.nodes;
     (core.len() < nodes && whole <= nodes / 2)

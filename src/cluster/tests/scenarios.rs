@@ -511,3 +511,49 @@ fn step_but_effects(world: &mut World) {
         }
     }
 }
+
+/// Quorum without enough whole disks commands nothing, so a target that is needed comes in although it knocks again and
+/// again (SAFETY.md#L10).
+#[test]
+fn a_target_that_is_needed_beside_a_lost_disk_is_let_in_however_often_it_knocks() {
+    let mut world = three();
+    world.request(0, RequestKind::Fence { node: id(2), who: "anna".into() });
+    while world.nodes[2].on {
+        world.settle(Duration::from_millis(100));
+    }
+    world.wipe(1);
+    world.start_process(1);
+    world.power_on(2);
+    for _ in 0..15 {
+        world.change(&[0, 0, 0], true);
+        world.settle(S * 4);
+    }
+    let status = world.member(0).status();
+    assert!(status.era.is_some() && status.nodes.iter().all(|n| n.member), "{status:#?}");
+    assert_eq!(world.holders().len(), 1);
+}
+
+/// The same beside a disk that was put back: it does not know that it is old until another one has said so.
+#[test]
+fn a_target_that_is_needed_beside_a_restored_disk_is_let_in() {
+    let mut world = three();
+    let old = world.nodes[2].disk.clone();
+    world.change(&[0, 0, 0], true);
+    world.settle(S * 5);
+    world.request(0, RequestKind::Fence { node: id(1), who: "anna".into() });
+    while world.nodes[1].on {
+        world.settle(Duration::from_millis(100));
+    }
+    world.power_off(2);
+    world.nodes[2].disk = old;
+    world.wipe(1);
+    world.power_on(1);
+    world.power_on(2);
+    for _ in 0..15 {
+        world.change(&[0, 0, 0], true);
+        world.settle(S * 4);
+    }
+    let status = world.member(0).status();
+    assert!(status.era.is_some() && status.nodes.iter().all(|n| n.member), "{status:#?}");
+    assert_eq!(world.holders().len(), 1);
+}
