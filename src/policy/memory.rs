@@ -57,8 +57,24 @@ struct Layout {
 #[derive(Clone, Debug)]
 struct Read {
     history: Shared<Vec<ResourceHistory>>,
-    /// Per record: the resource that it says nothing else of than that it was looked for and not found.
-    absent: Vec<Option<ResIx>>,
+    /// Per record.
+    known: Vec<Known>,
+}
+
+/// What is known of a record of history; the handles are those of configured resources.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Known {
+    /// It is to be read as if for the first time.
+    Nothing,
+    /// It says that this resource was looked for and not found, and nothing else.
+    Absent(ResIx),
+    /// It says more than that.
+    About {
+        /// The resource that has its name, if one has.
+        named: Option<ResIx>,
+        /// Whether it speaks of another agent than the configuration does.
+        other_agent: bool,
+    },
 }
 
 impl Memory {
@@ -101,9 +117,9 @@ impl Memory {
         &mut self,
         node: usize,
         history: &Shared<Vec<ResourceHistory>>,
-    ) -> Option<Vec<Option<ResIx>>> {
+    ) -> Option<Vec<Known>> {
         let read = self.nodes.get_mut(node)?.take_if(|read| read.history.is_same(history))?;
-        Some(read.absent)
+        Some(read.known)
     }
 
     /// Remembers what was read.
@@ -111,10 +127,10 @@ impl Memory {
         &mut self,
         node: usize,
         history: &Shared<Vec<ResourceHistory>>,
-        absent: Vec<Option<ResIx>>,
+        known: Vec<Known>,
     ) {
         if let Some(slot) = self.nodes.get_mut(node) {
-            *slot = Some(Read { history: history.clone(), absent });
+            *slot = Some(Read { history: history.clone(), known });
         }
     }
 

@@ -398,13 +398,7 @@ impl Revision {
     /// The first object whose generation is lower than in `accepted`, or that has one generation with two
     /// contents: a restored etcd or a stale server. The accepted revision then stays (CLUSTER.md section 7).
     pub fn regressed_from(&self, accepted: &Self) -> Option<&ObjectVersion> {
-        self.objects.iter().find(|new| {
-            accepted.objects.iter().any(|old| {
-                old.uid == new.uid
-                    && (old.generation > new.generation
-                        || (old.generation == new.generation && old.hash != new.hash))
-            })
-        })
+        regressed(&self.objects, &accepted.objects)
     }
 
     /// The voter with this id.
@@ -423,47 +417,22 @@ impl Revision {
     }
 }
 
+fn regressed<'a>(
+    offered: &'a [ObjectVersion],
+    accepted: &[ObjectVersion],
+) -> Option<&'a ObjectVersion> {
+    offered.iter().find(|new| {
+        accepted.iter().any(|old| {
+            old.uid == new.uid
+                && (old.generation > new.generation
+                    || (old.generation == new.generation && old.hash != new.hash))
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn revision(objects: Vec<ObjectVersion>) -> Revision {
-        let ms = Duration::from_millis;
-        Revision {
-            format: REVISION_FORMAT,
-            cluster: ClusterKey { namespace: "ns".into(), name: "main".into(), uid: "u".into() },
-            objects,
-            voters: Vec::new(),
-            timings: Timings {
-                token: ms(400),
-                consensus: ms(480),
-                join: ms(50),
-                merge: ms(200),
-                agent_restart_grace: ms(5000),
-                stall_tolerance: ms(1000),
-                report_timeout: ms(5000),
-                startup_wait: ms(20000),
-            },
-            transport: Transport {
-                port: 5405,
-                cipher: Cipher::Aes256GcmSiv,
-                key: SecretEntry { secret: "ring".into(), entry: "key".into() },
-            },
-            quorum: QuorumOptions {},
-            no_quorum_policy: NoQuorumPolicy::Stop,
-            fencing: FencingOptions {
-                enabled: true,
-                action: FenceAction::Reboot,
-                self_fencing: false,
-                budget: 3,
-                budget_window: ms(600_000),
-            },
-            devices: Vec::new(),
-            nodes: Vec::new(),
-            placements: Vec::new(),
-            constraints: Vec::new(),
-        }
-    }
 
     fn object(uid: &str, generation: i64, hash: u128) -> ObjectVersion {
         ObjectVersion {
@@ -477,12 +446,17 @@ mod tests {
 
     #[test]
     fn a_restored_store_is_noticed_by_generation_and_by_content() {
-        let accepted = revision(alloc::vec![object("a", 5, 1)]);
-        let regressed = |o| revision(alloc::vec![o]).regressed_from(&accepted).is_some();
-        assert!(regressed(object("a", 4, 1)), "older generation");
-        assert!(regressed(object("a", 5, 2)), "one generation, two contents");
-        assert!(!regressed(object("a", 5, 1)), "the same");
-        assert!(!regressed(object("a", 6, 2)), "newer");
-        assert!(!regressed(object("b", 1, 2)), "made again under another uid");
+        let accepted = [object("z", 1, 1), object("a", 5, 1)];
+        let worse = |o: ObjectVersion| {
+            let offered = [object("z", 1, 1), o.clone()];
+            let found = regressed(&offered, &accepted);
+            assert!(found.is_none_or(|found| *found == o), "the object itself is named");
+            found.is_some()
+        };
+        assert!(worse(object("a", 4, 1)), "older generation");
+        assert!(worse(object("a", 5, 2)), "one generation, two contents");
+        assert!(!worse(object("a", 5, 1)), "the same");
+        assert!(!worse(object("a", 6, 2)), "newer");
+        assert!(!worse(object("b", 1, 2)), "made again under another uid");
     }
 }

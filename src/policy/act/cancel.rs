@@ -7,7 +7,7 @@ use crate::{
     digest,
     model::{OperationRecord, ResourceHistory},
     unpack::{
-        Operations, active_span, fail_count, find_operation, operation_parameters,
+        Operations, active_span, any_failures, fail_count, find_operation, operation_parameters,
         parameters_differ, sorted_operations,
     },
     world::{ActFlags, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
@@ -49,8 +49,9 @@ pub(super) fn review(world: &mut World<'_>) {
     let asked = asked_of_nodes(world);
     for (node, asked) in world.node_ids().zip(asked) {
         if world[node].maintenance || world[node].is_available() {
+            let failures = any_failures(world, node);
             for r in asked {
-                review_resource(world, r, node);
+                review_resource(world, r, node, failures);
             }
         }
     }
@@ -88,7 +89,7 @@ fn asked_of_nodes(world: &World<'_>) -> Vec<Vec<ResIx>> {
     asked
 }
 
-fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx, failures: bool) {
     if world[r].removed {
         if !world[world.top_of(r)].is_anonymous_clone() {
             super::primitive::delete_history(world, r, node, false);
@@ -121,7 +122,7 @@ fn review_resource(world: &mut World<'_>, r: ResIx, node: NodeIx) {
             changed |= check_definition(world, r, node, op);
         }
     }
-    if changed && fail_count(world, r, node).effective > 0 {
+    if changed && failures && fail_count(world, r, node).effective > 0 {
         world.act(r, Verb::ClearFailures, Some(node), false);
     }
 }

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use crate::{
     model::parse_bool,
     world::{
-        ActIx, Discovery, NodeIx, NodeState, OrderEnd, OrderFlags, OrderRule, ResIx, Variant, Verb,
-        World,
+        ActIx, Discovery, NodeIx, NodeSet, NodeState, OrderEnd, OrderFlags, OrderRule, ResIx,
+        Variant, Verb, World,
     },
 };
 
@@ -17,8 +17,10 @@ pub(super) fn run(world: &mut World<'_>) {
         state.online && !state.unclean && !state.ping && !waits()
     };
     let nodes: Vec<NodeIx> = world.node_ids().filter(|node| looks(&world[*node])).collect();
+    let mut everywhere = NodeSet::default();
+    nodes.iter().for_each(|node| everywhere.insert(*node));
     // mostly nothing is left to find out
-    let open = |r: &ResIx| nodes.iter().any(|node| !is_known(world, *r, *node));
+    let open = |r: &ResIx| !is_known(world, *r, &everywhere);
     let open: Vec<ResIx> = world.top.iter().copied().filter(open).collect();
     for node in nodes {
         for r in open.iter().copied() {
@@ -27,18 +29,19 @@ pub(super) fn run(world: &mut World<'_>) {
     }
 }
 
-/// Whether the state of all that is inside is known for sure.
-fn is_known(world: &World<'_>, r: ResIx, node: NodeIx) -> bool {
+/// Whether the state of all that is inside is known for sure on all these nodes.
+fn is_known(world: &World<'_>, r: ResIx, nodes: &NodeSet) -> bool {
     let res = &world[r];
     match res.variant {
-        Variant::Primitive => res.known_on.contains(node),
-        Variant::Group => res.children.iter().all(|member| is_known(world, *member, node)),
+        Variant::Primitive => res.known_on.contains_all(nodes),
         // what is known of one instance stands for all
         Variant::Clone if res.is_anonymous_clone() => {
             let single = res.children.iter().all(|instance| world[*instance].is_primitive());
-            single && res.known_on.contains(node)
+            single && res.known_on.contains_all(nodes)
         }
-        Variant::Clone => res.children.iter().all(|instance| is_known(world, *instance, node)),
+        Variant::Group | Variant::Clone => {
+            res.children.iter().all(|child| is_known(world, *child, nodes))
+        }
     }
 }
 

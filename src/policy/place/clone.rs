@@ -1,6 +1,6 @@
 //! A clone spreads its instances: those that run stay where they can, the rest take the best nodes left.
 
-use core::cmp::{Ordering, Reverse};
+use core::cmp::Ordering;
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     assign_node,
-    colocate::{Select, add_colocated, factor, hear_dependent},
+    colocate::{Hearing, add_colocated, hear_dependent},
     location, note_scores, place as place_any,
     primitive::unassign,
     promotable, role_of,
@@ -354,20 +354,24 @@ pub(crate) fn compatible_instance(
         if world.available(node) { world[r].allowed[node.ix()].score } else { -INFINITY }
     };
     // of several instances on a node the first counts
-    let rank = |node: NodeIx| (Reverse(worth(node)), world[node].placed, world[node].name());
-    let mut best = None;
+    let rank = |node: NodeIx| (world[node].placed, world[node].name());
+    let mut best: Option<(i32, NodeIx, ResIx)> = None;
     for instance in world[other].children.iter().copied() {
         if let Some(node) = location(world, instance, current)
             && world[r].allowed[node.ix()].present
             && role.is_none_or(|role| role_of(world, instance, current) == role)
         {
-            let rank = rank(node);
-            if best.as_ref().is_none_or(|(least, _)| rank < *least) {
-                best = Some((rank, instance));
+            let score = worth(node);
+            let better = best.is_none_or(|(least, other, _)| match score.cmp(&least) {
+                Ordering::Equal => rank(node) < rank(other),
+                order => order.is_gt(),
+            });
+            if better {
+                best = Some((score, node, instance));
             }
         }
     }
-    best.map(|(_, instance)| instance)
+    best.map(|(_, _, instance)| instance)
 }
 
 /// Adds what those tied to its promoted instances think to the nodes of a clone whose promotions are being ranked.
@@ -377,12 +381,9 @@ pub(super) fn hear_by_role(world: &mut World<'_>, clone: ResIx) {
         if colocation.primary_role != Some(Role::Promoted) || !has_influence(world, at, None) {
             continue;
         }
-        let (dependent, strength) = (colocation.dependent, colocation.score);
-        let select = Select { active: true, nonnegative: true, ..Select::default() };
+        let how = Hearing::of(world, at).only_positive();
         let table = world[clone].allowed.clone();
-        let table =
-            add_colocated(world, dependent, clone, table, Some(at), factor(strength), select);
-        world[clone].allowed = table;
+        world[clone].allowed = add_colocated(world, table, how);
     }
 }
 

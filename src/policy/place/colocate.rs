@@ -13,18 +13,33 @@ use crate::{
 use super::{
     place,
     ring::gives_way,
-    ties::{has_influence, this_with, with_this},
+    ties::{has_influence, with_this},
 };
 
-/// Which colocations a walk over scores follows, and how.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Select {
-    /// Follow primaries in place of dependents.
-    pub(crate) this_with: bool,
-    /// Give up a contribution that would leave no node.
-    pub(crate) active: bool,
-    /// Take only what speaks for a node.
-    pub(crate) nonnegative: bool,
+/// How somebody who is still to be placed hears a dependent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hearing {
+    /// The colocation that ties the dependent.
+    at: ColocIx,
+    /// How much its word counts, between minus one and one.
+    factor: f64,
+    /// Whether only what speaks for a node is heard.
+    only_positive: bool,
+}
+
+impl Hearing {
+    pub(crate) fn of(world: &World<'_>, at: ColocIx) -> Self {
+        Self { at, factor: factor(world[at].score), only_positive: false }
+    }
+
+    pub(crate) fn only_positive(self) -> Self {
+        Self { only_positive: true, ..self }
+    }
+
+    /// What comes through one more dependent counts less.
+    fn further(self, world: &World<'_>, at: ColocIx) -> Self {
+        Self { at, factor: self.factor * factor(world[at].score), ..self }
+    }
 }
 
 /// Marks a node whose score may not become negative, while a walk goes on.
@@ -56,28 +71,21 @@ pub(crate) fn hear_dependent(world: &mut World<'_>, r: ResIx, at: ColocIx) {
     if !has_influence(world, at, None) {
         return;
     }
-    let colocation = &world[at];
-    let (dependent, factor) = (colocation.dependent, factor(colocation.score));
-    let work = world[r].allowed.clone();
-    let select = Select { active: true, ..Select::default() };
-    let work = add_colocated(world, dependent, r, work, Some(at), factor, select);
-    world[r].allowed = work;
+    let table = world[r].allowed.clone();
+    world[r].allowed = add_colocated(world, table, Hearing::of(world, at));
 }
 
-pub(crate) fn factor(score: i32) -> f64 {
+fn factor(score: i32) -> f64 {
     f64::from(score) / f64::from(INFINITY)
 }
 
-/// Adds what `source` thinks of nodes, and those tied to it, to a table of scores.
-pub(crate) fn add_colocated(
-    world: &mut World<'_>,
-    source: ResIx,
-    target: ResIx,
-    table: Vec<Cell>,
-    at: Option<ColocIx>,
-    factor: f64,
-    select: Select,
-) -> Vec<Cell> {
+/// Adds what a dependent thinks of nodes, and those tied to it, to a table of scores.
+pub(crate) fn add_colocated(world: &mut World<'_>, table: Vec<Cell>, how: Hearing) -> Vec<Cell> {
+    let dependent = world[how.at].dependent;
+    add_opinion(world, dependent, table, how)
+}
+
+fn add_opinion(world: &mut World<'_>, source: ResIx, table: Vec<Cell>, how: Hearing) -> Vec<Cell> {
     if world[source].merging {
         return table;
     }
@@ -85,48 +93,34 @@ pub(crate) fn add_colocated(
     let table = if world[source].variant == Variant::Group {
         // a group stands where its first member stands; the others chain to it
         match world[source].children.first().copied() {
-            Some(first) => add_colocated(world, first, target, table, at, factor, select),
+            Some(first) => add_opinion(world, first, table, how),
             None => table,
         }
     } else {
-        walk(world, source, target, table, at, factor, select)
+        add_own_and_others(world, source, table, how)
     };
     world[source].merging = false;
     table
 }
 
-fn walk(
+fn add_own_and_others(
     world: &mut World<'_>,
     source: ResIx,
-    target: ResIx,
     table: Vec<Cell>,
-    at: Option<ColocIx>,
-    factor: f64,
-    select: Select,
+    how: Hearing,
 ) -> Vec<Cell> {
-    // what would leave no node is given up only where somebody asks for that
-    let mut work = table;
-    let saved = select.active.then(|| work.clone());
-    add_matching(world, &mut work, source, at, factor, select.nonnegative);
-    if any_in(world, &work) {
-        let list =
-            if select.this_with { this_with(world, source) } else { with_this(world, source) };
-        for next in list {
-            let colocation = &world[next];
-            let further = factor * self::factor(colocation.score);
-            let other = if select.this_with {
-                colocation.primary
-            } else if has_influence(world, next, None) {
-                colocation.dependent
-            } else {
-                continue;
-            };
-            work = add_colocated(world, other, target, work, Some(next), further, select);
-        }
-    } else if let Some(saved) = saved {
-        return saved;
+    let mut work = table.clone();
+    add_matching(world, &mut work, source, how);
+    if !any_in(world, &work) {
+        // what would leave no node is given up
+        return table;
     }
-    if select.nonnegative {
+    for next in with_this(world, source) {
+        if has_influence(world, next, None) {
+            work = add_colocated(world, work, how.further(world, next));
+        }
+    }
+    if how.only_positive {
         for cell in work.iter_mut().filter(|cell| cell.score == FILTERED) {
             cell.score = 1;
         }
@@ -151,15 +145,9 @@ fn same_place(world: &World<'_>, attribute: Option<&str>, a: NodeIx, b: NodeIx) 
     }
 }
 
-fn add_matching(
-    world: &World<'_>,
-    work: &mut [Cell],
-    source: ResIx,
-    at: Option<ColocIx>,
-    factor: f64,
-    only_positive: bool,
-) {
-    let attribute = at.and_then(|at| world[at].attribute);
+fn add_matching(world: &World<'_>, work: &mut [Cell], source: ResIx, how: Hearing) {
+    let Hearing { at, factor, only_positive } = how;
+    let attribute = world[at].attribute;
     let banned_by = world[source].parent.filter(|parent| world[*parent].variant == Variant::Group);
     let banned_by = banned_by.map(|parent| world[parent].allowed.as_slice());
     let cornered = factor < 0.0 && factor > -1.0 && usable_nodes(world, source) == 1;

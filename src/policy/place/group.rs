@@ -5,7 +5,7 @@ use crate::{
     world::{NodeIx, ResIx, World},
 };
 
-use super::{note_scores, place as place_any};
+use super::{note_scores, place as place_any, placed_with_parent};
 
 pub(super) fn place(
     world: &mut World<'_>,
@@ -13,14 +13,8 @@ pub(super) fn place(
     prefer: Option<NodeIx>,
     stop_if_fail: bool,
 ) -> Option<NodeIx> {
-    if let Some(parent) = world[r].parent
-        && !world[parent].placing
-        && world[parent].unplaced
+    if placed_with_parent(world, r, prefer, stop_if_fail) || !world[r].unplaced || world[r].placing
     {
-        place_any(world, parent, prefer, stop_if_fail);
-        return super::location(world, r, false);
-    }
-    if !world[r].unplaced || world[r].placing {
         return super::location(world, r, false);
     }
     let Some(first) = world[r].children.first().copied() else {

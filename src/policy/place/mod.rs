@@ -47,6 +47,21 @@ pub(crate) fn place(
     }
 }
 
+/// What is inside something that is still to be placed is placed with all of that.
+fn placed_with_parent(
+    world: &mut World<'_>,
+    r: ResIx,
+    prefer: Option<NodeIx>,
+    stop_if_fail: bool,
+) -> bool {
+    let open = |parent: &ResIx| !world[*parent].placing && world[*parent].unplaced;
+    let parent = world[r].parent.filter(open);
+    if let Some(parent) = parent {
+        place(world, parent, prefer, stop_if_fail);
+    }
+    parent.is_some()
+}
+
 pub(crate) fn note_scores(world: &mut World<'_>, r: ResIx, stage: Stage) {
     if !world.explains {
         return;

@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     colocate::{any_in, follow_primary, hear_dependent},
-    note_scores, place as place_any,
+    note_scores, placed_with_parent,
     ties::{this_with, with_this},
 };
 
@@ -21,14 +21,7 @@ pub(super) fn place(
     prefer: Option<NodeIx>,
     stop_if_fail: bool,
 ) -> Option<NodeIx> {
-    if let Some(parent) = world[r].parent
-        && !world[parent].placing
-        && world[parent].unplaced
-    {
-        place_any(world, parent, prefer, stop_if_fail);
-        return world[r].node;
-    }
-    if !world[r].unplaced {
+    if placed_with_parent(world, r, prefer, stop_if_fail) || !world[r].unplaced {
         return world[r].node;
     }
     if world[r].placing {

@@ -36,9 +36,12 @@ pub(super) fn find_resource(
     at: usize,
     history: &ResourceHistory,
     names: &mut Names,
+    named: Option<ResIx>,
 ) -> Option<ResIx> {
     let name = history.resource.as_str();
-    let mut found = names.find(world, at, name);
+    // a name that history has added may have taken the place of a configured one
+    let named = named.filter(|_| !world.has_added_names());
+    let mut found = named.or_else(|| names.find(world, at, name));
     if let Some(r) = found
         && !world[r].is_primitive()
     {
@@ -56,7 +59,7 @@ pub(super) fn find_resource(
     } else {
         r
     };
-    if world[r].id != name {
+    if named != Some(r) && world[r].id != name {
         world[r].history_name = Some(name.to_owned());
     }
     Some(r)

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use crate::{
-    memory::Memory,
+    memory::{Known, Memory},
     model::{INFINITY, OperationRecord, OperationStatus, ResourceHistory, Role},
     world::{MultipleActive, NodeIx, ResIx, Source, Variant, World},
 };
@@ -46,38 +46,45 @@ pub(crate) fn read(world: &mut World<'_>, memory: &mut Memory) {
 
 fn read_node(world: &mut World<'_>, node: NodeIx, names: &mut Names, memory: &mut Memory) {
     let model = world[node].model;
-    if let Some(absent) = memory.take(node.ix(), &model.history) {
-        for (at, absent) in absent.iter().enumerate() {
-            match *absent {
-                Some(r) => note_absent(world, r, node, &model.history[at]),
-                None => {
-                    read_resource(world, node, at, &model.history[at], names);
+    if let Some(known) = memory.take(node.ix(), &model.history) {
+        for (at, known) in known.iter().enumerate() {
+            match *known {
+                Known::Absent(r) => note_absent(world, r, node, &model.history[at]),
+                known => {
+                    read_resource(world, node, at, &model.history[at], names, known);
                 }
             }
         }
-        memory.keep(node.ix(), &model.history, absent);
+        memory.keep(node.ix(), &model.history, known);
         return;
     }
-    let mut absent = Vec::new();
+    let mut known = Vec::new();
     for (at, history) in model.history.iter().enumerate() {
-        let r = read_resource(world, node, at, history, names);
+        let r = read_resource(world, node, at, history, names, Known::Nothing);
         if !memory.is_idle() {
-            absent.push(r.filter(|r| memory.is_configured(*r) && is_plain(world, *r, history)));
+            let r = r.filter(|r| memory.is_configured(*r));
+            known.push(r.map_or(Known::Nothing, |r| learn(world, r, history)));
         }
     }
     // whether a remote node is planned for depends on more than its record
     if model.history.iter().all(|history| history.agent != "remote") {
-        memory.keep(node.ix(), &model.history, absent);
+        memory.keep(node.ix(), &model.history, known);
     }
 }
 
-/// Whether a record says the same of the same resource whenever it is read.
-fn is_plain(world: &World<'_>, r: ResIx, history: &ResourceHistory) -> bool {
-    only_found_absent(history)
-        && history.shutdown_lock.is_none()
-        && world[r].id == history.resource
-        && !world[world.top_of(r)].is_anonymous_clone()
-        && !agent_differs(world, r, history)
+/// What holds of a record whenever it is read.
+fn learn(world: &World<'_>, r: ResIx, history: &ResourceHistory) -> Known {
+    let named = (world[r].id == history.resource).then_some(r);
+    let other_agent = agent_differs(world, r, history);
+    let always = history.shutdown_lock.is_none()
+        && !other_agent
+        && named.is_some()
+        && !world[world.top_of(r)].is_anonymous_clone();
+    if always && only_found_absent(history) {
+        Known::Absent(r)
+    } else {
+        Known::About { named, other_agent }
+    }
 }
 
 /// Reads a record that is known to be plain.
@@ -93,12 +100,17 @@ fn read_resource<'m>(
     at: usize,
     history: &'m ResourceHistory,
     names: &mut Names,
+    known: Known,
 ) -> Option<ResIx> {
     let locked = history.shutdown_lock.filter(|_| world.opts.shutdown_lock);
     if history.operations.is_empty() && locked.is_none() {
         return None;
     }
-    let r = match find_resource(world, node, at, history, names) {
+    let (named, other_agent) = match known {
+        Known::About { named, other_agent } => (named, Some(other_agent)),
+        Known::Absent(_) | Known::Nothing => (None, None),
+    };
+    let r = match find_resource(world, node, at, history, names, named) {
         Some(r) => r,
         None if history.operations.is_empty() => return None,
         None => match world.named(&history.resource) {
@@ -107,7 +119,7 @@ fn read_resource<'m>(
         },
     };
     // of several records that belong to one instance the last read is the one that counts
-    if agent_differs(world, r, history) {
+    if other_agent.unwrap_or_else(|| agent_differs(world, r, history)) {
         world[r].other_agent_on.insert(node);
     } else {
         world[r].other_agent_on.remove(node);
@@ -145,6 +157,7 @@ fn only_found_absent(history: &ResourceHistory) -> bool {
 }
 
 /// What all the steps of [`Unpacker`] come to for such a record.
+#[inline]
 fn found_absent<'m>(world: &mut World<'m>, r: ResIx, node: NodeIx, history: &'m ResourceHistory) {
     let res = &mut world[r];
     res.role = res.role.max(Role::Stopped);

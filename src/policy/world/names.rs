@@ -34,6 +34,11 @@ impl World<'_> {
         self.names.added.insert(name, r);
     }
 
+    /// Whether history has added names to those of the configuration.
+    pub(crate) fn has_added_names(&self) -> bool {
+        !self.names.added.is_empty()
+    }
+
     /// The resource of that name; of several the one that was made known last.
     pub(crate) fn named(&self, name: &str) -> Option<ResIx> {
         if let Some(r) = self.names.added.get(name) {

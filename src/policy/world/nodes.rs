@@ -52,6 +52,13 @@ impl NodeSet {
         held & bit != 0
     }
 
+    /// Whether all nodes of another set are in this one.
+    pub(crate) fn contains_all(&self, other: &Self) -> bool {
+        let rest = |set: &Self, at: usize| set.rest.get(at).copied().unwrap_or(0);
+        other.first & !self.first == 0
+            && (0..other.rest.len()).all(|at| rest(other, at) & !rest(self, at) == 0)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.first == 0 && self.rest.iter().all(|word| *word == 0)
     }
@@ -67,7 +74,12 @@ mod tests {
         assert!(set.is_empty());
         for node in [0, 63, 64, 127, 128, 1023] {
             assert!(!set.contains(NodeIx(node)));
+            assert!(set.contains_all(&NodeSet::default()));
+            let mut other = NodeSet::default();
+            other.insert(NodeIx(node));
+            assert!(!set.contains_all(&other));
             set.insert(NodeIx(node));
+            assert!(set.contains_all(&other));
             assert!(set.contains(NodeIx(node)));
             assert!(!set.contains(NodeIx(node + 1)));
             set.remove(NodeIx(node));
