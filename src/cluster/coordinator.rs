@@ -174,7 +174,7 @@ impl Member {
 
 /// Failures whose time is over, and after how many seconds the next one will be. Never before the fencing that they
 /// demand (SAFETY.md#S32).
-fn forget(state: &State, wall: i64) -> (Vec<(ResourceId, NodeId)>, Option<i64>) {
+pub(crate) fn forget(state: &State, wall: i64) -> (Vec<(ResourceId, NodeId)>, Option<i64>) {
     let mut over = Vec::new();
     let mut next: Option<i64> = None;
     let Some(revision) = &state.revision else { return (over, next) };
@@ -194,7 +194,8 @@ fn forget(state: &State, wall: i64) -> (Vec<(ResourceId, NodeId)>, Option<i64>) 
         if demands && found.is_some() {
             continue;
         }
-        let left = failures.last + i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX) - wall;
+        let timeout = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
+        let left = failures.last.saturating_add(timeout).saturating_sub(wall);
         if left <= 0 {
             over.push(key);
         } else {

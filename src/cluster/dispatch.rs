@@ -70,7 +70,7 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
             Ok(()) if ready && out.orders.len() < ORDERS_MAX && !conflicts(&out, &directive) => {
                 let mut directive = directive;
                 directive.order.id = OrderId(next);
-                next += 1;
+                next = next.saturating_add(1);
                 out.orders.push(directive);
             }
             Ok(()) => {}
@@ -263,7 +263,7 @@ fn order(
 
 /// How long after delivery an order may still begin.
 fn begin_by(revision: &Revision) -> Duration {
-    (revision.timings.token * 2).max(BEGIN_MIN)
+    revision.timings.token.saturating_mul(2).max(BEGIN_MIN)
 }
 
 /// What runs, but is in no revision any more, is stopped.
@@ -286,7 +286,7 @@ fn orphans(state: &State, revision: &Revision, epoch: Epoch, next: &mut u64, out
         };
         let directive = Directive { node: *node, order };
         if allowed(state, &directive).is_ok() && out.orders.len() < ORDERS_MAX {
-            *next += 1;
+            *next = next.saturating_add(1);
             out.orders.push(directive);
         }
     }

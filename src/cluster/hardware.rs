@@ -1,6 +1,7 @@
 //! The revision in the words of executors and fencers: devices and times.
 //!
-//! Invariants: a device is used for the targets that it names and no others (SAFETY.md#S8); a bound is computed from
+//! Invariants: sums stay at the largest duration, because a revision and a watchdog's time come over the wire
+//! (SAFETY.md#S29); a device is used for the targets that it names and no others (SAFETY.md#S8); a bound is computed from
 //! configured maxima, never from adapted timers (CLUSTER.md section 5).
 
 use alloc::vec::Vec;
@@ -42,14 +43,15 @@ pub(crate) fn command_deadline(revision: &Revision, level: &[FenceDevice]) -> Du
     level
         .iter()
         .filter_map(|d| revision.devices.iter().find(|r| r.device.name == d.name))
-        .map(|d| d.device.delay + d.timeout)
-        .fold(Duration::ZERO, |sum, one| sum + one)
+        .map(|d| d.device.delay.saturating_add(d.timeout))
+        .fold(Duration::ZERO, Duration::saturating_add)
         .max(Duration::from_secs(1))
 }
 
 /// From silence to a new membership (SAFETY.md, *Times*).
 pub(crate) fn t_mem(timings: &Timings) -> Duration {
-    timings.consensus.max(timings.token * 6 / 5) + timings.token + Duration::from_millis(500)
+    let agreed = timings.consensus.max(timings.token.saturating_mul(6) / 5);
+    agreed.saturating_add(timings.token).saturating_add(Duration::from_millis(500))
 }
 
 /// The longest stop of what runs on a member.
@@ -61,7 +63,9 @@ pub(crate) fn t_stop(revision: &Revision) -> Duration {
 /// of its executor, the coordinator's time to stop and its own, the watchdog, and a margin.
 pub(crate) fn t_assume(revision: &Revision, watchdog: Duration) -> Duration {
     let timings = &revision.timings;
-    t_mem(timings) + timings.agent_restart_grace + t_stop(revision) * 2 + watchdog + MARGIN
+    let stops = t_stop(revision).saturating_mul(2);
+    let terms = [timings.agent_restart_grace, stops, watchdog, MARGIN];
+    terms.into_iter().fold(t_mem(timings), Duration::saturating_add)
 }
 
 /// The times that executors live by.

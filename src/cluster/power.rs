@@ -57,6 +57,9 @@ impl Member {
                 if facts.contains(&incident.node) {
                     continue;
                 }
+                // whatever is tried meanwhile, and however long it pauses
+                let bound = self.bound(&state, incident.node).filter(|at| *at > now);
+                power.wakes.extend(bound.map(|at| (at, Reason::Grace)));
                 match self.next(now, &state, incident) {
                     Next::Say(message) => {
                         if let Message::Intent(_) = *message {

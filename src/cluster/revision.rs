@@ -103,7 +103,7 @@ impl State {
         if let Some(old) = &self.revision {
             revision.keep_retained(old, &self.overrides.removed);
         }
-        self.accepted += 1;
+        self.accepted = self.accepted.saturating_add(1);
         self.end_overrides(&revision);
         let names: Vec<_> = revision.placements.iter().map(|p| p.id.clone()).collect();
         self.overrides.removed.retain(|r| !names.contains(r));

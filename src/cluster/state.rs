@@ -335,7 +335,7 @@ impl State {
 
     /// Moves the position over one message of the era.
     pub(crate) fn advance(&mut self, sender: NodeId, payload: &[u8]) {
-        self.position.index += 1;
+        self.position.index = self.position.index.saturating_add(1);
         let place = self.position.index.to_le_bytes();
         let sender = sender.as_u16().to_le_bytes();
         self.position.hash = fnv(fnv(fnv(self.position.hash, &place), &sender), payload);

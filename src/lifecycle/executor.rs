@@ -173,7 +173,9 @@ impl Executor {
         let span = span.min(DETACH_MAX);
         self.patience = Patience::Detached { until: now + span };
         if self.loss == Loss::Held {
-            self.renew_all(Some(whole_seconds(self.settings.address_lifetime() + span)));
+            self.renew_all(Some(whole_seconds(
+                self.settings.address_lifetime().saturating_add(span),
+            )));
         }
         self.turn(now);
     }

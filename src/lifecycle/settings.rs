@@ -49,7 +49,8 @@ impl Settings {
     /// Kernel lifetime of a managed address (CLUSTER.md section 8): `agentRestartGrace` + T_mem + 2 s, rounded up to
     /// whole seconds because the kernel counts in them.
     pub fn address_lifetime(&self) -> Duration {
-        whole_seconds(self.agent_restart_grace + self.t_mem + Duration::from_secs(2))
+        let sum = self.agent_restart_grace.saturating_add(self.t_mem);
+        whole_seconds(sum.saturating_add(Duration::from_secs(2)))
     }
 
     /// How old a token may be when something begins.
@@ -60,7 +61,7 @@ impl Settings {
 
 /// Rounded up.
 pub(crate) fn whole_seconds(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+    Duration::from_secs(duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)))
 }
 
 /// A token that the ring part saw.

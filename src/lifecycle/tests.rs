@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use crate::*;
 
+mod limits;
+
 const MS: Duration = Duration::from_millis(1);
 
 fn settings() -> Settings {

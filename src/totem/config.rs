@@ -65,7 +65,7 @@ impl Config {
             nodes,
             links: alloc::vec![0],
             token,
-            consensus: token * 6 / 5,
+            consensus: token.saturating_mul(6) / 5,
             join,
             give_up: join * 6,
             commit: token / 2,
@@ -95,8 +95,8 @@ impl Config {
         let times = [
             ("token", self.token, Duration::from_millis(20), Duration::from_secs(60)),
             ("join", self.join, Duration::from_millis(1), self.token / 4),
-            ("give_up", self.give_up, self.join * 2, self.token * 2),
-            ("consensus", self.consensus, self.give_up, self.token * 10),
+            ("give_up", self.give_up, self.join.saturating_mul(2), self.token.saturating_mul(2)),
+            ("consensus", self.consensus, self.give_up, self.token.saturating_mul(10)),
             ("commit", self.commit, self.join, self.token),
             ("hold", self.hold, Duration::from_millis(1), self.token / 4),
             ("resend_min", self.resend_min, Duration::from_micros(500), self.token / 8),
@@ -185,4 +185,20 @@ pub enum ConfigError {
         /// How many.
         count: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    //= SAFETY.md#S29
+    //= type=test
+    #[test]
+    fn a_token_time_without_end_is_refused_and_ends_nobody() {
+        let node = NodeId::new(1).expect("not zero");
+        for token in [Duration::MAX, Duration::MAX / 2, Duration::ZERO] {
+            let config = Config::new(node, BTreeSet::from([node]), token);
+            assert!(matches!(config.validate(), Err(ConfigError::Time { setting: "token", .. })));
+        }
+    }
 }

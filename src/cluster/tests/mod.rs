@@ -2,6 +2,8 @@
 //! seeded random walk.
 
 mod admission;
+mod evidence;
+mod hostile;
 mod outside;
 mod parts;
 mod planner;

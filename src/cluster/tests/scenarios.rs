@@ -292,7 +292,7 @@ fn coordinator_dies_between_each_pair_of_steps() {
 }
 
 /// One thing that can happen, in a fixed order.
-fn step_once(world: &mut World) {
+pub(super) fn step_once(world: &mut World) {
     for i in 0..world.n() {
         if world.acts(i) {
             for k in world.receivable(i) {

@@ -19,7 +19,7 @@ use crate::{
     wire::{self, Message},
 };
 
-fn ring(seq: u64) -> RingId {
+pub(super) fn ring(seq: u64) -> RingId {
     RingId { seq, rep: id(0) }
 }
 
@@ -230,7 +230,7 @@ fn starts_are_safe_and_stops_are_agreed() {
     assert_eq!(of(lifecycle::Operation::Demote), Guarantee::Agreed);
 }
 
-fn era() -> State {
+pub(super) fn era() -> State {
     let mut state = state();
     for i in 0..3_u8 {
         let node = id(i.into());

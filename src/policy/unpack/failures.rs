@@ -66,7 +66,8 @@ pub(crate) fn fail_count(world: &World<'_>, r: ResIx, node: NodeIx) -> FailCount
     }
     let timeout = world[r].failure_timeout;
     // what blocks the resource waits for a person, however long it takes
-    let expired = timeout > 0 && last > 0 && !blocking && world.model.now > last + timeout;
+    let expired =
+        timeout > 0 && last > 0 && !blocking && world.model.now > last.saturating_add(timeout);
     FailCount { total, effective: if expired { 0 } else { total } }
 }
 

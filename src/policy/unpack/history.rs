@@ -201,7 +201,7 @@ fn forget_number(world: &mut World<'_>, r: ResIx) {
 
 fn lock(world: &mut World<'_>, r: ResIx, node: NodeIx, time: i64) {
     let limit = i64::try_from(world.opts.shutdown_lock_limit_ms / 1000).unwrap_or(i64::MAX);
-    if limit > 0 && world.model.now > time + limit {
+    if limit > 0 && world.model.now > time.saturating_add(limit) {
         return;
     }
     world[r].locked_to = Some(node);
@@ -302,7 +302,7 @@ impl<'m> Unpacker<'m> {
     fn expired(&self, world: &World<'_>, op: &OperationRecord) -> bool {
         let timeout = world[self.r].failure_timeout;
         let Some(changed) = op.last_change.filter(|_| timeout > 0) else { return false };
-        if world.model.now < changed + timeout {
+        if world.model.now < changed.saturating_add(timeout) {
             return false;
         }
         let count = fail_count(world, self.r, self.node);
