@@ -12,6 +12,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::status::Phases;
+
 /// Without a turn of the ring's loop for this long the agent counts as dead for `/healthz`.
 const TURN_AGE_MAX: Duration = Duration::from_secs(10);
 
@@ -211,6 +213,26 @@ impl Metrics {
             self.instances.clone(),
         );
         self
+    }
+
+    /// The parts of a failover that this member coordinated and that is over.
+    pub fn failover(&self, phases: &Phases) {
+        let Phases { detect, agree, plan, fence, verify, recover, announce } = *phases;
+        let parts = [
+            ("detect", detect),
+            ("agree", agree),
+            ("plan", plan),
+            ("fence", fence),
+            ("verify", verify),
+            ("recover", recover),
+            ("announce", announce),
+        ];
+        for (phase, ms) in parts {
+            if let Some(ms) = ms {
+                let part = self.failover_seconds.get_or_create(&Phase { phase });
+                part.observe(Duration::from_millis(ms).as_secs_f64());
+            }
+        }
     }
 
     /// The text that `/metrics` serves.

@@ -168,7 +168,8 @@ pub struct IncidentStatus {
     pub phases_ms: Phases,
 }
 
-/// Parts of a failover, in milliseconds, each from the end of the one before.
+/// Parts of a failover, in milliseconds, each from the end of the one before; `recover` and `announce` share their time, so
+/// that the sum of all is the time from the last token until everything runs and is seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phases {
     /// Last token to broken ring.
@@ -186,10 +187,10 @@ pub struct Phases {
     /// Accepted power-off to evidence in effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<u64>,
-    /// Evidence to the last start.
+    /// Evidence to the last start, without `announce`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover: Option<u64>,
-    /// Address added to its first announcements on the wire, on the member that took it.
+    /// Address added until a peer has said that it sees it there; missing where no address moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub announce: Option<u64>,
 }

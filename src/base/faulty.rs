@@ -2,7 +2,7 @@
 //! breaks.
 //!
 //! Invariant: without the feature `sabotage` every answer is a constant `false`, and no name of a rule is in the build.
-//! With it a thread chooses one rule at a time, or a whole process does, so that one build tries them all.
+//! With it a thread chooses one rule at a time, or a whole process some, so that one build tries them all.
 
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +39,25 @@ pub enum Rule {
     NoDeadline,
     /// The watchdog is fed by a timer apart from the main loop (2.5, 20).
     WatchdogByTimer,
+    /// A start does not wait for the stop elsewhere (2.5, 5).
+    StartBeforeStop,
+    /// An address is announced once (2.5, 18).
+    AnnouncedOnce,
+    /// Each failure is counted twice (2.5, 13).
+    FailureCountedTwice,
+    /// A stop that failed is taken for one that ended (SAFETY.md#S2).
+    FailedStopIsStopped,
+    /// Who is silent is dead: no probe, no grace (CLUSTER.md section 5).
+    SilenceIsDeath,
+    /// Without the API nothing is ordered (CLUSTER.md section 7).
+    ApiDecides,
+    /// An order is begun however late it is (SAFETY.md#S7): what hides [`Self::EpochByAge`] on a machine.
+    LateOrders,
 }
 
 impl Rule {
     /// All of them: the seven of CLUSTER.md section 3 first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::CleanStopEvidence,
         Self::DebtPreviousConfiguration,
         Self::WipedVotes,
@@ -60,6 +74,13 @@ impl Rule {
         Self::LeftoversKept,
         Self::NoDeadline,
         Self::WatchdogByTimer,
+        Self::StartBeforeStop,
+        Self::AnnouncedOnce,
+        Self::FailureCountedTwice,
+        Self::FailedStopIsStopped,
+        Self::SilenceIsDeath,
+        Self::ApiDecides,
+        Self::LateOrders,
     ];
 
     /// As it is written on the command line.
@@ -83,6 +104,13 @@ impl Rule {
             Self::LeftoversKept => "leftovers-kept",
             Self::NoDeadline => "no-deadline",
             Self::WatchdogByTimer => "watchdog-by-timer",
+            Self::StartBeforeStop => "start-before-stop",
+            Self::AnnouncedOnce => "announced-once",
+            Self::FailureCountedTwice => "failure-counted-twice",
+            Self::FailedStopIsStopped => "failed-stop-is-stopped",
+            Self::SilenceIsDeath => "silence-is-death",
+            Self::ApiDecides => "api-decides",
+            Self::LateOrders => "late-orders",
         }
     }
 
@@ -99,15 +127,15 @@ std::thread_local! {
     static CHOSEN: core::cell::Cell<Option<Rule>> = const { core::cell::Cell::new(None) };
 }
 
-/// The number of the rule that is broken on all threads, above all numbers: none.
+/// The rules that are broken on all threads, a bit each.
 #[cfg(feature = "sabotage")]
-static EVERYWHERE: core::sync::atomic::AtomicUsize =
-    core::sync::atomic::AtomicUsize::new(usize::MAX);
+static EVERYWHERE: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
 
-/// Breaks this rule in the whole process from now on: what a program with several threads wants.
+/// Breaks this rule too in the whole process from now on: what a program with several threads wants. More than one, because
+/// what one rule lets through another may hold back.
 #[cfg(feature = "sabotage")]
 pub fn choose_everywhere(rule: Rule) {
-    EVERYWHERE.store(rule as usize, core::sync::atomic::Ordering::Relaxed);
+    EVERYWHERE.fetch_or(1 << rule as u32, core::sync::atomic::Ordering::Relaxed);
 }
 
 /// Breaks this rule, and no other, in everything that runs on this thread from now on.
@@ -121,7 +149,7 @@ pub fn choose(rule: Option<Rule>) {
 #[must_use]
 pub fn broken(rule: Rule) -> bool {
     CHOSEN.get() == Some(rule)
-        || EVERYWHERE.load(core::sync::atomic::Ordering::Relaxed) == rule as usize
+        || EVERYWHERE.load(core::sync::atomic::Ordering::Relaxed) & (1 << rule as u32) != 0
 }
 
 /// Whether the rule is broken: in this build none is.

@@ -23,7 +23,7 @@ use clap::{Parser, Subcommand};
 
 /// High availability for OpenStack control planes.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "palisade", version, about)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,

@@ -123,6 +123,9 @@ fn exclusive_allowed(
     }
     let others = holders(state, resource, promotion);
     let allowed_copies = copies(state, resource, promotion);
+    if broken(Rule::StartBeforeStop) {
+        return Ok(());
+    }
     let other = others.iter().find(|n| **n != node);
     if let Some(other) = other
         && others.iter().filter(|n| **n != node).count() >= allowed_copies

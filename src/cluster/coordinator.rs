@@ -12,6 +12,7 @@ use alloc::{
 };
 
 use base::{Instant, NodeId, ResourceId};
+use fencing::Incident;
 
 use crate::{
     Phase, Reason,
@@ -23,6 +24,9 @@ use crate::{
     status::Condition,
     wire::{Decision, Message},
 };
+
+/// An address that is announced so much later than everything runs has moved for another reason.
+const LAST_ADDRESS: core::time::Duration = core::time::Duration::from_secs(2);
 
 /// A plan's orders and the conditions that come with them, for one position.
 #[derive(Debug)]
@@ -136,7 +140,7 @@ impl Member {
         let settled = orders.orders.is_empty() && state.pending.is_empty();
         if settled && forgotten.is_empty() {
             if !state.members.values().any(|m| !m.reported) {
-                self.recovered(&orders);
+                self.recovered(now, &orders);
             }
             return;
         }
@@ -160,14 +164,42 @@ impl Member {
     }
 
     /// Nothing is left to be done for what was lost.
-    fn recovered(&mut self, orders: &Dispatch) {
-        if !orders.waiting.is_empty() {
+    fn recovered(&mut self, now: Instant, orders: &Dispatch) {
+        if !orders.waiting.is_empty() || self.recovering.is_empty() {
             return;
         }
-        for incident in core::mem::take(&mut self.recovering) {
-            self.recovery_said.remove(&incident);
+        let incidents = core::mem::take(&mut self.recovering);
+        for incident in &incidents {
+            self.recovery_said.remove(incident);
             let text: String = "what it held is served again".to_string();
-            self.record(Phase::Announce, Some(incident), text);
+            self.record(Phase::Recovered, Some(*incident), text);
+        }
+        self.recovered = Some((now, incidents));
+    }
+
+    /// An address was added by `from`: if that is part of a recovery, the way of the failure ends only when a peer sees it.
+    pub(crate) fn announced(&mut self, now: Instant, resource: &ResourceId, from: NodeId) {
+        if !self.leads() || self.announcing.contains_key(resource) {
+            return;
+        }
+        let done = self.recovered.iter().filter(|(at, _)| now.since(*at) <= LAST_ADDRESS);
+        let incidents: BTreeSet<Incident> =
+            self.recovering.iter().chain(done.flat_map(|(_, done)| done)).copied().collect();
+        if incidents.is_empty() {
+            return;
+        }
+        for incident in &incidents {
+            let text = format!("{resource} is announced by node {from}");
+            self.record(Phase::Announce, Some(*incident), text);
+        }
+        self.announcing.insert(resource.clone(), incidents);
+    }
+
+    /// A peer sees an address at its new place.
+    pub(crate) fn address_seen(&mut self, resource: &ResourceId, by: NodeId) {
+        for incident in self.announcing.remove(resource).unwrap_or_default() {
+            let text = format!("node {by} sees {resource} at its new place");
+            self.record(Phase::Seen, Some(incident), text);
         }
     }
 }

@@ -17,6 +17,7 @@ use policy::{
 
 use crate::{
     allowed::{Blocked, allowed, waits},
+    faulty::{Rule, broken},
     state::State,
     wire::{Directive, ORDERS_MAX},
 };
@@ -81,8 +82,10 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
 
 /// Within one decision, an exclusive thing is started or promoted once.
 fn conflicts(out: &Dispatch, new: &Directive) -> bool {
+    let one_node_only = broken(Rule::StartBeforeStop);
     out.orders.iter().any(|d| {
         d.order.resource == new.order.resource
+            && (d.node == new.node || !one_node_only)
             && (d.node == new.node || (d.order.exclusive && new.order.exclusive))
             && (d.node == new.node
                 || !(d.order.operation.is_release() && new.order.operation.is_release()))
@@ -114,6 +117,9 @@ fn ready(plan: &Plan) -> Result<Vec<bool>, String> {
         let (first, then) = (first.0 as usize, then.0 as usize);
         if first >= count || then >= count {
             return Err("the plan orders an action that it does not have".into());
+        }
+        if ignored(plan, first, then) {
+            continue;
         }
         if let (Some(b), Some(w), Some(a)) =
             (before.get_mut(then), waiting_for.get_mut(then), after.get_mut(first))
@@ -151,6 +157,17 @@ fn ready(plan: &Plan) -> Result<Vec<bool>, String> {
     }
     stops_before_starts(plan)?;
     Ok(ready)
+}
+
+/// Faulty rule: what starts does not wait for what stops elsewhere.
+fn ignored(plan: &Plan, first: usize, then: usize) -> bool {
+    if !broken(Rule::StartBeforeStop) {
+        return false;
+    }
+    let (Some(first), Some(then)) = (plan.actions.get(first), plan.actions.get(then)) else {
+        return false;
+    };
+    first.task == Task::Stop && then.task == Task::Start && first.node != then.node
 }
 
 /// Whether others have to wait until it has ended.

@@ -81,25 +81,29 @@ impl Member {
         for effect in effects {
             self.effect(now, effect);
         }
-        if from != me {
-            self.hear_of_address(now, body);
-        }
+        self.hear_of_address(now, from, body);
     }
 
     /// Where an address is now is asked and answered between executors (CLUSTER.md section 8).
-    fn hear_of_address(&mut self, now: Instant, body: &Message) {
+    fn hear_of_address(&mut self, now: Instant, from: NodeId, body: &Message) {
         let what = match body {
-            Message::Announcing { resource, kind, station } => ExecutorDo::LookFor {
-                resource: resource.clone(),
-                kind: kind.clone(),
-                station: *station,
-            },
+            Message::Announcing { resource, kind, station } => {
+                self.announced(now, resource, from);
+                ExecutorDo::LookFor {
+                    resource: resource.clone(),
+                    kind: kind.clone(),
+                    station: *station,
+                }
+            }
             Message::Sees { resource, station } => {
+                self.address_seen(resource, from);
                 ExecutorDo::SeenAt { resource: resource.clone(), station: *station }
             }
             _ => return,
         };
-        self.carry(now, Output::Executor(what));
+        if from != self.config.me {
+            self.carry(now, Output::Executor(what));
+        }
     }
 
     fn effect(&mut self, now: Instant, effect: Effect) {
@@ -274,7 +278,7 @@ impl Member {
                     Ok(_) => String::from("the machine is on"),
                     Err(error) => format!("{error}"),
                 };
-                let attempt = self.attempt_of(incident);
+                let attempt = self.own_attempt(incident);
                 let same = self.installed.as_ref().and_then(|i| i.epoch()) == Some(result.epoch);
                 if let (Some(attempt), true, true) = (attempt, same, self.era_open()) {
                     let commanded = commanded && goal == PowerGoal::Off;
@@ -292,9 +296,12 @@ impl Member {
         }
     }
 
-    fn attempt_of(&self, incident: Incident) -> Option<u32> {
-        let open = self.state.as_ref()?.intents.get(&incident.node)?;
-        (open.intent.incident == incident).then_some(open.intent.attempt)
+    /// The attempt that this member carries out. A fencer that answers late, when another member was asked already, must
+    /// not end that one's: two would command one device at once.
+    fn own_attempt(&self, incident: Incident) -> Option<u32> {
+        let Intent { executor, incident: of, attempt, .. } =
+            self.state.as_ref()?.intents.get(&incident.node)?.intent;
+        (of == incident && executor == self.config.me).then_some(attempt)
     }
 
     // ---- people

@@ -120,6 +120,8 @@ impl Member {
 
     fn install(&mut self, now: Instant, configuration: Configuration) {
         let ring = configuration.ring;
+        // who announces asks again in the next era, and then it counts anew
+        self.announcing.clear();
         let before = self.installed.as_ref().map(|i| {
             let idle = i.merged.as_ref().is_some_and(|m| !m.can_open());
             (i.members(), idle)

@@ -40,7 +40,13 @@ const fn by_feature(rule: Rule) -> bool {
         | Rule::RingIdReused
         | Rule::NoReplayWindow
         | Rule::LeftoversKept
-        | Rule::WatchdogByTimer => false,
+        | Rule::WatchdogByTimer
+        | Rule::AnnouncedOnce
+        | Rule::FailedStopIsStopped
+        | Rule::ApiDecides
+        | Rule::LateOrders => false,
+        // chosen at run time only
+        Rule::StartBeforeStop | Rule::FailureCountedTwice | Rule::SilenceIsDeath => false,
     }
 }
 

@@ -433,8 +433,12 @@ pub enum Phase {
     Verify,
     /// Orders for what was lost were given.
     Recover,
-    /// What was lost runs again.
+    /// An address of what was lost is at its new place and announced from now on.
     Announce,
+    /// A peer sees that address there.
+    Seen,
+    /// What was lost runs again.
+    Recovered,
     /// Something that a person did or must know.
     Note,
 }

@@ -8,7 +8,7 @@ use alloc::{
 };
 use core::time::Duration;
 
-use base::{Instant, NodeId, RingId};
+use base::{Instant, NodeId, ResourceId, RingId};
 use fencing::Incident;
 use policy::revision::{Revision, Timings};
 
@@ -96,6 +96,10 @@ pub struct Member {
     pub(crate) recovering: BTreeSet<Incident>,
     /// Incidents for which recovery is on the timeline.
     pub(crate) recovery_said: BTreeSet<Incident>,
+    /// Incidents of the recovery that ended last, and when.
+    pub(crate) recovered: Option<(Instant, BTreeSet<Incident>)>,
+    /// Addresses that nobody has seen at their new place yet, with the incidents by which they moved.
+    pub(crate) announcing: BTreeMap<ResourceId, BTreeSet<Incident>>,
     /// Attempts after which each incident's pause was begun.
     pub(crate) backed_off: BTreeMap<Incident, u32>,
     /// What the last look at the state came to: planned again only when the state or the time has changed.
@@ -204,6 +208,8 @@ impl Member {
             wakes: Vec::new(),
             recovering: BTreeSet::new(),
             recovery_said: BTreeSet::new(),
+            recovered: None,
+            announcing: BTreeMap::new(),
             backed_off: BTreeMap::new(),
             planned: None,
             models: Models::default(),
@@ -291,7 +297,7 @@ impl Member {
     }
 
     /// Everything that the state has to run, what is retained included.
-    pub fn resources(&self) -> impl Iterator<Item = &base::ResourceId> {
+    pub fn resources(&self) -> impl Iterator<Item = &ResourceId> {
         let revision = self.state.iter().filter_map(|s| s.revision.as_ref());
         revision.flat_map(|r| r.primitives().map(|(_, m)| &m.id))
     }

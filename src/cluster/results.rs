@@ -9,6 +9,7 @@ use base::{NodeId, Role};
 use lifecycle::{Operation, OrderEnd, OrderId, Outcome};
 
 use crate::{
+    faulty::{Rule, broken},
     state::{Ended, Failures, INSTANCES_MAX, State},
     wire::Change,
 };
@@ -145,7 +146,8 @@ impl State {
             return;
         }
         let entry: &mut Failures = self.failures.entry(key.clone()).or_default();
-        entry.count = entry.count.saturating_add(1);
+        let by = if broken(Rule::FailureCountedTwice) { 2 } else { 1 };
+        entry.count = entry.count.saturating_add(by);
         entry.last = clock;
         entry.operation = operation_name(operation).into();
         entry.interval_ms = interval_ms;

@@ -49,7 +49,7 @@ pub(crate) fn may_carry(state: &State, me: NodeId, order: &Order) -> Result<(), 
             Some(role) => role == Role::Promoted || (role.is_active() && !promotion),
         });
         let one = !promotion || state.promoted_max(&order.resource) <= 1;
-        if *node != me && !member.left && runs && one {
+        if *node != me && !member.left && runs && one && !broken(Rule::StartBeforeStop) {
             return fails("S3", format!("{} may run on {node}", order.resource));
         }
     }

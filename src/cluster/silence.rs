@@ -9,7 +9,10 @@ use core::time::Duration;
 use base::{Instant, NodeId};
 use policy::revision::Timings;
 
-use crate::Verdict;
+use crate::{
+    Verdict,
+    faulty::{Rule, broken},
+};
 
 /// An unanswered probe stops counting: three tries of 100 ms on all links, and as much again for a loaded machine.
 const PROBE_BOUND: Duration = Duration::from_millis(600);
@@ -62,6 +65,9 @@ impl Silence {
         timings: &Timings,
     ) -> Option<Instant> {
         let lost = self.silent.get(&node)?;
+        if broken(Rule::SilenceIsDeath) {
+            return Some(lost.since);
+        }
         if let Some(detached) = detached {
             return Some(lost.since + detached);
         }

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use base::{Instant, ResourceId, ResourceKind};
+use base::{
+    Instant, ResourceId, ResourceKind,
+    faulty::{Rule, broken},
+};
 use cluster::{ExecutorSays, Station};
 use drivers::{
     power::BoxFuture,
@@ -109,6 +112,9 @@ impl Announcer {
             let found = until_seen(&*wire, instance, station, since, &seen, &news).await;
             open(&waiting).retain(|_, (_, notify)| !Arc::ptr_eq(notify, &seen));
             let Some(seen) = found else { return };
+            if broken(Rule::AnnouncedOnce) {
+                return;
+            }
             let took = clock::now().since(since);
             let _ = news
                 .send(FromExecutor::Announced { resource: call.resource.clone(), took, seen })
@@ -184,6 +190,10 @@ async fn until_seen(
         }
         if !wire.here(instance).await {
             return None;
+        }
+        // Faulty rule: the word that the driver said when it added the address is the only one.
+        if broken(Rule::AnnouncedOnce) {
+            return Some(false);
         }
         // One that could not be said is tried again: what hinders it may pass.
         wire.announce(instance).await;

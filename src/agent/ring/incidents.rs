@@ -3,9 +3,9 @@
 //! Each phase is the time from the end of the one before to its own end, on this member's boot-time clock. What was not
 //! seen here stays empty: a member that was not the coordinator has no time of planning.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use base::{Instant, ResourceId, RingId};
+use base::{Instant, RingId};
 use cluster::{Phase, Record};
 use fencing::{FenceResult, Incident, PowerGoal, PowerState};
 
@@ -14,6 +14,9 @@ use crate::status::Phases;
 /// Incidents that are kept.
 pub(super) const INCIDENTS_MAX: usize = 100;
 
+/// Addresses whose new place nobody has seen so long after everything runs are not waited for.
+const UNSEEN_MAX: Duration = Duration::from_secs(6);
+
 /// One failure of one member.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
@@ -21,11 +24,36 @@ pub(super) struct Seen {
     /// Milliseconds since 1970 at the last token before it.
     pub(super) at_ms: u64,
     pub(super) phases: Phases,
-    /// End of the newest phase.
+    /// End of the newest phase, up to `verify`.
     mark: Instant,
     /// When the power-off was ordered.
     fence_at: Option<Instant>,
-    recovered: bool,
+    /// When everything ran again.
+    runs_at: Option<Instant>,
+    /// From the first address that was added to the last that was seen.
+    announced_from: Option<Instant>,
+    announced_to: Option<Instant>,
+    /// In the metrics already.
+    counted: bool,
+}
+
+impl Seen {
+    /// Both are known late, and in any order: services start while an address is announced.
+    fn share_recovery(&mut self) {
+        let announced = self.announced_from.zip(self.announced_to);
+        let announce = announced.map(|(from, to)| ms(from, to));
+        self.phases.announce = announce;
+        if let Some(runs_at) = self.runs_at {
+            let end = self.announced_to.map_or(runs_at, |to| to.max(runs_at));
+            let recover = ms(self.mark, end).saturating_sub(announce.unwrap_or(0));
+            self.phases.recover = Some(recover);
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        let waits = self.announced_from.is_some() && self.announced_to.is_none();
+        self.runs_at.is_some_and(|at| !waits || now >= at + UNSEEN_MAX)
+    }
 }
 
 /// All that are kept, the oldest first.
@@ -65,7 +93,10 @@ impl Incidents {
                     phases: Phases { detect: Some(ms(token, gone)), ..Phases::default() },
                     mark: gone,
                     fence_at: None,
-                    recovered: false,
+                    runs_at: None,
+                    announced_from: None,
+                    announced_to: None,
+                    counted: false,
                 });
                 let last = self.seen.len() - 1;
                 &mut self.seen[last]
@@ -81,10 +112,17 @@ impl Incidents {
                 &mut phases.plan
             }
             Phase::Verify => &mut phases.verify,
-            // Said when what was lost runs again.
             Phase::Announce => {
-                seen.recovered = true;
-                &mut phases.recover
+                seen.announced_from.get_or_insert(now);
+                return;
+            }
+            Phase::Seen => {
+                seen.announced_to = Some(now);
+                return seen.share_recovery();
+            }
+            Phase::Recovered => {
+                seen.runs_at.get_or_insert(now);
+                return seen.share_recovery();
             }
             Phase::Detect | Phase::Plan | Phase::Recover | Phase::Note => return,
         };
@@ -108,12 +146,14 @@ impl Incidents {
         }
     }
 
-    /// An address that moved was seen at its new place.
-    pub(super) fn announced(&mut self, _resource: &ResourceId, took_ms: u64) {
-        if let Some(seen) = self.seen.back_mut() {
-            let known = seen.phases.announce.unwrap_or(0);
-            seen.phases.announce = Some(known.max(took_ms));
-        }
+    /// Those that are over and were not yet asked for here: each once, for the metrics.
+    pub(super) fn over(&mut self, now: Instant) -> Vec<Phases> {
+        let over = self.seen.iter_mut().filter(|seen| !seen.counted && seen.is_over(now));
+        over.map(|seen| {
+            seen.counted = true;
+            seen.phases
+        })
+        .collect()
     }
 
     /// The oldest first.
@@ -128,8 +168,6 @@ fn ms(from: Instant, to: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use base::{Epoch, Incarnation, NodeId};
 
     use super::*;
@@ -167,20 +205,79 @@ mod tests {
             incidents.record(at(ms), 1_000_000 + ms, &record);
         };
         say(1830, Phase::Verify);
-        say(1900, Phase::Announce);
-        say(1950, Phase::Announce);
-        incidents.announced(&"vip".parse().expect("valid"), 12);
-        let seen = incidents.iter().next().expect("one");
-        assert_eq!(seen.at_ms, 1_001_000);
+        say(1870, Phase::Announce);
+        say(1882, Phase::Seen);
+        assert!(incidents.over(at(1890)).is_empty(), "not everything runs");
+        let mut say = |ms: u64, phase: Phase| {
+            let record = Record { phase, incident: Some(incident), text: String::new() };
+            incidents.record(at(ms), 1_000_000 + ms, &record);
+        };
+        say(1900, Phase::Recovered);
+        say(1950, Phase::Recovered);
         let expected = Phases {
             detect: Some(500),
             agree: Some(150),
             plan: Some(20),
             fence: Some(110),
             verify: Some(50),
-            recover: Some(70),
+            recover: Some(58),
             announce: Some(12),
         };
+        let seen = incidents.iter().next().expect("one");
+        assert_eq!(seen.at_ms, 1_001_000);
         assert_eq!(seen.phases, expected);
+        assert_eq!(sum(&expected), 900, "from the last token until everything runs");
+        assert_eq!(incidents.over(at(1960)), [expected]);
+        assert!(incidents.over(at(1970)).is_empty(), "each once");
+    }
+
+    fn sum(phases: &Phases) -> u64 {
+        let Phases { detect, agree, plan, fence, verify, recover, announce } = *phases;
+        [detect, agree, plan, fence, verify, recover, announce].into_iter().flatten().sum()
+    }
+
+    #[test]
+    fn an_address_that_is_seen_after_the_last_start_lengthens_the_whole() {
+        let node = NodeId::new(1).expect("not zero");
+        let ring = RingId { seq: 8, rep: NodeId::new(2).expect("not zero") };
+        let incident = Incident { node, ring };
+        let mut incidents = Incidents::default();
+        incidents.token(at(0));
+        incidents.ring_broken(ring, at(500));
+        let mut say = |ms: u64, phase: Phase| {
+            let record = Record { phase, incident: Some(incident), text: String::new() };
+            incidents.record(at(ms), ms, &record);
+        };
+        say(600, Phase::Agree);
+        say(700, Phase::Verify);
+        say(740, Phase::Announce);
+        say(750, Phase::Recovered);
+        assert!(incidents.over(at(6749)).is_empty(), "its address may still be seen");
+        let mut say = |ms: u64, phase: Phase| {
+            let record = Record { phase, incident: Some(incident), text: String::new() };
+            incidents.record(at(ms), ms, &record);
+        };
+        say(800, Phase::Seen);
+        let seen = incidents.iter().next().expect("one").phases;
+        assert_eq!((seen.recover, seen.announce, sum(&seen)), (Some(40), Some(60), 800));
+        assert_eq!(incidents.over(at(800)), [seen]);
+    }
+
+    #[test]
+    fn an_address_that_nobody_sees_is_not_waited_for() {
+        let node = NodeId::new(1).expect("not zero");
+        let ring = RingId { seq: 8, rep: NodeId::new(2).expect("not zero") };
+        let incident = Incident { node, ring };
+        let mut incidents = Incidents::default();
+        for (ms, phase) in [(600, Phase::Verify), (700, Phase::Announce), (750, Phase::Recovered)] {
+            let record = Record { phase, incident: Some(incident), text: String::new() };
+            incidents.record(at(ms), ms, &record);
+        }
+        assert!(incidents.over(at(6749)).is_empty());
+        let over = incidents.over(at(6750));
+        assert_eq!(
+            over.iter().map(|p| (p.recover, p.announce)).collect::<Vec<_>>(),
+            [(Some(150), None)]
+        );
     }
 }

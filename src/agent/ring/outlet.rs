@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use base::{Instant, NodeId, RingId};
+use base::{
+    Instant, NodeId, RingId,
+    faulty::{Rule, broken},
+};
 use cluster::{ExecutorDo, FencerDo, Phase, Record, Refused, RequestId, Verdict};
 use tokio::sync::{mpsc, oneshot};
 
@@ -124,6 +127,11 @@ impl Outlet {
         }
     }
 
+    /// Faulty rule: without the API nothing is ordered.
+    fn waits_for_the_api(&self) -> bool {
+        broken(Rule::ApiDecides) && self.conditions.contains_key(conditions::API_UNREACHABLE)
+    }
+
     /// A turn of the loop began.
     pub(super) fn pass(&mut self, now: Instant) {
         self.metrics.health.turn(now);
@@ -150,6 +158,9 @@ impl World for Outlet {
     }
 
     fn executor(&mut self, what: ExecutorDo) {
+        if matches!(what, ExecutorDo::Carry(_)) && self.waits_for_the_api() {
+            return;
+        }
         if let ExecutorDo::Settings(_) = what {
             self.executor_settings = Some(what.clone());
         }
@@ -163,6 +174,9 @@ impl World for Outlet {
     }
 
     fn fencer(&mut self, what: FencerDo) {
+        if matches!(what, FencerDo::Carry(_)) && self.waits_for_the_api() {
+            return;
+        }
         match &what {
             FencerDo::Install { .. } => self.install = Some(what.clone()),
             FencerDo::AbortAll => self.install = None,
@@ -208,7 +222,9 @@ impl World for Outlet {
         let kind = match record.phase {
             Phase::Detect | Phase::Agree => "ring",
             Phase::Fence | Phase::Verify => "fencing",
-            Phase::Plan | Phase::Recover | Phase::Announce => "plan",
+            Phase::Plan | Phase::Recover | Phase::Announce | Phase::Seen | Phase::Recovered => {
+                "plan"
+            }
             Phase::Note => "note",
         };
         let text = match record.incident {

@@ -429,7 +429,6 @@ impl Loop {
                     )
                 };
                 self.outlet.timeline.add(now, "executor", &text);
-                self.outlet.incidents.announced(&resource, took_ms);
             }
         }
     }
@@ -583,6 +582,9 @@ impl Loop {
         }
         self.core.retire_keys(now);
         let metrics = Arc::clone(&self.outlet.metrics);
+        for phases in self.outlet.incidents.over(now) {
+            metrics.failover(&phases);
+        }
         let (accepted, dropped) = self.core.datagrams();
         metrics.received.inc_by(accepted - self.accepted);
         self.accepted = accepted;

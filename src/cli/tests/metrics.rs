@@ -21,6 +21,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     let agent = Metrics::new();
     agent.dropped.get_or_create(&Reason { reason: "forged" }).inc();
     agent.fencing.get_or_create(&Outcome { outcome: "failed" }).inc();
+    agent.failover(&agent::status::Phases { detect: Some(500), ..Default::default() });
     agent.conditions.get_or_create(&Condition { condition: "FencerAway" }).set(1);
     let controller = controller::Metrics::new();
     controller.wrote("status");

@@ -11,6 +11,7 @@ mod real;
 mod ring;
 mod scenarios;
 mod specimen;
+mod told;
 mod unit;
 mod walk;
 mod ways;

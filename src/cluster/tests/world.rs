@@ -66,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) fencer: FencerPart,
     pub(crate) left: Option<String>,
     pub(crate) answers: BTreeMap<RequestId, Result<(), Refused>>,
+    /// The way of failures as this member told it.
+    pub(crate) told: Vec<(crate::Phase, NodeId)>,
     /// A power-off on its way: (sender, incident ring, expires, under an eviction).
     pub(crate) bmc: Option<(RingId, Instant)>,
     /// Ends of power-offs: effects of (boot, incident).
@@ -121,6 +123,7 @@ impl World {
                 left: None,
                 answers: BTreeMap::new(),
                 bmc: None,
+                told: Vec::new(),
                 effects: Vec::new(),
             })
             .collect();
@@ -311,7 +314,12 @@ impl World {
                 Output::Answer { id, result } => {
                     node.answers.insert(id, result);
                 }
-                Output::Record(record) => self.note(|| format!("{}: {record:?}", i + 1)),
+                Output::Record(record) => {
+                    if let Some(incident) = record.incident {
+                        node.told.push((record.phase, incident.node));
+                    }
+                    self.note(|| format!("{}: {record:?}", i + 1));
+                }
             }
         }
         if gone {

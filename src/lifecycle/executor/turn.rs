@@ -5,7 +5,10 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use base::{Instant, ResourceId, ResourceKind};
+use base::{
+    Instant, ResourceId, ResourceKind,
+    faulty::{Rule, broken},
+};
 
 use super::{Executor, Leaving, Standing};
 use crate::{
@@ -117,6 +120,9 @@ impl Executor {
             let Some(waiting) = instance.waiting.front() else { break };
             let operation = waiting.order.operation;
             let (given, late) = (waiting.order.epoch, waiting.late_at <= now);
+            if self.epoch().is_none() && broken(Rule::LateOrders) {
+                break; // faulty rule: an order waits for its moment, through configurations too
+            }
             let refusal = if self.epoch().is_none_or(|e| !self.is_epoch(e, given)) {
                 Refusal::StaleEpoch
             } else if late {
@@ -223,7 +229,11 @@ impl Executor {
     pub(super) fn end(&mut self, now: Instant, resource: &ResourceId, answer: Answer) {
         let Some(instance) = self.instances.get_mut(resource) else { return };
         let Some(flight) = instance.flight.take() else { return };
-        let outcome = cut(answer.outcome);
+        let outcome = match flight.operation {
+            // faulty rule: a stop that failed is taken for one that ended
+            Operation::Stop if broken(Rule::FailedStopIsStopped) => Outcome::Ok,
+            _ => cut(answer.outcome),
+        };
         if let Some(event) = ending(flight.operation, &outcome) {
             instance.phase = event.apply(instance.phase).unwrap_or(instance.phase);
         }
