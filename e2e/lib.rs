@@ -15,6 +15,7 @@
 //! It never reads the product's logs or status to judge the product.
 //! How a machine is modelled: `docs/lab.md`; what that makes easier: `docs/LAB-LIMITS.md`.
 
+pub mod beside;
 pub mod bmc;
 pub mod certificates;
 pub mod cgroup;

@@ -54,12 +54,18 @@ enum Verb {
     /// Run a scenario (or all of them) in a fresh lab; its verdict goes to OUT/NAME/verdict.json.
     Scenario {
         scenario: String,
+        /// With `all`: as many at one time, each in a lab of its own.
+        #[arg(long, default_value_t = 1)]
+        beside: usize,
         #[command(flatten)]
         with: With,
     },
     /// Break one rule of the product, and see the scenario that must notice; or all of them.
     Sabotage {
         which: String,
+        /// As many at one time, each in a lab of its own.
+        #[arg(long, default_value_t = 1)]
+        beside: usize,
         #[command(flatten)]
         with: With,
     },
@@ -280,12 +286,23 @@ fn run(cli: Cli) -> Result<()> {
             let options = || with.options(&cli.name);
             suite::run(&only, suite::Context { options: &options, out: &with.out })
         }
-        Verb::Scenario { scenario: which, with } => {
+        Verb::Scenario { scenario: which, beside, with } if which == "all" && beside > 1 => {
+            let names: Vec<&str> = scenario::ALL.iter().map(|s| s.name).collect();
+            let options = with.options(&cli.name)?;
+            or_failed(scenario::run_beside(&names, beside, &options, &with.out)?.is_empty())
+        }
+        Verb::Scenario { scenario: which, with, .. } => {
             or_failed(scenario::run(&which, &with.options(&cli.name)?, &with.out)?)
         }
-        Verb::Sabotage { which, mut with } => {
-            with.palisade = Some(with.palisade.map_or_else(sabotage::build, Ok)?);
-            or_failed(sabotage::run(&which, &with.options(&cli.name)?, &with.out)?)
+        Verb::Sabotage { which, beside, mut with } => {
+            let build = || sabotage::build(with.built);
+            with.palisade = Some(with.palisade.clone().map_or_else(build, Ok)?);
+            let options = with.options(&cli.name)?;
+            or_failed(if beside > 1 {
+                sabotage::run_beside(&which, beside, &options, &with.out)?
+            } else {
+                sabotage::run(&which, &options, &with.out)?
+            })
         }
         Verb::Idle { seconds, with } => idle::run(seconds, &with.options(&cli.name)?, &with.out),
         Verb::Powercuts { count, api_down_interleaved, with } => {

@@ -51,6 +51,7 @@ impl Cut {
         match name {
             "gap" => Some(self.gap_ms),
             "overlap" => Some(self.overlap_ms),
+            "sum" => Some(self.phases_ms.iter().map(|(_, ms)| *ms as f64).sum()),
             phase => self.phases_ms.iter().find(|(p, _)| p == phase).map(|(_, ms)| *ms as f64),
         }
     }
@@ -100,7 +101,11 @@ pub fn run(count: usize, interleaved: bool, options: &Options, out: &Path) -> Re
     for failure in &failed {
         println!("FAILED {failure}");
     }
-    Ok(failed.is_empty() && cuts.iter().all(|c| c.overlap_ms == 0.0))
+    let partly = cuts.iter().filter(|c| c.phases_ms.len() < PHASES.len()).count();
+    if partly > 0 {
+        println!("FAILED {partly} cuts lack a phase");
+    }
+    Ok(failed.is_empty() && partly == 0 && cuts.iter().all(|c| c.overlap_ms == 0.0))
 }
 
 fn one(stack: &Stack, number: usize, without_api: bool) -> Result<Cut> {
@@ -171,7 +176,7 @@ fn line(cut: &Cut) -> String {
 
 /// Median and worst of each figure; with and without the API beside each other.
 fn table(cuts: &[Cut], interleaved: bool) -> String {
-    let figures = std::iter::once("gap").chain(PHASES).chain(["overlap"]);
+    let figures = std::iter::once("gap").chain(PHASES).chain(["sum", "overlap"]);
     let kinds: &[bool] = if interleaved { &[false, true] } else { &[false] };
     let mut text = format!("{:<10}", "ms");
     for without_api in kinds {

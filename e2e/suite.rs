@@ -8,7 +8,16 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Scenarios that are quick and see most; `cargo lab scenario all` runs the rest.
-const QUICK: [&str; 4] = ["power-cut", "holder-isolated", "agent-restarted", "standby-and-back"];
+const QUICK: [&str; 6] = [
+    "power-cut",
+    "holder-isolated",
+    "agent-restarted",
+    "standby-and-back",
+    "process-killed",
+    "all-cut-and-powered-without-api",
+];
+/// So many at one time: two cores carry two labs without being measured instead of them.
+const BESIDE: usize = 2;
 
 /// As many as CI has time for (SAFETY.md 4.7); longer runs by hand.
 const SEEDS: &str = "0..500";
@@ -54,12 +63,7 @@ const STEPS: [Step; 9] = [
         name: "scenarios",
         run: |context| {
             let options = (context.options)()?;
-            let mut failed = Vec::new();
-            for name in QUICK {
-                if !scenario::run(name, &options, context.out)? {
-                    failed.push(name);
-                }
-            }
+            let failed = scenario::run_beside(&QUICK, BESIDE, &options, context.out)?;
             if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join(", ")) }
         },
     },

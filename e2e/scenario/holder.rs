@@ -7,6 +7,7 @@ use crate::clock::{monotonic_ns, wait_until};
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::observation::vip;
+use crate::observer::events::What;
 use crate::observer::verdict::{Verdict, ms};
 use crate::power;
 use anyhow::{Context, Result};
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// L1 at defaults: T_mem + T_fence + T_start + 1 s, with T_start 1 s (SAFETY.md 2.3).
 pub(super) const L1: Duration = Duration::from_secs(6);
+/// It is announced again every 10 s (CLUSTER.md section 8).
+const ANNOUNCED_AGAIN: Duration = Duration::from_secs(15);
 /// A machine that was shot is back: boot delay, join, and what goes with it.
 pub(super) const BACK: Duration = Duration::from_secs(60);
 
@@ -24,7 +27,30 @@ pub(super) fn power_cut(stack: &Stack, checks: &mut Checks) -> Result<()> {
     recovered_elsewhere(stack, checks, &holder, begun)?;
     // A machine that was found off is left off (SAFETY.md 1.8): a person turns it on.
     power::on(&holder, "person")?;
+    announced_again(stack, checks, begun)?;
     back_and_quiet(stack, checks, begun)
+}
+
+/// Announcing goes on after the first word: a switch or a client may have missed it (SAFETY.md#O30).
+fn announced_again(stack: &Stack, checks: &mut Checks, begun_ns: u64) -> Result<()> {
+    let mut at_ms = Vec::new();
+    wait_until(ANNOUNCED_AGAIN, || {
+        let events = stack.observation().events().unwrap_or_default();
+        let said = events.iter().filter(|e| {
+            e.at_ns >= begun_ns
+                && matches!(&e.what, What::Announced { address, .. } if *address == vip())
+        });
+        at_ms = said.map(|e| ms(e.at_ns - begun_ns)).collect();
+        at_ms.first().zip(at_ms.last()).is_some_and(|(first, last)| last - first > 5000.0)
+    });
+    let (first, last) = (at_ms.first().copied(), at_ms.last().copied());
+    let again = first.zip(last).is_some_and(|(first, last)| last - first > 5000.0);
+    checks.check(
+        "the address is announced again later (O30)",
+        again,
+        format!("after {at_ms:.0?} ms"),
+    );
+    Ok(())
 }
 
 pub(super) fn isolated(stack: &Stack, checks: &mut Checks) -> Result<()> {

@@ -15,6 +15,7 @@ pub mod stack;
 mod watch;
 mod wire;
 
+use crate::beside::{self, Job};
 use anyhow::{Context, Result, bail};
 use report::{Checks, Outcome, Report};
 use stack::{Options, Stack};
@@ -176,6 +177,21 @@ pub fn run(name: &str, options: &Options, out: &Path) -> Result<bool> {
     }
     report::print_table(&reports);
     Ok(reports.iter().all(|r| r.outcome == Outcome::Pass))
+}
+
+/// Runs the named ones in labs beside each other; verdicts as by [`run`], what was said in `NAME.log`. Gives
+/// the names of those that did not pass.
+pub fn run_beside(
+    names: &[&str],
+    places: usize,
+    options: &Options,
+    out: &Path,
+) -> Result<Vec<String>> {
+    let job = |name: &&str| Job {
+        title: (*name).to_owned(),
+        arguments: options.arguments(&["scenario", name], out),
+    };
+    beside::run(names.iter().map(job).collect(), places, &options.name, out)
 }
 
 /// Runs one of them in a fresh lab.

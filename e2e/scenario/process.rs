@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// A monitor interval of the quickstart's process, a restart, and a move (SAFETY.md#O06).
 const REPAIRED: Duration = Duration::from_secs(15);
+/// Shorter than the time after which a stop is made to end, 3 s.
+const SLOW_STOP: Duration = Duration::from_millis(700);
 /// L2: a move that was asked for.
 const MOVED_MS: f64 = 2000.0;
 
@@ -81,5 +83,24 @@ pub(super) fn standby_and_back(stack: &Stack, checks: &mut Checks) -> Result<()>
     let whole = stack.wait_whole(BACK);
     checks.done("all machines are members", &whole);
     std::thread::sleep(Duration::from_secs(3));
+    slow_stop(stack, checks)?;
     nobody_shot(stack, checks, begun)
+}
+
+/// A move whose stop takes its time: what starts elsewhere waits for it (S2, S16).
+fn slow_stop(stack: &Stack, checks: &mut Checks) -> Result<()> {
+    let holder = stack.holder()?;
+    let slow = ProcessRecord::of(web(&holder)?)?;
+    let begun = monotonic_ns();
+    slow.signal(Signal::STOP)?;
+    stack.palisade(&holder, &["node", "standby", holder.name()])?;
+    std::thread::sleep(SLOW_STOP);
+    // It ends by the signal that it was given meanwhile; where nobody waited for it, it is dead already.
+    let _ = slow.signal(Signal::CONT);
+    let who = stack.wait_served_by_other(begun, &holder, REPAIRED)?;
+    checks.check("another machine serves after a slow stop", who.is_some(), format!("{who:?}"));
+    stack.palisade(&holder, &["node", "online", holder.name()])?;
+    let whole = stack.wait_whole(BACK);
+    checks.done("all machines are members after it", &whole);
+    Ok(())
 }

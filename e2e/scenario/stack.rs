@@ -57,6 +57,19 @@ pub struct Options {
     pub sabotage: Option<String>,
 }
 
+impl Options {
+    /// This program's arguments for the same in another lab; nothing is built again.
+    #[must_use]
+    pub fn arguments(&self, verb: &[&str], out: &Path) -> Vec<String> {
+        let (out, palisade) = (out.display().to_string(), self.palisade.display().to_string());
+        let boot = self.boot_delay_ms.to_string();
+        let with = ["--built", "--palisade", &palisade, "--out", &out, "--boot-delay-ms", &boot];
+        let watchdog = self.watchdog.then_some("--watchdog");
+        let all = verb.iter().chain(&with).copied().chain(watchdog);
+        all.map(str::to_owned).collect()
+    }
+}
+
 /// A cluster that serves.
 pub struct Stack {
     lab: Lab,
