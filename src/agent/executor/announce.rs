@@ -46,8 +46,8 @@ const LOOKS_MAX: usize = 16;
 pub(super) trait Wire: Send + Sync {
     /// The own station on the network of the address.
     fn station<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<Station>>;
-    /// Whether the address is here.
-    fn here<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, bool>;
+    /// Whether the address is here; `None` if that could not be found out.
+    fn here<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<bool>>;
     /// Tells the network once. `false` if it cannot be told.
     fn announce<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, bool>;
     /// Whether this machine takes the station for the holder; `None` if it is not on that network.
@@ -59,8 +59,17 @@ impl Wire for VipDriver {
         Box::pin(async move { Some(Self::station(self, instance).await.ok()??.0) })
     }
 
-    fn here<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, bool> {
-        Box::pin(async move { self.monitor(instance).await == Outcome::Ok })
+    fn here<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(async move {
+            match self.monitor(instance).await {
+                Outcome::Ok => Some(true),
+                Outcome::NotRunning => Some(false),
+                other => {
+                    tracing::warn!(resource = %instance.resource, ?other, "not announced this time");
+                    None
+                }
+            }
+        })
     }
 
     fn announce<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, bool> {
@@ -121,8 +130,11 @@ impl Announcer {
                 .await;
             for _ in 0..AGAIN_TIMES {
                 tokio::time::sleep(AGAIN_EVERY).await;
-                if !wire.here(instance).await || !wire.announce(instance).await {
-                    return;
+                // What could not be said this time is said the next time.
+                match wire.here(instance).await {
+                    Some(true) => _ = wire.announce(instance).await,
+                    Some(false) => return,
+                    None => {}
                 }
             }
         });
@@ -188,7 +200,8 @@ async fn until_seen(
             let asked = ExecutorSays::Announcing { resource, kind, station };
             let _ = news.send(FromExecutor::Says(asked)).await;
         }
-        if !wire.here(instance).await {
+        let here = wire.here(instance).await;
+        if here == Some(false) {
             return None;
         }
         // Faulty rule: the word that the driver said when it added the address is the only one.
@@ -196,7 +209,9 @@ async fn until_seen(
             return Some(false);
         }
         // One that could not be said is tried again: what hinders it may pass.
-        wire.announce(instance).await;
+        if here == Some(true) {
+            wire.announce(instance).await;
+        }
         tokio::select! {
             () = seen.notified() => return Some(true),
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
@@ -227,8 +242,8 @@ mod tests {
             Box::pin(std::future::ready(Some(HERE)))
         }
 
-        fn here<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, bool> {
-            Box::pin(std::future::ready(!self.gone.load(Relaxed)))
+        fn here<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, Option<bool>> {
+            Box::pin(std::future::ready(Some(!self.gone.load(Relaxed))))
         }
 
         fn announce<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, bool> {
