@@ -130,7 +130,11 @@ fn peace(world: &mut World) -> Verdict {
     }
     let missing = missing(world, &core).unwrap_or_else(|| "it does not stay so".into());
     match reason(world, &core) {
-        Some(reason) => Verdict::Blocked(reason),
+        Some(reason) if says_so(world, &core) => Verdict::Blocked(reason),
+        Some(reason) => {
+            let what = format!("{missing}; {reason}, and no condition says so");
+            Verdict::Bad(Violation { id: "L11", at: world.now, what })
+        }
         None => Verdict::Bad(Violation { id: "L10", at: world.now, what: missing }),
     }
 }
@@ -192,7 +196,13 @@ fn help(world: &mut World, core: &[usize]) {
             world.power_on(index);
         }
     }
-    for resource in exclusive() {
+    // of a clone, too: a copy whose stop failed holds up whatever waits for the fencing of its node
+    let shown = world.api.newest();
+    let mut resources: Vec<ResourceId> = shown.primitives().map(|(_, m)| m.id.clone()).collect();
+    resources.extend(exclusive());
+    resources.sort_unstable();
+    resources.dedup();
+    for resource in resources {
         cleanup(world, at, resource);
     }
     for index in core {
@@ -204,16 +214,28 @@ fn cleanup(world: &mut World, at: usize, resource: ResourceId) {
     world.request(at, RequestKind::Cleanup { resource, node: None::<NodeId> });
 }
 
+/// What the members of the core say of themselves.
+fn statuses(world: &World, core: &[usize]) -> Vec<cluster::Status> {
+    let ring = |index: &usize| {
+        let slot = world.machines[*index].slots.get(&Part::Ring)?;
+        Some(slot.running.as_ref().and_then(Running::as_ring)?.status())
+    };
+    core.iter().filter_map(ring).collect()
+}
+
+/// SAFETY.md#L11: whoever waits for lost disks says so.
+fn says_so(world: &World, core: &[usize]) -> bool {
+    let kinds = ["StateLost", "WaitingForAll"];
+    statuses(world, core)
+        .iter()
+        .flat_map(|status| &status.conditions)
+        .any(|condition| kinds.contains(&condition.kind.as_str()))
+}
+
 /// Why the core waits for a person: too few of its disks are whole, as CLUSTER.md section 3.2 wants it to block. That
 /// somebody says `StateLost` is no reason where enough are whole, or all are there: an era has to open then.
 fn reason(world: &World, core: &[usize]) -> Option<String> {
-    let statuses: Vec<_> = core
-        .iter()
-        .filter_map(|index| {
-            let slot = world.machines[*index].slots.get(&Part::Ring)?;
-            Some(slot.running.as_ref().and_then(Running::as_ring)?.status())
-        })
-        .collect();
+    let statuses = statuses(world, core);
     // Its own word, unless another one holds a newer promise of it than it shows.
     let lost = |node: NodeId| {
         statuses.iter().any(|s| s.nodes.iter().any(|of| of.node == node && of.wiped))
