@@ -13,7 +13,7 @@ use alloc::{
     vec::Vec,
 };
 
-use base::{Member, NodeId};
+use base::{Instant, Member, NodeId};
 
 use super::{
     Digest, Phase, Ring,
@@ -128,11 +128,22 @@ impl Ring {
         let decided =
             self.shunned.get(&node).filter(|shun| self.now < shun.until).is_some_and(|shun| {
                 match &shun.cause {
-                    Cause::Apart(judged) => all.iter().all(|(n, said)| judged.get(n) == Some(said)),
+                    // who was not in that gathering and has said nothing since was no part of the answer, and would be
+                    // none of the next one either: rings of one would be formed without end
+                    Cause::Apart(judged) => all.iter().all(|(n, said)| {
+                        judged.get(n) == Some(said)
+                            || !ring.contains_key(n) && !self.spoke(n, shun.since)
+                    }),
                     _ => false,
                 }
             });
         !decided && (self.company(&ring).contains(&node) || self.company(&all).contains(&node))
+    }
+
+    /// Whether a node said where it stands after that instant.
+    fn spoke(&self, node: &NodeId, since: Instant) -> bool {
+        let standing = self.lives.get(node).and_then(|life| life.standing.as_ref());
+        standing.is_some_and(|(_, at)| *at > since)
     }
 
     /// Where a node outside stood when it last said so, if that is not long ago.

@@ -35,6 +35,7 @@ pub(super) enum Cause {
 /// A node that is kept out, or left alone, for a while.
 #[derive(Clone, Debug)]
 pub(super) struct Shun {
+    pub(super) since: Instant,
     pub(super) until: Instant,
     level: u8,
     pub(super) cause: Cause,
@@ -76,7 +77,7 @@ impl Ring {
         let time = (self.config.backoff_min / 8) * (1_u32 << level);
         let time: Duration = time.min(self.config.backoff_max);
         tracing::info!(%node, ?cause, ?time, "kept out of the ring for a while");
-        self.shunned.insert(node, Shun { until: self.now + time, level, cause });
+        self.shunned.insert(node, Shun { since: self.now, until: self.now + time, level, cause });
     }
 
     /// Ends the time of those whose cause is gone.

@@ -262,3 +262,31 @@ fn a_refusal_lapses_for_one_that_was_given_up_before() {
         assert!(took < Duration::from_millis(1000), "seed {seed}: {took:?}");
     }
 }
+
+/// With the third the refusals of the other two lapse, and it has died: what it said last opens no door, or the two would
+/// gather and part again as fast as they can until its word is too old.
+#[test]
+fn the_last_word_of_one_that_died_does_not_keep_two_gathering() {
+    for seed in 0..20 {
+        let mut net = net(seed, 5);
+        net.faults.delay = 1000;
+        for id in [1, 2, 3] {
+            net.start(node(id));
+        }
+        net.until_together(&[1, 2, 3], 500);
+        stand(&mut net, 1, "out 2;late");
+        stand(&mut net, 2, "out 1;late");
+        net.with_ring(node(1), |ring, now| ring.reform(now));
+        let took = net.until_together(&[1, 2, 3], 20_000);
+        assert!(took < Duration::from_millis(1500), "seed {seed}: {took:?}");
+        net.crash(node(3));
+        net.run_ms(1500);
+        let before = configurations(&net, 1);
+        net.run_ms(5000);
+        let rings = (configurations(&net, 1) - before) / 2;
+        assert!(rings <= 10, "seed {seed}: {rings} rings in five seconds");
+        net.start(node(3));
+        let took = net.until_together(&[1, 2, 3], 20_000);
+        assert!(took < Duration::from_millis(2000), "seed {seed}: back after {took:?}");
+    }
+}
