@@ -136,7 +136,7 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
         let counts = runnable || !up || role_of(world, instance, true) >= below(begun);
         any_required |= counts && !inner.has(ActFlags::OPTIONAL);
         any_runnable |= runnable;
-        any_due |= runnable && !inner.has(ActFlags::OPTIONAL);
+        any_due |= is_due(world, instance, inner, begun);
     };
     match world[r].inner.get(&begun) {
         Some(inner) => {
@@ -173,6 +173,16 @@ fn of_clone(world: &mut World<'_>, r: ResIx, act: ActIx, node: Option<NodeIx>) -
 /// The least role that an action leaves or takes up.
 const fn below(verb: Verb) -> Role {
     if matches!(verb, Verb::Promote) { Role::Promoted } else { Role::Started }
+}
+
+/// Whether something of a copy is required and can happen.
+fn is_due(world: &World<'_>, instance: ResIx, inner: ActFlags, verb: Verb) -> bool {
+    let due = |flags: ActFlags| flags.has(ActFlags::RUNNABLE) && !flags.has(ActFlags::OPTIONAL);
+    if world[instance].variant != Variant::Group {
+        return due(inner);
+    }
+    let members = world[instance].children.iter();
+    members.flat_map(|m| &world[*m].acts).any(|at| world[*at].verb == verb && due(world[*at].flags))
 }
 
 /// Whether a copy can begin: of a group, whether some member can, or none has anything to do.

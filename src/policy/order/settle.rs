@@ -306,6 +306,7 @@ fn update_one(
     if kind.has(OrderFlags::THEN_IMPLIES_FIRST)
         && filter.has(ActFlags::OPTIONAL)
         && !then_before.has(ActFlags::OPTIONAL)
+        && !(kind.has(OrderFlags::CONFIGURED) && starts_in_vain(world, then, CHAIN_MAX))
     {
         world[first].clear(ActFlags::OPTIONAL);
     }
@@ -349,6 +350,20 @@ fn update_one(
         then: world[then].flags != then_before,
         touched: Vec::new(),
     }
+}
+
+/// Orders that are followed back from a start to what it waits for.
+const CHAIN_MAX: usize = 8;
+
+/// Whether a start or promotion is due and cannot be had, or will be found so: nobody stops for its sake.
+fn starts_in_vain(world: &World<'_>, at: ActIx, left: usize) -> bool {
+    let act = &world[at];
+    if !matches!(act.verb, Verb::Start | Verb::Started | Verb::Promote | Verb::Promoted) {
+        return false;
+    }
+    let blocks = |edge: &&Edge| edge.flags.has(OrderFlags::UNRUNNABLE_FIRST_BLOCKS);
+    let mut waits_for = act.before.iter().filter(blocks);
+    !act.runnable() || left > 0 && waits_for.any(|e| starts_in_vain(world, e.other, left - 1))
 }
 
 /// A stop that is half of a restart is required if the start is, or if the start cannot be.

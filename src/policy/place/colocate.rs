@@ -379,9 +379,10 @@ fn apply_clone_primary(world: &mut World<'_>, dependent: ResIx, primary: ResIx, 
     if world[primary].promotable && primary_role.is_some() {
         return apply_promotable_primary(world, dependent, primary, at);
     }
-    // an interleaved clone follows instance by instance
+    // an interleaved clone follows instance by instance; to be apart is to be apart from all of them
     let bound = world[at].dependent;
-    if world[bound].is_clone()
+    if score > 0
+        && world[bound].is_clone()
         && world[bound].interleave
         && world[bound].instances_per_node == world[primary].instances_per_node
     {

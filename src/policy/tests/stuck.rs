@@ -3,7 +3,9 @@
 use policy::{
     Model, Plan,
     check::check,
-    model::{JoinPhase, Node, Options, Order, Resource, ResourceHistory, Role},
+    model::{
+        Colocation, INFINITY, JoinPhase, Node, Options, Order, Resource, ResourceHistory, Role,
+    },
     plan::{Action, Task},
     schedule,
 };
@@ -120,7 +122,7 @@ fn what_must_not_run_is_not_waited_for_by_who_depends_on_it() {
         .with_resource(Resource::primitive("web", "ocf", "heartbeat", "Dummy"))
         .with_property("fencing-enabled", "false");
     model.quorate = true;
-    model.constraints.colocations.push(policy::model::Colocation::mandatory("with", "web", "db"));
+    model.constraints.colocations.push(Colocation::mandatory("with", "web", "db"));
     let plan = planned(&model);
     assert!(plan.actions.iter().all(|a| a.task != Task::Start), "{:?}", plan.actions);
 }
@@ -169,4 +171,27 @@ fn a_stop_that_nobody_can_carry_out_restarts_nobody() {
         "{:?}",
         plan.actions
     );
+}
+
+/// Copies of db, interleaved, must not stand beside those of web, which run everywhere but on the last node.
+#[test]
+fn copies_that_must_stay_apart_keep_away_from_every_copy() {
+    let web = || ResourceHistory::of("web", "ocf", "heartbeat", "Dummy");
+    let mut model = Model::at(0)
+        .with_resource(
+            Resource::cloned("webs", Resource::primitive("web", "ocf", "heartbeat", "Dummy"))
+                .with_meta("clone-max", "2"),
+        )
+        .with_resource(Resource::cloned("dbs", db()).with_meta("interleave", "true"))
+        .with_property("fencing-enabled", "false");
+    for name in ["n1", "n2", "n3"] {
+        let web = if name == "n3" { web() } else { web().with_done("start", 0, 0) };
+        model = model.with_node(Node::online(name).with_history(web).with_history(copy()));
+    }
+    model.quorate = true;
+    model.constraints.colocations.push(Colocation::pair("apart", "dbs", "webs", -INFINITY));
+    let plan = planned(&model);
+    let places: Vec<&str> = plan.placements["db"].iter().map(|p| p.node.as_str()).collect();
+    assert_eq!((places.as_slice(), count(&plan, &Task::Stop)), (&["n3"][..], 2));
+    assert_eq!(count(&plan, &Task::Start), 0, "nothing moves: {:?}", plan.actions);
 }

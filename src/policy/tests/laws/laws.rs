@@ -153,7 +153,9 @@ fn at_rest(mut model: Model, rounds: usize) -> Result<Model, String> {
 
 /// Where nothing disturbs, one plan is enough; a second one where the first changed what scores depend on.
 pub(crate) fn calm_comes_to_rest(bytes: &[u8]) -> Verdict {
-    let model = at_rest(generate::model(bytes, Mood::Calm), 2)?;
+    let mut model = generate::model(bytes, Mood::Calm);
+    never_torn(&mut model);
+    let model = at_rest(model, 2)?;
     let plan = planned(&model)?;
     if plan.actions.is_empty() {
         return Ok(());
@@ -165,19 +167,18 @@ pub(crate) fn calm_comes_to_rest(bytes: &[u8]) -> Verdict {
 /// Fencing hides what ran on the node, and failures are forgotten step by step, so a few plans may follow.
 pub(crate) fn wild_comes_to_rest(bytes: &[u8]) -> Verdict {
     let mut model = generate::model(bytes, Mood::Wild);
-    // copies of two clones that repel each other change places in every plan; as in Pacemaker
-    let clones: BTreeSet<String> = clones(&model);
-    model.constraints.colocations.retain(|c| {
-        c.score > 0 || !c.sets.iter().all(|s| s.resources.iter().all(|r| clones.contains(r)))
-    });
-    // together and apart at once cannot be had, and the search for it never ends
+    never_torn(&mut model);
+    at_rest(model, 5).map(|_| ())
+}
+
+/// Together and apart at once cannot be had, and the search for it never ends.
+fn never_torn(model: &mut Model) {
     let pair = |c: &policy::model::Colocation| -> BTreeSet<String> {
         c.sets.iter().flat_map(|s| &s.resources).cloned().collect()
     };
     let colocations = &model.constraints.colocations;
     let together: Vec<_> = colocations.iter().filter(|c| c.score > 0).map(pair).collect();
     model.constraints.colocations.retain(|c| c.score > 0 || !together.contains(&pair(c)));
-    at_rest(model, 5).map(|_| ())
 }
 
 fn clones(model: &Model) -> BTreeSet<String> {

@@ -36,12 +36,7 @@ pub(super) fn add(model: &mut Model, bytes: &mut Bytes<'_>, mood: Mood) {
     let mut colocations = Vec::new();
     for number in 0..bytes.below(4) {
         let (primary, dependent) = pair(bytes);
-        let mut score = bytes.pick(&[INFINITY, -INFINITY, 100, -100]);
-        if mood == Mood::Calm && kinds[primary] != Kind::Single && kinds[dependent] != Kind::Single
-        {
-            // Pacemaker moves the copies of two clones that repel each other for ever
-            score = score.abs();
-        }
+        let score = bytes.pick(&[INFINITY, -INFINITY, 100, -100]);
         let name = format!("col{number}");
         let mut colocation = Colocation::pair(&name, id(dependent), id(primary), score);
         for (set, at) in colocation.sets.iter_mut().zip([dependent, primary]) {

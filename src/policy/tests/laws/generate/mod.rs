@@ -8,7 +8,6 @@
 mod bytes;
 mod constraints;
 mod history;
-mod open;
 mod resources;
 
 use bytes::Bytes;
@@ -36,7 +35,6 @@ pub(crate) fn model(bytes: &[u8], mood: Mood) -> Model {
     resources::add(&mut model, &mut bytes, mood);
     constraints::add(&mut model, &mut bytes, mood);
     history::add(&mut model, &mut bytes, mood);
-    open::leave_out(&mut model);
     model
 }
 
