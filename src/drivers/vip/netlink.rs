@@ -1,9 +1,9 @@
 //! Everything that speaks rtnetlink, in one file: its interface changes with each minor version (CRATES.md).
 
 use core::{net::IpAddr, num::NonZeroU32, time::Duration};
-use std::io;
+use std::{io, sync::Arc};
 
-use futures::TryStreamExt as _;
+use futures::{TryStream, TryStreamExt as _};
 use rtnetlink::{
     Handle,
     packet_route::{
@@ -19,9 +19,14 @@ use super::frames::Mac;
 const PROTOCOL: AddressProtocol = AddressProtocol::Other(b'p');
 /// The kernel's "for ever".
 const FOREVER: u32 = u32::MAX;
+const EBUSY: i32 = 16;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
 const EADDRNOTAVAIL: i32 = 99;
+
+/// A dump that somebody gave up is read to its end by the connection: so often the next one is tried, and between.
+const BUSY_TRIES: u8 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long the kernel keeps an address that nobody renews.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +81,8 @@ pub(crate) struct Present {
 #[derive(Clone)]
 pub(crate) struct Netlink {
     handle: Handle,
+    /// The kernel refuses a second dump on one socket while the first goes on.
+    dumps: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Netlink {
@@ -83,7 +90,28 @@ impl Netlink {
     pub(crate) fn open() -> io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self { handle, dumps: Arc::default() })
+    }
+
+    /// Everything of one kind.
+    async fn dump<S>(&self, ask: impl Fn() -> S + Send) -> io::Result<Vec<S::Ok>>
+    where
+        S: TryStream<Error = rtnetlink::Error> + Send,
+        S::Ok: Send,
+    {
+        let _turn = self.dumps.lock().await;
+        let mut tries = BUSY_TRIES;
+        loop {
+            match ask().try_collect().await {
+                Err(rtnetlink::Error::NetlinkError(message))
+                    if message.raw_code() == -EBUSY && tries > 0 =>
+                {
+                    tries -= 1;
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                other => return other.map_err(failed),
+            }
+        }
     }
 
     /// `None` when there is no such interface.
@@ -92,8 +120,7 @@ impl Netlink {
     }
 
     pub(crate) async fn links(&self) -> io::Result<Vec<Link>> {
-        let messages: Vec<_> =
-            self.handle.link().get().execute().try_collect().await.map_err(failed)?;
+        let messages = self.dump(|| self.handle.link().get().execute()).await?;
         Ok(messages
             .into_iter()
             .filter_map(|message| {
@@ -116,8 +143,7 @@ impl Netlink {
     }
 
     pub(crate) async fn addresses(&self) -> io::Result<Vec<Present>> {
-        let messages: Vec<_> =
-            self.handle.address().get().execute().try_collect().await.map_err(failed)?;
+        let messages = self.dump(|| self.handle.address().get().execute()).await?;
         Ok(messages.iter().filter_map(present).collect())
     }
 
@@ -152,8 +178,7 @@ impl Netlink {
 
     /// `Ok` when it was not there.
     pub(crate) async fn take_away(&self, present: &Present) -> io::Result<()> {
-        let all: Vec<_> =
-            self.handle.address().get().execute().try_collect().await.map_err(failed)?;
+        let all = self.dump(|| self.handle.address().get().execute()).await?;
         let same = |message: &AddressMessage| {
             self::present(message).is_some_and(|other| {
                 (other.index, other.address, other.prefix)
@@ -174,8 +199,7 @@ impl Netlink {
 
     /// What this machine's kernel believes about a neighbour: which station has the address.
     pub(crate) async fn neighbour(&self, index: u32, address: IpAddr) -> io::Result<Option<Mac>> {
-        let messages: Vec<_> =
-            self.handle.neighbours().get().execute().try_collect().await.map_err(failed)?;
+        let messages = self.dump(|| self.handle.neighbours().get().execute()).await?;
         for message in messages {
             let known = !matches!(
                 message.header.state,
@@ -242,5 +266,36 @@ fn failed(error: rtnetlink::Error) -> io::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Netlink;
+
+    /// A monitor and an announcement look at the same moment, again and again: both have intervals of whole seconds.
+    #[tokio::test]
+    async fn many_may_ask_at_once() {
+        let netlink = Netlink::open().expect("netlink");
+        let links = futures::future::join_all((0..50).map(|_| netlink.links()));
+        let addresses = futures::future::join_all((0..50).map(|_| netlink.addresses()));
+        let (links, addresses) = futures::future::join(links, addresses).await;
+        for found in links {
+            assert!(!found.expect("no one is refused").is_empty());
+        }
+        for found in addresses {
+            found.expect("no one is refused");
+        }
+    }
+
+    /// Who gives up must not make the next one fail.
+    #[tokio::test]
+    async fn a_question_that_was_given_up_hinders_nobody() {
+        let netlink = Netlink::open().expect("netlink");
+        for _ in 0..20 {
+            let asked = tokio::time::timeout(std::time::Duration::ZERO, netlink.links()).await;
+            drop(asked);
+            netlink.addresses().await.expect("not refused");
+        }
     }
 }
