@@ -13,11 +13,16 @@ use crate::{ExecutorSays, Input, RequestKind};
 
 const S: Duration = Duration::from_secs(1);
 
+/// Its machine runs on, and the two others see that its port is closed.
+fn first_agent_dies(world: &mut World) {
+    world.kill_process(0);
+    world.change(&[0, 1, 1], true);
+}
+
 #[test]
 fn an_agent_restart_within_its_grace_costs_nothing() {
     let mut world = three();
-    world.kill_process(0);
-    world.change(&[0, 1, 1], true);
+    first_agent_dies(&mut world);
     world.settle(S * 2);
     assert_eq!((world.holders(), world.shots), (vec![1], 0), "port closed: it is waited for");
     world.start_process(0);
@@ -28,8 +33,7 @@ fn an_agent_restart_within_its_grace_costs_nothing() {
 #[test]
 fn an_agent_that_stays_away_is_fenced_after_its_grace() {
     let mut world = three();
-    world.kill_process(0);
-    world.change(&[0, 1, 1], true);
+    first_agent_dies(&mut world);
     world.settle(S * 12);
     assert_eq!((world.holders(), world.shots), (vec![2], 1));
 }
@@ -39,8 +43,7 @@ fn a_detached_agent_is_waited_for_longer() {
     let mut world = three();
     world.request(0, RequestKind::Detach(S * 30));
     world.settle(S);
-    world.kill_process(0);
-    world.change(&[0, 1, 1], true);
+    first_agent_dies(&mut world);
     world.settle(S * 25);
     assert_eq!((world.holders(), world.shots), (vec![1], 0));
     world.settle(S * 10);
@@ -64,8 +67,7 @@ fn an_absence_that_was_announced_and_never_begun_ends() {
     world.settle(S * 2);
     assert_eq!(world.holders(), vec![1]);
     // and it is waited for no longer than the others: its port is closed, its grace 5 s
-    world.kill_process(0);
-    world.change(&[0, 1, 1], true);
+    first_agent_dies(&mut world);
     world.settle(S * 8);
     assert_eq!((world.holders(), world.shots), (vec![2], 1));
 }
@@ -77,8 +79,7 @@ fn an_absence_announced_anew_lasts_anew() {
     world.settle(S * 4);
     world.request(0, RequestKind::Detach(S * 20));
     world.settle(S * 4);
-    world.kill_process(0);
-    world.change(&[0, 1, 1], true);
+    first_agent_dies(&mut world);
     world.settle(S * 15);
     assert_eq!((world.holders(), world.shots), (vec![1], 0));
 }
