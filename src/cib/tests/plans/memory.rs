@@ -7,8 +7,10 @@ use policy::{
 
 use super::cases::planned;
 
+type Event = fn(&mut Model, usize);
+
 /// What happens to a model, with a word for it; each is taken back by the next, which begins with the case again.
-const EVENTS: [(&str, fn(&mut Model, usize)); 6] = [
+const EVENTS: [(&str, Event); 6] = [
     ("a failure", |model, at| monitored(model, at, 1)),
     ("a good result", |model, at| monitored(model, at, 0)),
     ("the loss of a node", |model, at| model.nodes[at].state = Node::lost("").state),
