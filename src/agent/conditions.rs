@@ -14,6 +14,8 @@ pub const LINK: &str = "LinkNotBound";
 pub const PRIVILEGE: &str = "PrivilegeRefused";
 /// Secrets in the state directory are not sealed by a TPM.
 pub const SECRETS_UNSEALED: &str = "SecretsUnsealed";
+/// Addresses, or the answers of silent machines, are those of a stand-in: this is no machine.
+pub const STAND_IN: &str = "StandIn";
 /// Something cannot be made durable.
 pub const STATE_DIR: &str = "StateDirectoryFailing";
 /// A file of the state directory could not be believed.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -90,6 +90,19 @@ pub struct Config {
     /// Whether the ring asks the kernel for a real-time slice. Refusal is a condition, not an error.
     #[serde(default)]
     pub realtime: Realtime,
+    /// A machine that is played by another process (`palisade dev`). None on every real machine.
+    #[serde(default)]
+    pub stand_in: Option<StandInConfig>,
+}
+
+/// What stands in for this machine's kernel and network. Refused outside of loopback.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandInConfig {
+    /// Socket of whoever plays the kernel: addresses, neighbours, silence.
+    pub kernel: PathBuf,
+    /// Where the ring is bound here, link 0 first, in place of the addresses that the cluster object says.
+    pub links: Vec<IpAddr>,
 }
 
 /// Which watchdog, and how long it waits.
@@ -201,6 +214,14 @@ impl Config {
                 });
             }
         }
+        if let Some(stand_in) = &self.stand_in
+            && (stand_in.links.is_empty() || !stand_in.links.iter().all(IpAddr::is_loopback))
+        {
+            return Err(ConfigError::Value {
+                key: "stand_in.links",
+                rule: "must be addresses of loopback: a real machine has no stand-in",
+            });
+        }
         let bad_name = |name: &String| {
             name.is_empty() || name.len() > 63 || name.contains(|c: char| c.is_whitespace())
         };
@@ -262,6 +283,8 @@ mod tests {
             "[watchdog]\ntimeout_s = 10",
             "[watchdog]\ndevice = \"/dev/watchdog\"\ntimeout_s = 1",
             "[interfaces]\npublic = \"an interface name that is too long\"",
+            "[stand_in]\nkernel = \"/run/k\"\nlinks = [\"10.0.0.1\"]",
+            "[stand_in]\nkernel = \"/run/k\"\nlinks = []",
         ] {
             let refused = load(text);
             assert!(matches!(refused, Err(ConfigError::Value { .. })), "{text}: {refused:?}");

@@ -6,6 +6,7 @@
 mod agent;
 mod controller;
 mod crds;
+mod dev;
 mod local;
 mod log;
 mod node;
@@ -37,6 +38,8 @@ enum Verb {
     Crds,
     /// Be a member of a cluster on this machine.
     Agent(agent::Args),
+    /// A whole cluster in a box: no root, no containers, no Kubernetes.
+    Dev(dev::Args),
     /// Standby, fence, confirm, leave: by the local agent.
     Node(node::Args),
     /// Move, ban, clean up, remove: by the local agent.
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Verb::Controller(args) => controller::run(args).map(done),
         Verb::Crds => crds::run().map(done),
         Verb::Agent(args) => agent::run(args),
+        Verb::Dev(args) => dev::run(args).map(done),
         Verb::Node(args) => node::run(args).map(done),
         Verb::Resource(args) => resource::run(args).map(done),
         Verb::Simulate(args) => simulate::run(&args).map(done),

@@ -1,33 +1,88 @@
-//! What the verbs that speak to the local agent share.
+//! What the verbs that speak to an agent share: the local one, or those of a box (`palisade dev`).
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use agent::{
     config::{RUN_DIR, SOCKET_NAME},
     local::{Reply, Request, call},
+    status::Status,
 };
-use anyhow::bail;
+use anyhow::{Context as _, Result, bail};
+
+use crate::dev;
 
 /// A little more than the agent itself takes for an answer.
 const PATIENCE: Duration = Duration::from_secs(35);
+/// Of several agents, one that does not answer at once may stand still: the next one is asked.
+const NEXT_AFTER: Duration = Duration::from_millis(500);
 
 /// Where the agent listens.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Socket {
-    /// Socket of the local agent.
+    /// Socket of the local agent, or the folder of a box (`palisade dev`).
     #[arg(long, value_name = "SOCKET", env = "PALISADE_AGENT", global = true)]
     agent: Option<PathBuf>,
 }
 
 impl Socket {
+    /// One, or all of a box. Without a word from the person: the machine's own agent, else the person's own box.
+    fn candidates(&self) -> Vec<PathBuf> {
+        match &self.agent {
+            Some(path) if path.is_dir() => dev::agent_sockets(path),
+            Some(path) => vec![path.clone()],
+            None => {
+                let own: PathBuf = [RUN_DIR, SOCKET_NAME].iter().collect();
+                match own.exists() {
+                    true => vec![own],
+                    false => dev::own_agent_sockets().unwrap_or_else(|| vec![own]),
+                }
+            }
+        }
+    }
+
+    /// Of several agents the one that coordinates, else one with quorum, else any.
+    fn best(&self) -> Result<(PathBuf, Status)> {
+        let all = self.candidates();
+        let patience = if all.len() == 1 { PATIENCE } else { NEXT_AFTER };
+        let (mut best, mut wrong) = (None, None);
+        for path in all {
+            match ask(&path, patience) {
+                Ok(status) => {
+                    let rank = rank(&status);
+                    if best.as_ref().is_none_or(|(known, ..)| rank > *known) {
+                        best = Some((rank, path, status));
+                    }
+                }
+                Err(error) => wrong = Some(error),
+            }
+        }
+        match (best, wrong) {
+            (Some((_, path, status)), _) => Ok((path, status)),
+            (None, Some(error)) => Err(error),
+            (None, None) => bail!("no agent is in that folder: is it the folder of a box?"),
+        }
+    }
+
+    /// The cluster as the agent sees it that knows most.
+    pub(crate) fn status(&self) -> Result<Status> {
+        Ok(self.best()?.1)
+    }
+
     /// Asks once.
-    pub(crate) fn ask(&self, request: &Request) -> anyhow::Result<Reply> {
-        let path = self.agent.clone().unwrap_or_else(|| [RUN_DIR, SOCKET_NAME].iter().collect());
+    pub(crate) fn ask(&self, request: &Request) -> Result<Reply> {
+        let all = self.candidates();
+        let path = match all.as_slice() {
+            [only] => only.clone(),
+            _ => self.best()?.0,
+        };
         Ok(call(&path, request, PATIENCE)?)
     }
 
     /// Asks for something that is done or refused, and says so.
-    pub(crate) fn request(&self, request: &Request) -> anyhow::Result<()> {
+    pub(crate) fn request(&self, request: &Request) -> Result<()> {
         match self.ask(request)? {
             Reply::Done(text) => {
                 println!("{text}");
@@ -41,6 +96,22 @@ impl Socket {
             }
         }
     }
+}
+
+fn ask(path: &Path, patience: Duration) -> Result<Status> {
+    match call(path, &Request::Status {}, patience).with_context(|| "asking for the status")? {
+        Reply::Status(status) => Ok(*status),
+        Reply::Refused(reason) => bail!("{reason}"),
+        Reply::Done(_) | Reply::Timeline(_) => {
+            bail!("the agent answered something else: agent and command are of different versions")
+        }
+    }
+}
+
+fn rank(status: &Status) -> u8 {
+    let open = status.era.as_ref().is_some_and(|era| era.open);
+    let coordinates = status.coordinator.as_deref() == Some(&status.node);
+    u8::from(status.quorate) * 4 + u8::from(open) * 2 + u8::from(coordinates)
 }
 
 /// Who asks, for the record.

@@ -36,6 +36,16 @@ pub(crate) fn start(format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Starts the log of a process whose standard error is for people: at the end of a file.
+pub(crate) fn start_in(path: &std::path::Path) -> anyhow::Result<()> {
+    let levels = std::env::var("PALISADE_LOG").unwrap_or_else(|_| "info".into());
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+    let to_file = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(file);
+    tracing_subscriber::registry().with(targets(&levels)?).with(to_file).init();
+    Ok(())
+}
+
 /// What of the Kubernetes client is silent unless it is named.
 const CHATTY: [&str; 2] = ["kube_client", "kube_runtime"];
 

@@ -8,6 +8,7 @@
 //!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi        watchdog::Watchdog ◀── device | socket
 //!   executor ─▶ resource::ResourceDriver ◀── process (shim), vip (netlink, ARP/NDP);  tcp (cuts dead connections)
 //!   ring ─────▶ probe (is the silent machine dead or only its agent?)
+//!   both ─────▶ stand_in (loopback without rights, only where the configuration names it)
 //! ```
 //!
 //! Each driver has a pure half (bytes and states, tested like a core, fuzzed by the targets `bmc` and `net`) and an I/O half
@@ -23,6 +24,7 @@ pub mod probe;
 pub mod process;
 pub mod resource;
 pub mod secret;
+pub mod stand_in;
 pub mod tcp;
 pub mod vip;
 pub mod watchdog;

@@ -4,6 +4,7 @@
 //! runs goes on; no effect begins on a token older than half of the token timeout (the core looks right before each
 //! call); an executor that fences its machine answers no ping any more.
 
+mod addresses;
 mod announce;
 mod outside;
 mod real;
@@ -25,6 +26,7 @@ use lifecycle::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
+pub use addresses::AddressesBy;
 pub use outside::Outside;
 pub use real::{RealOutside, RealSetup};
 use record::Record;

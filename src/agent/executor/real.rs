@@ -1,11 +1,6 @@
 //! The machine itself: addresses by netlink, processes under shims, reboot(2).
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use base::{Label, ResourceId, ResourceKind};
 use cluster::Station;
@@ -13,12 +8,15 @@ use drivers::{
     power::{BoxFuture, Permit},
     process::{ProcessConfig, ProcessDriver},
     resource::{self, Instance, ResourceDriver, Survivor},
-    vip::{VipConfig, VipDriver},
 };
 use lifecycle::{Answer, Call, Operation, Outcome};
 use tokio::sync::mpsc;
 
-use super::{Outside, announce::Announcer};
+use super::{
+    Outside,
+    addresses::{AddressesBy, Place},
+    announce::Announcer,
+};
 use crate::{config::SelfFenceConfig, messages::FromExecutor};
 
 /// While a start waits (a probe of the network, a process that comes up) its permit is looked at this often.
@@ -28,8 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub struct RealSetup {
     /// Processes.
     pub process: ProcessConfig,
-    /// Addresses; the networks come with the revision.
-    pub vip: VipConfig,
+    /// Addresses.
+    pub addresses: AddressesBy,
     /// How the machine is taken down.
     pub self_fence: SelfFenceConfig,
     /// Where word of announcements goes.
@@ -39,7 +37,7 @@ pub struct RealSetup {
 /// The drivers.
 pub struct RealOutside {
     process: ProcessDriver,
-    vip: Mutex<(VipConfig, Option<Arc<VipDriver>>)>,
+    addresses: Place,
     self_fence: SelfFenceConfig,
     announcer: Announcer,
 }
@@ -48,38 +46,23 @@ impl RealOutside {
     /// Needs a runtime: the kernel's netlink is read by a task. Without rights for it addresses cannot be served, and
     /// each operation on one says so.
     pub fn open(setup: RealSetup) -> Self {
-        let vip = open(&setup.vip);
         Self {
             process: ProcessDriver::new(setup.process),
-            vip: Mutex::new((setup.vip, vip)),
+            addresses: Place::open(setup.addresses),
             self_fence: setup.self_fence,
             announcer: Announcer::new(setup.news),
         }
     }
 
-    fn vip(&self) -> Option<Arc<VipDriver>> {
-        self.vip.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
-    }
-
     async fn run(&self, call: &Call, permit: &Permit) -> Answer {
         match call.kind {
-            ResourceKind::Address { .. } => match self.vip() {
-                Some(vip) => guarded(&*vip, call, permit).await,
+            ResourceKind::Address { .. } => match self.addresses.driver() {
+                Some(driver) => guarded(&*driver, call, permit).await,
                 None => failed(
                     "netlink cannot be opened on this machine: give the executor CAP_NET_ADMIN",
                 ),
             },
             ResourceKind::Process { .. } => guarded(&self.process, call, permit).await,
-        }
-    }
-}
-
-fn open(config: &VipConfig) -> Option<Arc<VipDriver>> {
-    match VipDriver::open(config.clone()) {
-        Ok(driver) => Some(Arc::new(driver)),
-        Err(error) => {
-            tracing::error!(%error, "netlink cannot be opened: no addresses on this machine");
-            None
         }
     }
 }
@@ -115,17 +98,9 @@ impl Outside for RealOutside {
     fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
         Box::pin(async {
             let mut all = self.process.survivors().await;
-            if let Some(vip) = self.vip() {
-                all.extend(vip.survivors().await);
-                // Marked as ours, and nobody knows whose: taken away before this machine joins (SAFETY.md#S31).
-                for address in vip.managed().await.unwrap_or_default() {
-                    if address.resource.is_none() {
-                        tracing::warn!(address = %address.address, "managed and without a record: taken away");
-                        if let Err(error) = vip.remove_managed(&address).await {
-                            tracing::error!(%error, address = %address.address, "cannot be taken away");
-                        }
-                    }
-                }
+            if let Some(addresses) = self.addresses.driver() {
+                all.extend(addresses.survivors().await);
+                addresses.clean().await;
             }
             all
         })
@@ -138,28 +113,28 @@ impl Outside for RealOutside {
             if address
                 && call.operation == Operation::Start
                 && answer.outcome == Outcome::Ok
-                && let Some(vip) = self.vip()
+                && let Some(driver) = self.addresses.driver()
             {
-                self.announcer.begin(vip, call);
+                self.announcer.begin(driver, call);
             }
             answer
         })
     }
 
     fn renew(&self, resource: &ResourceId, kind: &ResourceKind, lifetime: Option<Duration>) {
-        let Some(vip) = self.vip() else { return };
+        let Some(driver) = self.addresses.driver() else { return };
         let (resource, kind) = (resource.clone(), kind.clone());
         tokio::spawn(async move {
             let instance = Instance { resource: &resource, kind: &kind, lifetime };
-            if let Err(error) = vip.renew(instance).await {
+            if let Err(error) = driver.renew(instance).await {
                 tracing::warn!(%resource, %error, "an address was not renewed");
             }
         });
     }
 
     fn look_for(&self, resource: &ResourceId, kind: &ResourceKind, station: Station) {
-        if let Some(vip) = self.vip() {
-            self.announcer.look_for(vip, resource, kind, station);
+        if let Some(driver) = self.addresses.driver() {
+            self.announcer.look_for(driver, resource, kind, station);
         }
     }
 
@@ -172,12 +147,7 @@ impl Outside for RealOutside {
             .into_iter()
             .filter_map(|(network, interface)| Some((network.parse().ok()?, interface)))
             .collect();
-        let mut vip = self.vip.lock().unwrap_or_else(PoisonError::into_inner);
-        if vip.0.networks != networks {
-            vip.0.networks = networks;
-            let driver = open(&vip.0);
-            vip.1 = driver;
-        }
+        self.addresses.set_networks(networks);
     }
 
     fn fence_self(&self) {

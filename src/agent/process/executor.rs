@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Options,
-    executor::{RealOutside, RealSetup, Setup, run},
+    executor::{AddressesBy, RealOutside, RealSetup, Setup, run},
     privileges,
     state::{DirLock, make_private},
 };
@@ -45,9 +45,12 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
                     None => Cgroups::Stay,
                 },
             },
-            vip: VipConfig {
-                networks: std::collections::BTreeMap::new(),
-                records: run_dir.join("addresses"),
+            addresses: match &options.config.stand_in {
+                Some(stand_in) => AddressesBy::StandIn(stand_in.kernel.clone()),
+                None => AddressesBy::Kernel(VipConfig {
+                    networks: std::collections::BTreeMap::new(),
+                    records: run_dir.join("addresses"),
+                }),
             },
             self_fence: options.config.self_fence,
             news,

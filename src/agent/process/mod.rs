@@ -7,6 +7,7 @@ mod executor;
 mod fencer;
 mod machine;
 mod ring;
+mod stand_in;
 
 use std::{ffi::OsString, io, path::PathBuf, process::Stdio, time::Duration};
 
@@ -17,6 +18,7 @@ use tokio::{
 };
 
 pub use machine::{Machine, RealProber};
+pub use stand_in::StandInProber;
 
 use crate::{
     config::Options,

@@ -7,8 +7,8 @@ use policy::revision::{REVISION_FORMAT, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    EXECUTOR_SOCKET, Exit, FENCER_SOCKET, Machine, PART_LOCK_PATIENCE, RealProber, asked_to_end,
-    runtime,
+    EXECUTOR_SOCKET, Exit, FENCER_SOCKET, Machine, PART_LOCK_PATIENCE, RealProber, StandInProber,
+    asked_to_end, runtime,
 };
 use crate::{
     clock, conditions,
@@ -19,7 +19,7 @@ use crate::{
     kubernetes,
     local::{self, Call, Reply, Request},
     metrics::Metrics,
-    ring::{Dial, Ended, Feed, Setup, Stop, ask_privileges, run},
+    ring::{Dial, Ended, Feed, Prober, Setup, Stop, ask_privileges, run},
     state::{Disk, FileKind, StateDir, random_u128},
     status::{RingStatus, Status},
     supervise::{AGAIN, LEFT},
@@ -90,6 +90,15 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     wrong.push((conditions::SECRETS_UNSEALED, unsealed.to_owned()));
 
     let own = revision.voter(me).map(|voter| voter.links.clone()).unwrap_or_default();
+    let stand_in = options.config.stand_in.clone();
+    if let Some(stand_in) = &stand_in {
+        let text = format!(
+            "this is no machine: its addresses, and whether its peers are there, come from {}",
+            stand_in.kernel.display()
+        );
+        tracing::warn!("{text}");
+        wrong.push((conditions::STAND_IN, text));
+    }
     let run_dir = options.run_dir();
     let (stop, stopping) = mpsc::channel(1);
     let realtime = options.config.realtime == Realtime::Try;
@@ -98,7 +107,10 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
         wrong.extend(ask_privileges(realtime).map(|text| (conditions::PRIVILEGE, text)));
         let result = runtime().and_then(|runtime| {
             runtime.block_on(async move {
-                let prober = Arc::new(RealProber::open(own));
+                let prober: Arc<dyn Prober> = match &stand_in {
+                    Some(stand_in) => Arc::new(StandInProber::new(stand_in)),
+                    None => Arc::new(RealProber::open(own)),
+                };
                 run(Setup {
                     node_name: options.node_name.clone(),
                     state_dir,
@@ -108,6 +120,7 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
                     boot_id: machine.boot_id,
                     system_uuid: machine.system_uuid,
                     networks: options.config.interfaces.clone(),
+                    bound: stand_in.map(|stand_in| stand_in.links).unwrap_or_default(),
                     executor: Dial::Socket(run_dir.join(EXECUTOR_SOCKET)),
                     fencer: Dial::Socket(run_dir.join(FENCER_SOCKET)),
                     prober,

@@ -117,6 +117,8 @@ pub struct Setup {
     pub system_uuid: Option<SystemUuid>,
     /// Interfaces that the machine's own configuration names, over the revision's.
     pub networks: BTreeMap<String, String>,
+    /// Where the own links are bound; empty: at the addresses of the revision.
+    pub bound: Vec<IpAddr>,
     /// How the executor is reached.
     pub executor: Dial<ToExecutor, FromExecutor>,
     /// How the fencer is reached.
@@ -188,6 +190,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         boot_id,
         system_uuid,
         networks,
+        bound,
         executor,
         fencer,
         prober,
@@ -200,7 +203,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
     } = setup;
     let now = clock::now();
     let me = loaded.identity.node;
-    let addresses = addresses(me, &revision)?;
+    let addresses = addresses(me, &revision, &bound)?;
     let core = core(now, me, &revision, keys, loaded, boot_id, system_uuid)?;
     let outlet = Outlet {
         transport: None,

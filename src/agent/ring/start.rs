@@ -75,14 +75,19 @@ pub(super) fn core(
     Ok(Core::new(channel, ring, Engine::new(now, engine), me, others, held))
 }
 
-pub(super) fn addresses(me: NodeId, revision: &Revision) -> io::Result<Addresses> {
+/// `bound`: where the own links are bound instead, if anywhere.
+pub(super) fn addresses(
+    me: NodeId,
+    revision: &Revision,
+    bound: &[IpAddr],
+) -> io::Result<Addresses> {
     let own = revision.voter(me).ok_or_else(|| {
         io::Error::other(format!("node {me} is no member of the cluster: add it to spec.members"))
     })?;
     let others = revision.voters.iter().filter(|voter| voter.id != me);
     Ok(Addresses {
         port: revision.transport.port,
-        own: own.links.clone(),
+        own: if bound.is_empty() { own.links.clone() } else { bound.to_vec() },
         peers: others.map(|voter| (voter.id, voter.links.clone())).collect(),
     })
 }

@@ -24,7 +24,7 @@ mod template;
 
 pub use cgroup::Cgroups;
 pub use driver::{ProcessConfig, ProcessDriver};
-pub use proc::ProcessId;
+pub use proc::{ProcessId, descendants};
 pub use record::{Exit, Record};
 pub use template::{Monitor, TEMPLATES, Template, TemplateError, load, parse as parse_template};
 

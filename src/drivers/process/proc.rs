@@ -68,6 +68,25 @@ impl ProcessId {
     }
 }
 
+/// Living processes below this one, however deep, as they are at one look.
+pub fn descendants(of: i32) -> Vec<ProcessId> {
+    let mut parents = std::collections::BTreeMap::<i32, Vec<ProcessId>>::new();
+    for process in find(|_, _| true) {
+        if let Some(stat) = stat(process.pid) {
+            parents.entry(stat.parent).or_default().push(process);
+        }
+    }
+    let (mut all, mut next) = (Vec::new(), vec![of]);
+    while let Some(parent) = next.pop() {
+        // Each list is taken once: what changes while it is read cannot make a circle.
+        for child in parents.remove(&parent).unwrap_or_default() {
+            next.push(child.pid);
+            all.push(child);
+        }
+    }
+    all
+}
+
 /// Living processes for which `of` says yes, `/proc` order.
 pub(crate) fn find(of: impl Fn(i32, &Stat) -> bool) -> Vec<ProcessId> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

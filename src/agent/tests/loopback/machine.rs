@@ -385,6 +385,7 @@ impl Lab {
                 boot_id: BootId(node.into()),
                 system_uuid: Some(uuid(node)),
                 networks: BTreeMap::new(),
+                bound: Vec::new(),
                 executor: Dial::Here(executor),
                 fencer: Dial::Here(fencer),
                 prober: Arc::new(Look(world)),

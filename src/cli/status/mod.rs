@@ -3,15 +3,14 @@
 //! Exit code 1 with the reason on standard error when this component has no quorum or no open era (SAFETY.md#S10): a
 //! script that asks is never told that all is well when nothing may start.
 
+mod watch;
+
 use std::{
     fmt::{self, Display, Write as _},
     io::Write as _,
 };
 
-use agent::{
-    local::{Reply, Request},
-    status::{IncidentStatus, NodeStatus, Phases, ResourceStatus, Status},
-};
+use agent::status::{IncidentStatus, NodeStatus, Phases, ResourceStatus, Status};
 use anyhow::bail;
 use clap::ValueEnum;
 
@@ -23,13 +22,16 @@ pub(crate) struct Args {
     /// Form of the output.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
+    /// Draw it anew as it changes, with what happened last, until Ctrl-C.
+    #[arg(long, conflicts_with = "output")]
+    watch: bool,
     #[command(flatten)]
     socket: Socket,
 }
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
+enum Output {
     /// For programs; fields are added, never renamed.
     Json,
     /// For people.
@@ -40,13 +42,10 @@ pub(crate) enum Output {
 const INCIDENTS_SHOWN: usize = 5;
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let status = match args.socket.ask(&Request::Status {})? {
-        Reply::Status(status) => *status,
-        Reply::Refused(reason) => bail!("{reason}"),
-        Reply::Done(_) | Reply::Timeline(_) => {
-            bail!("the agent answered something else: agent and command are of different versions")
-        }
-    };
+    if args.watch {
+        return watch::run(&args.socket);
+    }
+    let status = args.socket.status()?;
     let mut out = std::io::stdout().lock();
     match args.output {
         Output::Json => {
@@ -224,78 +223,79 @@ pub(crate) fn clock_time(at_ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+fn specimen() -> Status {
     use agent::status::{DebtStatus, EraStatus, InstanceStatus, RingStatus};
 
-    use super::*;
-
-    fn status() -> Status {
-        Status {
-            version: "0.1.0".into(),
-            cluster: "openstack/main".into(),
-            node: "ctl-2".into(),
-            at_ms: 1_700_000_000_123,
-            ring: RingStatus {
-                state: "operational".into(),
-                id: Some("2.2a".into()),
-                members: vec!["ctl-2".into(), "ctl-3".into()],
-                configurations: 4,
-                dropped: 0,
+    Status {
+        version: "0.1.0".into(),
+        cluster: "openstack/main".into(),
+        node: "ctl-2".into(),
+        at_ms: 1_700_000_000_123,
+        ring: RingStatus {
+            state: "operational".into(),
+            id: Some("2.2a".into()),
+            members: vec!["ctl-2".into(), "ctl-3".into()],
+            configurations: 4,
+            dropped: 0,
+        },
+        quorate: true,
+        era: Some(EraStatus {
+            id: "2.2a".into(),
+            sequence: 42,
+            open: true,
+            waiting_for: None,
+            unreported: Vec::new(),
+        }),
+        coordinator: Some("ctl-2".into()),
+        nodes: vec![
+            NodeStatus {
+                name: "ctl-1".into(),
+                id: 1,
+                state: "unclean".into(),
+                reason: Some("owes evidence for incident 2.2a".into()),
+                incarnation: None,
             },
-            quorate: true,
-            era: Some(EraStatus {
-                id: "2.2a".into(),
-                sequence: 42,
-                open: true,
-                waiting_for: None,
-                unreported: Vec::new(),
-            }),
-            coordinator: Some("ctl-2".into()),
-            nodes: vec![
-                NodeStatus {
-                    name: "ctl-1".into(),
-                    id: 1,
-                    state: "unclean".into(),
-                    reason: Some("owes evidence for incident 2.2a".into()),
-                    incarnation: None,
-                },
-                NodeStatus {
-                    name: "ctl-2".into(),
-                    id: 2,
-                    state: "online".into(),
-                    reason: None,
-                    incarnation: Some("7-0a0b0c0d".into()),
-                },
-            ],
-            resources: vec![ResourceStatus {
-                id: "vip-public".into(),
-                kind: "Address".into(),
-                instances: vec![InstanceStatus {
-                    node: "ctl-2".into(),
-                    role: "Started".into(),
-                    failures: 1,
-                    stop_failed: false,
-                    failed: None,
-                }],
+            NodeStatus {
+                name: "ctl-2".into(),
+                id: 2,
+                state: "online".into(),
                 reason: None,
-                retained: false,
+                incarnation: Some("7-0a0b0c0d".into()),
+            },
+        ],
+        resources: vec![ResourceStatus {
+            id: "vip-public".into(),
+            kind: "Address".into(),
+            instances: vec![InstanceStatus {
+                node: "ctl-2".into(),
+                role: "Started".into(),
+                failures: 1,
+                stop_failed: false,
+                failed: None,
             }],
-            debts: vec![DebtStatus {
-                node: "ctl-1".into(),
-                incident: "2.2a".into(),
-                reason: "its BMC does not answer: power it off by hand, then `palisade node confirm-off ctl-1`".into(),
-                blocks: vec!["db".into()],
-            }],
-            operations: Vec::new(),
-            conditions: Vec::new(),
-            incidents: vec![IncidentStatus {
-                node: "ctl-1".into(),
-                incident: "2.2a".into(),
-                at_ms: 1_700_000_000_000,
-                phases_ms: Phases { detect: Some(500), agree: Some(40), ..Phases::default() },
-            }],
-        }
+            reason: None,
+            retained: false,
+        }],
+        debts: vec![DebtStatus {
+            node: "ctl-1".into(),
+            incident: "2.2a".into(),
+            reason: "its BMC does not answer: power it off by hand, then `palisade node confirm-off ctl-1`".into(),
+            blocks: vec!["db".into()],
+        }],
+        operations: Vec::new(),
+        conditions: Vec::new(),
+        incidents: vec![IncidentStatus {
+            node: "ctl-1".into(),
+            incident: "2.2a".into(),
+            at_ms: 1_700_000_000_000,
+            phases_ms: Phases { detect: Some(500), agree: Some(40), ..Phases::default() },
+        }],
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn people_see_what_is_the_matter() {
@@ -320,16 +320,16 @@ Who owes evidence (exclusive resources wait for it):
 Last failures:
   22:13:20.000Z ctl-1 incident 2.2a: detect 500 agree 40; 540 ms
 ";
-        assert_eq!(Text(&status()).to_string(), expected);
+        assert_eq!(Text(&specimen()).to_string(), expected);
     }
 
     #[test]
     fn a_component_without_quorum_is_never_said_to_be_well() {
-        assert_eq!(trouble(&status()), None);
-        let mut inquorate = status();
+        assert_eq!(trouble(&specimen()), None);
+        let mut inquorate = specimen();
         inquorate.quorate = false;
         assert!(trouble(&inquorate).is_some_and(|why| why.contains("no quorum")));
-        let mut closed = status();
+        let mut closed = specimen();
         closed.era = None;
         assert!(trouble(&closed).is_some_and(|why| why.contains("not open")));
     }

@@ -1,0 +1,136 @@
+//! The first objects of a box: the quickstart's manifests with the addresses of this machine's loopback, and their Secrets.
+
+use anyhow::{Context as _, Result, bail};
+use api::client::connect;
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use super::plan::{BMC_PORT, BMC_USER, Plan, RING_PORT};
+
+/// As the manifests say.
+pub(super) const NAMESPACE: &str = "palisade";
+pub(super) const CLUSTER: &str = "quickstart";
+/// The network of the manifests; a name only, because there is no interface.
+const INTERFACE: &str = "stand-in";
+const MANAGER: &str = "palisade-dev";
+
+const CLUSTER_YAML: &str = include_str!("../../../manifests/quickstart/10-cluster.yaml");
+const DEVICES_YAML: &str = include_str!("../../../manifests/quickstart/20-fence-devices.yaml");
+const SERVICE_YAML: &str = include_str!("../../../manifests/quickstart/30-service.yaml");
+
+fn documents(yaml: &str) -> Result<Vec<Value>> {
+    let read = serde_yaml::Deserializer::from_str(yaml).map(Value::deserialize);
+    read.collect::<Result<_, _>>().context("a manifest of the quickstart")
+}
+
+/// In the order in which they are applied.
+pub(super) fn first(plan: &Plan) -> Result<Vec<Value>> {
+    let mut all = vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        secret("ring-key", &[("key", &plan.ring_key)]),
+    ];
+    for node in &plan.nodes {
+        let entries = [("username", BMC_USER), ("password", &node.bmc_password)];
+        all.push(secret(&format!("bmc-{}", node.name), &entries));
+    }
+    for mut cluster in documents(CLUSTER_YAML)? {
+        let members = plan.nodes.iter().map(|node| {
+            json!({"name": node.name.as_str(), "nodeId": node.id, "links": [plan.link(node)]})
+        });
+        cluster["spec"]["members"] = members.collect();
+        cluster["spec"]["networks"] = json!([{"name": "public", "interface": INTERFACE}]);
+        cluster["spec"]["totem"] = json!({"port": RING_PORT});
+        all.push(cluster);
+    }
+    let device = documents(DEVICES_YAML)?;
+    let device = device.first().context("the quickstart has a fence device")?;
+    for node in &plan.nodes {
+        let mut device = device.clone();
+        let name = format!("bmc-{}", node.name);
+        device["metadata"]["name"] = json!(name);
+        device["spec"]["ipmi"] = json!({"address": plan.bmc(node).ip(), "port": BMC_PORT});
+        device["spec"]["credentialsRef"]["name"] = json!(name);
+        device["spec"]["targets"] = json!([node.name.as_str()]);
+        all.push(device);
+    }
+    for mut object in documents(SERVICE_YAML)? {
+        if object["kind"] == "VirtualIP" {
+            object["spec"]["address"] = json!(plan.vip());
+        }
+        all.push(object);
+    }
+    Ok(all)
+}
+
+fn secret(name: &str, entries: &[(&str, &str)]) -> Value {
+    let data: serde_json::Map<_, _> =
+        entries.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE},
+        "stringData": data,
+    })
+}
+
+/// One after the other, by server-side apply.
+pub(super) async fn apply(kubeconfig: &std::path::Path, objects: &[Value]) -> Result<()> {
+    let client = connect(Some(kubeconfig)).await?;
+    for object in objects {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        apply_one(&client, object).await.with_context(|| format!("{kind} {name} was not made"))?;
+    }
+    Ok(())
+}
+
+async fn apply_one(client: &Client, object: &Value) -> Result<()> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+    let (group, version) = version.split_once('/').unwrap_or(("", &version));
+    let plural = match kind.as_str() {
+        "CustomResourceDefinition" => "customresourcedefinitions",
+        "FenceDevice" => "fencedevices",
+        "HACluster" => "haclusters",
+        "Namespace" => "namespaces",
+        "ResourcePlacement" => "resourceplacements",
+        "Secret" => "secrets",
+        "VirtualIP" => "virtualips",
+        other => bail!("the box makes no {other}"),
+    };
+    let gvk = GroupVersionKind::gvk(group, version, &kind);
+    let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let name = text(&object["metadata"]["name"]);
+    let params = PatchParams::apply(MANAGER).force();
+    api.patch(&name, &params, &Patch::Apply(object)).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quickstart_becomes_one_for_loopback() {
+        let plan = super::super::plan::new(5).expect("a plan");
+        let all = first(&plan).expect("objects");
+        let of = |kind: &str| all.iter().filter(|o| o["kind"] == kind).collect::<Vec<_>>();
+        assert_eq!((of("Secret").len(), of("FenceDevice").len()), (6, 5));
+        let cluster = of("HACluster")[0];
+        assert_eq!(cluster["metadata"]["name"], CLUSTER);
+        assert_eq!(cluster["spec"]["members"].as_array().map(Vec::len), Some(5));
+        let outside = all.iter().filter(|o| o.to_string().contains("\"10.9")).count();
+        assert_eq!(outside, 0, "an address of the lab was left in");
+        let mut names: Vec<_> =
+            all.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+    }
+}
