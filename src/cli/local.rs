@@ -47,7 +47,8 @@ impl Socket {
     fn best(&self) -> Result<(PathBuf, Status)> {
         let all = self.candidates();
         let patience = if all.len() == 1 { PATIENCE } else { NEXT_AFTER };
-        let (mut best, mut wrong) = (None, None);
+        let mut best: Option<(u8, PathBuf, Status)> = None;
+        let mut wrong = None;
         for path in all {
             match ask(&path, patience) {
                 Ok(status) => {

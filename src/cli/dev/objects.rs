@@ -44,6 +44,8 @@ pub(super) fn first(plan: &Plan) -> Result<Vec<Value>> {
         cluster["spec"]["members"] = members.collect();
         cluster["spec"]["networks"] = json!([{"name": "public", "interface": INTERFACE}]);
         cluster["spec"]["totem"] = json!({"port": RING_PORT});
+        // Somebody plays: three power-offs in ten minutes would be enough for `FencingSuspended`.
+        cluster["spec"]["fencing"] = json!({"budget": {"max": 20, "window": "1m"}});
         all.push(cluster);
     }
     let device = documents(DEVICES_YAML)?;

@@ -185,7 +185,7 @@ fn write_resource(f: &mut fmt::Formatter<'_>, resource: &ResourceStatus) -> fmt:
     }
 }
 
-fn write_incident(f: &mut fmt::Formatter<'_>, incident: &IncidentStatus) -> fmt::Result {
+fn write_incident(f: &mut impl fmt::Write, incident: &IncidentStatus) -> fmt::Result {
     let Phases { detect, agree, plan, fence, verify, recover, announce } = incident.phases_ms;
     let phases = [
         ("detect", detect),
