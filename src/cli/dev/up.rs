@@ -264,24 +264,40 @@ impl Teller {
     }
 }
 
+/// What to type, as this program itself was typed.
+fn program() -> String {
+    let typed = std::env::args().next().filter(|word| word.contains('/'));
+    typed.unwrap_or_else(|| "palisade".into())
+}
+
 fn hints(folder: &Folder, plan: &Plan) {
     let first = plan.nodes.first().map_or("n1", |node| node.name.as_str());
     let default = Folder::choose(None).is_ok_and(|default| default.path() == folder.path());
-    let dir = if default { String::new() } else { format!(" --dir {}", folder.path().display()) };
-    let agent =
-        if default { String::new() } else { format!(" --agent {}", folder.path().display()) };
+    let (dir, agent) = match default {
+        true => (String::new(), String::new()),
+        false => {
+            let folder = folder.path().display();
+            (format!(" --dir {folder}"), format!(" --agent {folder}"))
+        }
+    };
+    let palisade = program();
     eprintln!(
         "\nAddresses here are those of loopback, put and taken away by a stand-in; processes, ring, fencing and API are real.\n\n\
-         Try, in another terminal:\n  \
-         curl http://{vip}                        who serves?\n  \
-         palisade status --watch{agent}              machines, ring, resources, live\n  \
-         palisade dev kill {first}{dir}                its power fails: who serves now, and after how long?\n  \
-         palisade timeline{agent}                    why it took that long, step by step\n  \
-         palisade dev freeze|thaw|isolate|heal|start {first}{dir}\n  \
-         export KUBECONFIG={kubeconfig}; kubectl get palisade\n\n\
-         Ctrl-C here, or `palisade dev stop{dir}`, ends it; its state stays in {folder}.",
-        vip = plan.vip_socket(),
-        kubeconfig = folder.kubeconfig().display(),
-        folder = folder.path().display(),
+         In another terminal:"
     );
+    let tries = [
+        ("who serves?", format!("curl http://{}", plan.vip_socket())),
+        ("machines, ring, resources, live", format!("{palisade} status --watch{agent}")),
+        ("its power fails: who serves then?", format!("{palisade} dev kill {first}{dir}")),
+        ("why it took that long", format!("{palisade} timeline{agent}")),
+        ("other troubles", format!("{palisade} dev freeze|thaw|isolate|heal|start {first}{dir}")),
+        (
+            "the objects",
+            format!("kubectl --kubeconfig {} get palisade", folder.kubeconfig().display()),
+        ),
+        ("the end; its state stays", format!("{palisade} dev stop{dir}    (or Ctrl-C here)")),
+    ];
+    for (why, command) in tries {
+        eprintln!("  {why:34} {command}");
+    }
 }

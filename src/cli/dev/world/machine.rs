@@ -125,6 +125,8 @@ impl Machine {
         self.turn.fetch_add(1, Ordering::Relaxed);
         self.wires.send_modify(|wires| wires.alive = false);
         let mut running = self.running.lock().await;
+        // A boot that was under way has plugged it in again.
+        self.wires.send_modify(|wires| wires.alive = false);
         let Some(Running { mut child, words, answers: _answers }) = running.take() else { return };
         // Its standard input ends: the first process ends all others, then itself.
         drop(words);
