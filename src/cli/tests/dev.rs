@@ -16,6 +16,7 @@ use serde_json::Value;
 const PALISADE: &str = env!("CARGO_BIN_EXE_palisade");
 /// On a machine that compiles something else meanwhile.
 const READY_MAX: Duration = Duration::from_secs(60);
+const SERVED_MAX: Duration = Duration::from_secs(20);
 const END_MAX: Duration = Duration::from_secs(10);
 
 /// A running box; dropped, it is ended, and its machines with it.
@@ -91,6 +92,17 @@ fn served_by(at: SocketAddr) -> Option<String> {
     Some(text.split_once("served by ")?.1.trim().to_owned())
 }
 
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < SERVED_MAX, "{what}: not within {SERVED_MAX:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn gone(processes: &[ProcessId]) {
     let begun = Instant::now();
     while let Some(left) = processes.iter().find(|process| lives(process)) {
@@ -110,13 +122,24 @@ fn lives(process: &ProcessId) -> bool {
 }
 
 #[test]
-fn from_nothing_to_ready_to_a_power_failure_that_others_survive_to_nothing_again() {
+fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("box");
+    let mut first = Box_::start(&dir);
+    first.wait_ready(&dir);
+    let at = address(&dir);
+    until("it is served", || served_by(at));
+    // killed without a word, it leaves nothing behind
+    let below = first.below();
+    assert!(below.len() > 12, "agents of three machines at least: {}", below.len());
+    first.child.kill().expect("killed");
+    first.child.wait().expect("gone");
+    gone(&below);
+
     let running = Box_::start(&dir);
     running.wait_ready(&dir);
-    let at = address(&dir);
-    let holder = served_by(at).expect("it is served");
+    assert_eq!(address(&dir), at, "the same box");
+    let holder = until("the same address is served", || served_by(at));
 
     let (ok, said) = palisade(&["dev", "kill", &holder, "--dir"], &dir);
     println!("{said}");
@@ -124,21 +147,21 @@ fn from_nothing_to_ready_to_a_power_failure_that_others_survive_to_nothing_again
     let gap = said.split_once("no answer for ").and_then(|(_, rest)| rest.split(' ').next());
     let gap: u64 = gap.and_then(|ms| ms.parse().ok()).expect("the gap is said");
     assert!((50..20_000).contains(&gap), "a lost machine is noticed, and survived: {gap} ms");
-    let now = served_by(at).expect("it is served again");
-    assert_ne!(now, holder);
+    // a machine that is starved of processor time may lose a token more
+    until("another machine serves", || served_by(at).filter(|by| *by != holder));
 
     // nothing was taken over without evidence
-    let (ok, status) = palisade(&["status", "--output", "json", "--agent"], &dir);
-    assert!(ok, "{status}");
-    let status: Value = serde_json::from_str(status.lines().next().expect("a line")).expect("JSON");
-    let operation = status["operations"].as_array().and_then(|all| all.last()).expect("a fencing");
-    assert_eq!(operation["node"], holder.as_str());
-    assert!(!operation["evidence"].is_null(), "{operation}");
+    until("its power was read as off", || {
+        let (_, status) = palisade(&["status", "--output", "json", "--agent"], &dir);
+        let status: Value = serde_json::from_str(status.lines().next()?).ok()?;
+        let all = status["operations"].as_array()?;
+        let proven = |operation: &&Value| {
+            operation["node"] == holder.as_str() && !operation["evidence"].is_null()
+        };
+        all.iter().find(proven).map(drop)
+    });
     let (ok, steps) = palisade(&["timeline", "--agent"], &dir);
-    assert!(
-        ok && steps.contains(&format!("{holder} was heard last")) && steps.contains("verify"),
-        "{steps}"
-    );
+    assert!(ok && steps.contains(" was heard last at ") && steps.contains("verify"), "{steps}");
     let (_, described) = palisade(&["dev", "describe", "--dir"], &dir);
     assert!(described.contains("overlaps: 0"), "{described}");
 
@@ -148,15 +171,6 @@ fn from_nothing_to_ready_to_a_power_failure_that_others_survive_to_nothing_again
     assert!(ok, "{said}");
     gone(&below);
     drop(running);
-
-    // its state survived; killed without a word, it leaves nothing behind either
-    let mut again = Box_::start(&dir);
-    again.wait_ready(&dir);
-    assert!(served_by(at).is_some(), "the same address");
-    let below = again.below();
-    again.child.kill().expect("killed");
-    again.child.wait().expect("gone");
-    gone(&below);
 }
 
 #[test]
