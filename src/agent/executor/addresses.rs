@@ -70,8 +70,14 @@ impl Wire for LoopbackVip {
         Box::pin(async move { Self::station(self).await.ok()? })
     }
 
-    fn here<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, bool> {
-        Box::pin(async move { self.monitor(instance).await == Outcome::Ok })
+    fn here<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<bool>> {
+        Box::pin(async move {
+            match self.monitor(instance).await {
+                Outcome::Ok => Some(true),
+                Outcome::NotRunning => Some(false),
+                _ => None,
+            }
+        })
     }
 
     fn announce<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, bool> {
