@@ -13,7 +13,8 @@ use crate::{
 pub(super) fn infinite_colocations_hold(facts: &Facts<'_>, found: &mut Vec<Violation>) {
     for colocation in &facts.model.constraints.colocations {
         let Some((dependent, primary)) = plain_pair(facts, colocation) else { continue };
-        if is_contradicted(facts, dependent) {
+        let apart_from = (colocation.score < 0).then_some(primary);
+        if is_contradicted(facts, dependent, apart_from) {
             continue;
         }
         for (.., node) in tasks(facts, &Task::Start, dependent) {
@@ -30,8 +31,9 @@ pub(super) fn infinite_colocations_hold(facts: &Facts<'_>, found: &mut Vec<Viola
     }
 }
 
-/// Together and apart at once, be it by way of others: no plan can hold both.
-fn is_contradicted(facts: &Facts<'_>, dependent: &str) -> bool {
+/// Together and apart at once, be it by way of others: no plan can hold both. A demand to be apart is contradicted by
+/// what ties these two together, one to be together by whoever in the same bunch has to be apart.
+fn is_contradicted(facts: &Facts<'_>, dependent: &str, apart_from: Option<&str>) -> bool {
     let all = &facts.model.constraints.colocations;
     let mut bunch = BTreeSet::from([dependent]);
     loop {
@@ -44,6 +46,9 @@ fn is_contradicted(facts: &Facts<'_>, dependent: &str) -> bool {
         if bunch.len() == size {
             break;
         }
+    }
+    if let Some(primary) = apart_from {
+        return bunch.contains(primary);
     }
     let mut apart = all.iter().filter(|c| c.score <= -INFINITY).map(names);
     apart.any(|names| names.iter().all(|name| bunch.contains(name)))

@@ -242,6 +242,10 @@ fn what_is_apart_and_together_by_way_of_another_is_not_held_against_a_plan() {
     model.constraints.colocations.push(Colocation::mandatory("web-l", "web", "log"));
     plan.actions.retain(|a| a.resource.as_deref() != Some("log"));
     assert_eq!(check(&model, &plan), []);
+    // a contradiction elsewhere among those that run with web excuses nothing about web and db
+    model.constraints.colocations.retain(|c| c.id != "l-db");
+    model.constraints.colocations.push(Colocation::pair("no-log", "log", "web", -1_000_000));
+    assert_eq!(rules(&model, &plan), ["colocation"]);
 }
 
 #[test]

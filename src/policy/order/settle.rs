@@ -361,9 +361,15 @@ fn starts_in_vain(world: &World<'_>, at: ActIx, left: usize) -> bool {
     if !matches!(act.verb, Verb::Start | Verb::Started | Verb::Promote | Verb::Promoted) {
         return false;
     }
-    let blocks = |edge: &&Edge| edge.flags.has(OrderFlags::UNRUNNABLE_FIRST_BLOCKS);
-    let mut waits_for = act.before.iter().filter(blocks);
-    !act.runnable() || left > 0 && waits_for.any(|e| starts_in_vain(world, e.other, left - 1))
+    let waits_in_vain = |edge: &Edge| {
+        let first = &world[edge.other];
+        let blocks = edge.flags.has(OrderFlags::UNRUNNABLE_FIRST_BLOCKS);
+        // where it runs now nobody can stop it
+        let held = edge.flags.has(OrderFlags::INTERMEDIATE_STOP) && first.verb == Verb::Stop;
+        held && !first.optional() && !first.runnable()
+            || blocks && left > 0 && starts_in_vain(world, edge.other, left - 1)
+    };
+    !act.runnable() || act.before.iter().any(waits_in_vain)
 }
 
 /// A stop that is half of a restart is required if the start is, or if the start cannot be.
