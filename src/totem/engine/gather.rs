@@ -192,8 +192,10 @@ impl Ring {
                 now.since(life.heard_at) < self.config.give_up + self.config.merge * 2
             });
             let outside = !self.order.as_ref().is_some_and(|order| order.has_node(node));
-            if lately && outside {
-                self.shun(node, Cause::Silent, 0);
+            match (lately, outside) {
+                (true, true) => self.shun(node, Cause::Silent, 0),
+                (_, false) => self.shun(node, Cause::Lost, 0),
+                (false, true) => {}
             }
         }
         true

@@ -1,13 +1,13 @@
 //! Join messages: what they must look like, which of them say nothing here and now, what is learned from the rest.
 
-use alloc::sync::Arc;
+use alloc::{collections::BTreeSet, sync::Arc};
 
-use base::Member;
+use base::{Member, NodeId};
 
 use super::{
     Phase, Ring, all_members,
     gather::{Entry, Heard},
-    shun::{Cause, LEVEL_CONFLICT},
+    shun::{Cause, LEVEL_CONFLICT, Shun},
 };
 use crate::{
     Destination, Output, StateEvent,
@@ -48,6 +48,7 @@ impl Ring {
             return;
         }
         if !matches!(self.phase, Phase::Gather(_)) {
+            self.let_in(from.node);
             self.enter_gather(StateEvent::join_received);
         }
         self.take_join(from, join);
@@ -65,15 +66,17 @@ impl Ring {
     /// Joins that say nothing here and now. Each is counted.
     pub(super) fn join_is_out_of_place(&mut self, from: Member, join: &Join) -> bool {
         let gives_me_up = join.known.iter().any(|k| k.member == self.me && k.failed);
-        if self.is_shunned(from.node) && !matches!(self.phase, Phase::Recovery(_)) {
-            let member = match &self.phase {
-                Phase::Operational(_) => self.order.as_ref().is_some_and(|o| o.has(&from)),
-                _ => false,
-            };
-            if !member {
-                self.counters.shunned += 1;
-                return true;
+        let shunned = match &self.phase {
+            Phase::Operational(_) => {
+                let member = self.order.as_ref().is_some_and(|order| order.has(&from));
+                !member && self.is_left_alone(from.node)
             }
+            Phase::Recovery(_) => false,
+            _ => self.is_shunned(from.node),
+        };
+        if shunned {
+            self.counters.shunned += 1;
+            return true;
         }
         // a joiner whose disk has not reserved the next number could not commit; a ring would wait for it in vain (at
         // a cold start there is no ring yet, and all wait for their disks)
@@ -108,6 +111,11 @@ impl Ring {
     pub(super) fn take_join(&mut self, from: Member, join: Join) {
         let (me, now, consensus_at) = (self.me, self.now, self.now + self.config.consensus);
         self.learn_of(from);
+        let conflict = |shun: &Shun| matches!(shun.cause, Cause::Conflict(_));
+        let lost =
+            |node: &NodeId| self.is_shunned(*node) && self.shunned.get(node).is_some_and(conflict);
+        let kept_out: BTreeSet<NodeId> =
+            join.known.iter().map(|k| k.member.node).filter(lost).collect();
         let Phase::Gather(gather) = &mut self.phase else { return };
         if !gather.is_live(from.node) {
             return; // given up in this gathering; it is welcome in the next
@@ -137,12 +145,11 @@ impl Ring {
             if retired {
                 continue;
             }
-            let kept_out = self
-                .shunned
-                .get(&node)
-                .is_some_and(|shun| now < shun.until && matches!(shun.cause, Cause::Conflict(_)));
-            let entry =
-                Entry { member: theirs.member, failed: theirs.failed || kept_out, since: now };
+            let entry = Entry {
+                member: theirs.member,
+                failed: theirs.failed || kept_out.contains(&node),
+                since: now,
+            };
             match gather.known.get_mut(&node) {
                 None => {
                     gather.known.insert(node, entry);

@@ -3,6 +3,7 @@
 mod form;
 mod gather;
 mod join;
+mod mend;
 mod operational;
 mod order;
 mod refusal;
@@ -28,6 +29,7 @@ use crate::{
 };
 use form::{Commit, Recovery};
 use gather::Gather;
+use mend::Word;
 use order::Order;
 use rotation::Rotation;
 use shun::Shun;
@@ -79,6 +81,10 @@ struct Life {
     join: u64,
     retired: VecDeque<Incarnation>,
     heard_at: Instant,
+    /// Heard without a break since.
+    steady_since: Instant,
+    /// What it said last of its ring and of whom it hears.
+    word: Option<Word>,
     /// What it said last of itself, and when.
     standing: Option<(Arc<[u8]>, Instant)>,
 }
@@ -391,12 +397,14 @@ impl Ring {
         if from.node == self.me.node || !self.config.nodes.contains(&from.node) {
             return false;
         }
-        let now = self.now;
+        let (now, gap) = (self.now, self.gap());
         let life = self.lives.entry(from.node).or_insert_with(|| Life {
             incarnation: from.incarnation,
             join: 0,
             retired: VecDeque::new(),
             heard_at: now,
+            steady_since: now,
+            word: None,
             standing: None,
         });
         if life.incarnation != from.incarnation {
@@ -410,7 +418,12 @@ impl Ring {
             life.incarnation = from.incarnation;
             life.join = 0;
             life.standing = None;
+            life.word = None;
+            life.steady_since = now;
             self.shunned.remove(&from.node);
+        }
+        if now.since(life.heard_at) > gap {
+            life.steady_since = now;
         }
         life.heard_at = now;
         self.suspects.remove(&from.node);

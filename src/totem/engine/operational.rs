@@ -75,6 +75,7 @@ impl Ring {
         if !self.saw_ring_seq(detect.ring.seq) {
             return;
         }
+        self.note_word(from, detect);
         match &self.phase {
             Phase::Operational(_) => {}
             Phase::Gather(_) => {
@@ -91,33 +92,40 @@ impl Ring {
         }
         let Some(order) = &self.order else { return };
         // a member of this ring says it of an earlier one: said before it came here (TOTEM.md section 19.3)
-        if order.id == detect.ring || order.has(&from) && detect.ring.seq < order.id.seq {
+        if order.id == detect.ring {
+            return; // whom it hears was all
+        }
+        if order.has(&from) && detect.ring.seq < order.id.seq {
             self.counters.stale += 1;
             return;
         }
         self.note_standing(from, &detect.standing);
-        if self.is_shunned(from.node) || !self.door_is_open(from.node) {
+        if self.is_left_alone(from.node) || !self.door_is_open(from.node) {
             self.counters.shunned += 1;
         } else {
+            self.let_in(from.node);
             self.enter_gather(StateEvent::foreign_ring);
             self.learn_of(from);
             self.gather_changed();
         }
     }
 
-    /// Says to the configured nodes outside that this ring is there, and where this member stands.
+    /// Says to the configured nodes outside that this ring is there, where this member stands, and whom it hears; the
+    /// last to the members as well.
     pub(super) fn tell_outsiders(&mut self) {
+        let hears = self.heard_nodes();
         let Some(order) = &self.order else { return };
         let Phase::Operational(rotation) = &mut self.phase else { return };
-        rotation.merge_at = None;
-        for node in self.config.nodes.iter().filter(|node| !order.has_node(**node)) {
-            rotation.merge_at = Some(self.now + self.config.merge);
-            let message = Message::MergeDetect(MergeDetect {
-                ring: order.id,
-                standing: Arc::clone(&self.standing),
-            });
-            self.out.push_back(Output::Send { to: Destination::Node(*node), message });
+        let whole = self.config.nodes.iter().all(|node| order.has_node(*node));
+        rotation.merge_at = (!whole).then_some(self.now + self.config.merge);
+        if whole {
+            return;
         }
+        let standing = Arc::clone(&self.standing);
+        let members = order.members.iter().map(|m| m.node).collect();
+        let message =
+            Message::MergeDetect(MergeDetect { ring: order.id, members, hears, standing });
+        self.out.push_back(Output::Send { to: Destination::All, message });
     }
 
     pub(super) fn handle_mcast(&mut self, from: Member, mcast: Mcast) {

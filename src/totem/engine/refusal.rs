@@ -18,7 +18,7 @@ use base::{Instant, Member, NodeId};
 use super::{
     Digest, Phase, Ring,
     gather::Gather,
-    shun::{Cause, LEVEL_ADMISSION},
+    shun::{Cause, LEVEL_ADMISSION, Shun},
 };
 use crate::{STANDING_BYTES_MAX, wire::Known};
 
@@ -119,8 +119,8 @@ impl Ring {
             }
         }
         ring.insert(node, Arc::clone(standing));
-        let broken = |other| {
-            self.shunned.get(other).is_some_and(|shun| shun.is_broken() && self.now < shun.until)
+        let broken = |other: &NodeId| {
+            self.is_shunned(*other) && self.shunned.get(other).is_some_and(Shun::is_broken)
         };
         let outsiders = self.lives.keys().filter(|n| !ring.contains_key(n) && !broken(n));
         let mut all = ring.clone();

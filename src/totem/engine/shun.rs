@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use base::{Instant, Member, NodeId};
 
-use super::{Ring, refusal::Standings};
+use super::{Ring, mend::FREE_RELAPSES, refusal::Standings};
 use crate::wire::Join;
 
 /// First back-off is `backoff_min / 8`; each step doubles it.
@@ -28,6 +28,8 @@ pub(super) enum Cause {
     Conflict(BTreeSet<NodeId>),
     /// It has given this member up.
     GivenUpBy,
+    /// It was silent for too long while it was in the ring.
+    Lost,
     /// It has a ring and does not answer the joins of this member.
     Silent,
 }
@@ -39,45 +41,56 @@ pub(super) struct Shun {
     pub(super) until: Instant,
     level: u8,
     pub(super) cause: Cause,
+    /// Times that it failed again after it had been let in.
+    pub(super) relapses: u8,
+    /// It has been let in, or would have been, since.
+    pub(super) let_in: bool,
+    /// Its time was ended, for its cause was gone.
+    pub(super) forgiven: bool,
 }
 
 impl Shun {
     /// It is a matter of links, not of admission.
     pub(super) const fn is_broken(&self) -> bool {
-        matches!(self.cause, Cause::Conflict(_) | Cause::GivenUpBy)
+        matches!(self.cause, Cause::Conflict(_) | Cause::GivenUpBy | Cause::Lost)
     }
 }
 
 impl Ring {
-    /// Whether what it says is not heard. Whoever is refused is: a ring looks at the door whether anything has changed,
-    /// and a gathering is open to all until its end; that costs nobody anything.
-    pub(super) fn is_shunned(&self, node: NodeId) -> bool {
-        self.shunned
-            .get(&node)
-            .is_some_and(|shun| self.now < shun.until && !matches!(shun.cause, Cause::Apart(_)))
-    }
-
     /// Who is in the ring was admitted.
     pub(super) fn admitted(&mut self, members: &[Member]) {
         self.shunned
             .retain(|node, shun| shun.is_broken() || !members.iter().any(|m| m.node == *node));
+        for member in members {
+            if let Some(shun) = self.shunned.get_mut(&member.node) {
+                shun.let_in = true;
+            }
+        }
     }
 
     pub(super) fn shun(&mut self, node: NodeId, cause: Cause, least: u8) {
         let before = self.shunned.get(&node);
         let forgotten = before.is_none_or(|b| self.now.since(b.until) > self.config.backoff_max);
-        let level = before.filter(|_| !forgotten).map_or(0, |before| before.level + 1);
+        let before = before.filter(|_| !forgotten);
+        let level = before.map_or(0, |before| before.level + 1);
+        // what one upset brings about in a row is one relapse
+        let again = |b: &Shun| b.let_in && self.now.since(b.since) >= self.config.consensus;
+        let relapses = before.map_or(0, |b| b.relapses.saturating_add(u8::from(again(b))));
         // trying again costs only this member where it is alone: it goes on at an even pace
         let alone = match cause {
-            Cause::Apart(_) | Cause::Silent => true,
+            Cause::Apart(_) | Cause::Lost | Cause::Silent => true,
             Cause::Conflict(_) => false,
             Cause::GivenUpBy => least < LEVEL_CONFLICT,
         };
         let level = level.clamp(least, if alone { LEVEL_ALONE } else { LEVEL_MAX });
         let time = (self.config.backoff_min / 8) * (1_u32 << level);
         let time: Duration = time.min(self.config.backoff_max);
+        // a ring looks for whom it has lost, unless that has happened too often
+        let time = if cause == Cause::Lost { Duration::ZERO } else { time };
         tracing::info!(%node, ?cause, ?time, "kept out of the ring for a while");
-        self.shunned.insert(node, Shun { since: self.now, until: self.now + time, level, cause });
+        let (since, until) = (self.now, self.now + time);
+        let shun = Shun { since, until, level, cause, relapses, let_in: false, forgiven: false };
+        self.shunned.insert(node, shun);
     }
 
     /// Ends the time of those whose cause is gone.
@@ -89,10 +102,11 @@ impl Ring {
         let stands_otherwise = said.is_none_or(|(standing, _)| *standing != join.standing);
         for (node, shun) in &mut self.shunned {
             let over = match &shun.cause {
-                Cause::Apart(_) => false,
-                // a member that could not reach it hears it by now
+                Cause::Apart(_) | Cause::Lost => false,
+                // a member that could not reach it hears it by now; what that is worth is seen soon
                 Cause::Conflict(against) => {
-                    against.contains(&from.node)
+                    shun.relapses < FREE_RELAPSES
+                        && against.contains(&from.node)
                         && join.known.iter().any(|k| k.member.node == *node && !k.failed)
                 }
                 Cause::GivenUpBy => *node == from.node && wants_me,
@@ -100,6 +114,8 @@ impl Ring {
             };
             if over {
                 shun.until = now;
+                shun.let_in = true;
+                shun.forgiven = true;
             }
         }
     }

@@ -83,6 +83,8 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
         Message::MergeDetect(m) => {
             out.push(MERGE_DETECT);
             put_ring(out, Some(m.ring));
+            put_nodes(out, &m.members);
+            put_nodes(out, &m.hears);
             put_standing(out, &m.standing);
         }
         Message::Join(j) => {
@@ -111,10 +113,7 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
                 for word in [entry.aru, entry.high, entry.delivered] {
                     out.extend_from_slice(&word.to_le_bytes());
                 }
-                out.push(entry.obliged.len() as u8);
-                for node in &entry.obliged {
-                    out.extend_from_slice(&node.as_u16().to_le_bytes());
-                }
+                put_nodes(out, &entry.obliged);
             }
         }
         Message::HoldCancel(h) => {
@@ -135,7 +134,9 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
         TOKEN => Message::Token(token(&mut r)?),
         MCAST => Message::Mcast(mcast(&mut r)?),
         MERGE_DETECT => {
-            Message::MergeDetect(MergeDetect { ring: r.ring()?, standing: r.standing()? })
+            let (ring, members) = (r.ring()?, r.nodes("members of a ring")?);
+            let hears = r.nodes("whom a member hears")?;
+            Message::MergeDetect(MergeDetect { ring, members, hears, standing: r.standing()? })
         }
         JOIN => Message::Join(join(&mut r)?),
         COMMIT => Message::Commit(commit(&mut r)?),
@@ -210,11 +211,7 @@ fn commit(r: &mut Reader<'_>) -> Result<CommitToken, WireError> {
         }
         let old_ring = r.ring_or_none()?;
         let (aru, high, delivered) = (r.u32()?, r.u32()?, r.u32()?);
-        let obliged = r.count(MEMBERS_MAX, "obligations")?;
-        let obliged = (0..obliged).map(|_| r.node()).collect::<Result<Vec<_>, _>>()?;
-        if !obliged.is_sorted_by(|a, b| a < b) {
-            return Err(WireError::Range("order of the obligations"));
-        }
+        let obliged = r.nodes("obligations")?;
         entries.push(CommitEntry { member, old_ring, aru, high, delivered, obliged });
     }
     if entries.first().is_none_or(|first| first.member.node != ring.rep) {
@@ -236,6 +233,14 @@ fn put_ring(out: &mut Vec<u8>, ring: Option<RingId>) {
 fn put_standing(out: &mut Vec<u8>, standing: &[u8]) {
     out.extend_from_slice(&(standing.len() as u16).to_le_bytes());
     out.extend_from_slice(standing);
+}
+
+fn put_nodes(out: &mut Vec<u8>, nodes: &[NodeId]) {
+    debug_assert!(nodes.len() <= MEMBERS_MAX);
+    out.push(nodes.len() as u8);
+    for node in nodes {
+        out.extend_from_slice(&node.as_u16().to_le_bytes());
+    }
 }
 
 fn put_member(out: &mut Vec<u8>, member: &Member) {
@@ -286,6 +291,13 @@ impl<'a> Reader<'a> {
     fn count(&mut self, most: usize, what: &'static str) -> Result<usize, WireError> {
         let count = usize::from(self.u8()?);
         if count > most { Err(WireError::Range(what)) } else { Ok(count) }
+    }
+
+    /// A list of nodes, ascending.
+    fn nodes(&mut self, what: &'static str) -> Result<Vec<NodeId>, WireError> {
+        let count = self.count(MEMBERS_MAX, what)?;
+        let nodes = (0..count).map(|_| self.node()).collect::<Result<Vec<_>, _>>()?;
+        if nodes.is_sorted_by(|a, b| a < b) { Ok(nodes) } else { Err(WireError::Range(what)) }
     }
 
     fn node(&mut self) -> Result<NodeId, WireError> {

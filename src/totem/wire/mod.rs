@@ -87,6 +87,10 @@ pub struct Recovered {
 pub struct MergeDetect {
     /// The ring.
     pub ring: RingId,
+    /// Its members, ascending.
+    pub members: Vec<NodeId>,
+    /// Whom the sender has heard of late without a break, ascending.
+    pub hears: Vec<NodeId>,
     /// What the sender's application says about itself. At most `STANDING_BYTES_MAX`.
     pub standing: Arc<[u8]>,
 }

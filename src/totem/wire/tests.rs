@@ -59,6 +59,8 @@ pub(crate) fn samples() -> Vec<Message> {
         }),
         Message::MergeDetect(MergeDetect {
             ring: ring(1, 9),
+            members: vec![node(1), node(2)],
+            hears: vec![node(2), node(3)],
             standing: Arc::from(&b"standing"[..]),
         }),
         Message::Join(Join {

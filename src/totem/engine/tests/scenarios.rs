@@ -139,6 +139,8 @@ fn after_leaving_nothing_is_said_or_taken() {
         while ring.poll_output().is_some() {}
         let detect = crate::wire::MergeDetect {
             ring: base::RingId { seq: 99, rep: member.node },
+            members: Vec::new(),
+            hears: Vec::new(),
             standing: std::sync::Arc::from(&b""[..]),
         };
         ring.handle_message(now, member, crate::wire::Message::MergeDetect(detect));
@@ -466,6 +468,8 @@ fn old_joins_and_merge_detects_of_a_member_do_not_break_the_ring() {
             one,
             Message::MergeDetect(MergeDetect {
                 ring: old,
+                members: Vec::new(),
+                hears: Vec::new(),
                 standing: std::sync::Arc::from(&b""[..]),
             }),
         );
@@ -490,6 +494,8 @@ fn messages_of_strangers_and_of_replaced_lives_change_nothing() {
         let stranger = base::Member { node: node(77), ..old };
         let detect = MergeDetect {
             ring: base::RingId { seq: ring.seq + 9, rep: old.node },
+            members: Vec::new(),
+            hears: Vec::new(),
             standing: std::sync::Arc::from(&b""[..]),
         };
         for from in [old, stranger] {

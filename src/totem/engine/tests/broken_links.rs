@@ -1,0 +1,73 @@
+//! Links that stay broken, or break again and again: the ring of the others must not pay for it (TOTEM.md section 19.3).
+
+use core::time::Duration;
+use std::{println, vec::Vec};
+
+use base::{ConfigurationKind, RingEvent, SplitMix64};
+
+use super::net::{Faults, Net, node};
+
+/// Regular configurations of each node in its present life.
+fn rings(net: &Net, nodes: u16) -> Vec<usize> {
+    let regular = |event: &&RingEvent| match event {
+        RingEvent::Configuration(c) => c.kind == ConfigurationKind::Regular,
+        RingEvent::Message(_) => false,
+    };
+    (1..=nodes).map(|id| net.events(id).iter().filter(regular).count()).collect()
+}
+
+/// Whatever is cut, in one direction or both, and with datagrams lost: after the first seconds hardly a ring is formed.
+#[test]
+fn broken_links_of_any_shape_come_to_rest() {
+    let mut most = (0, 0);
+    let mut sum = 0;
+    for seed in 0..150 {
+        let mut dice = SplitMix64::new(seed ^ 0x11_4E75);
+        let nodes = 3 + dice.below(3) as u16;
+        let mut net = Net::new(seed, nodes);
+        net.faults = match dice.below(3) {
+            0 => Faults::NONE,
+            1 => Faults { loss: 50, duplicate: 10, delay: 400 },
+            _ => Faults { loss: 200, duplicate: 10, delay: 800 },
+        };
+        net.start_all();
+        net.run_ms(dice.below(1000));
+        for _ in 0..1 + dice.below(u64::from(nodes)) {
+            let (a, b) =
+                (1 + dice.below(u64::from(nodes)) as u16, 1 + dice.below(u64::from(nodes)) as u16);
+            net.cuts.insert((node(a), node(b)));
+            if dice.below(2) == 0 {
+                net.cuts.insert((node(b), node(a)));
+            }
+        }
+        net.run_ms(10_000);
+        let before = rings(&net, nodes);
+        net.run_ms(60_000);
+        let more =
+            rings(&net, nodes).iter().zip(before).map(|(after, before)| after - before).max();
+        let more = more.unwrap_or_default();
+        most = most.max((more, seed));
+        sum += more;
+    }
+    println!("most new rings in a minute {most:?}, together {sum}");
+    assert!(most.0 <= 12, "{most:?}");
+}
+
+/// A link that works for a while and breaks again costs the others a bounded number of rings.
+#[test]
+fn a_link_that_comes_and_goes_is_left_alone_for_longer_each_time() {
+    for (up, down) in [(300, 300), (1000, 300), (1500, 1500), (2500, 700), (4000, 4000)] {
+        let mut net = Net::started(3, 3);
+        net.until_together(&[1, 2, 3], 500);
+        let end = net.now + Duration::from_secs(120);
+        while net.now < end {
+            net.cut(2, 3);
+            net.run_ms(down);
+            net.cuts.clear();
+            net.run_ms(up);
+        }
+        let changes = rings(&net, 3);
+        println!("{up} ms up, {down} ms down: {changes:?}");
+        assert!(changes[0] <= 16, "{up} ms up, {down} ms down: {changes:?}");
+    }
+}
