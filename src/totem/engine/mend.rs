@@ -48,7 +48,9 @@ impl Ring {
     fn hears(&self, node: NodeId) -> bool {
         let Some(life) = self.lives.get(&node) else { return false };
         let shun = self.shunned.get(&node).filter(|shun| shun.counts(self.now, &self.config));
-        let since = shun.map_or(life.steady_since, |shun| shun.since.max(life.steady_since));
+        // a relapse begins the time anew; any other failure says nothing of the link
+        let relapse = shun.filter(|shun| shun.relapses > FREE_RELAPSES).map(|shun| shun.since);
+        let since = relapse.map_or(life.steady_since, |since| since.max(life.steady_since));
         let pause = shun.map_or(Duration::ZERO, |shun| shun.pause(&self.config));
         self.now.since(life.heard_at) <= self.gap()
             && self.now.since(since) >= self.config.merge * STEADY_MERGES + pause
