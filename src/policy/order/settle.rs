@@ -363,7 +363,7 @@ fn starts_in_vain(world: &World<'_>, at: ActIx, left: usize) -> bool {
     }
     let waits_in_vain = |edge: &Edge| {
         let first = &world[edge.other];
-        let blocks = edge.flags.has(OrderFlags::UNRUNNABLE_FIRST_BLOCKS);
+        let blocks = edge.flags.any(OrderFlags::UNRUNNABLE_FIRST_BLOCKS | OrderFlags::ASYMMETRIC);
         // where it runs now nobody can stop it
         let held = edge.flags.has(OrderFlags::INTERMEDIATE_STOP) && first.verb == Verb::Stop;
         held && !first.optional() && !first.runnable()
