@@ -185,8 +185,10 @@ pub(crate) fn run(data: &[u8]) {
                 let target = script.pick(&[None, Some(node(1)), Some(node(2)), Some(node(3))]);
                 assert!(stranger.seal(target, script.bytes(), &mut bytes).is_ok());
                 let source = address(1 + script.below(4) as u16);
-                let right_place = source == address(claimed) && claimed == from as u16 + 1;
-                let for_us = target.is_none_or(|target| target == node(2 - from as u16));
+                let hearer = 2 - from as u16;
+                // any member but the hearer itself: the third is configured, too
+                let right_place = source == address(claimed) && claimed != hearer;
+                let for_us = target.is_none_or(|target| target == node(hearer));
                 // the one that holds the key and is where the member should be may ask to be challenged, no more
                 let genuine = keys == KEYS && right_place && for_us;
                 let before = seen(&pair.ends[1 - from]).0;
