@@ -267,6 +267,11 @@ fn engines(bytes: &[u8]) {
     }
 }
 
+/// A list of nodes, ascending as the codec wants it.
+fn some_nodes(script: &mut Script<'_>) -> Vec<NodeId> {
+    (0..=NODES).filter(|_| script.below(2) == 1).map(node).collect()
+}
+
 /// A message that decodes, with numbers near those that are in use.
 fn message(script: &mut Script<'_>, net: &Net) -> Message {
     let near = net.token.clone().unwrap_or_else(|| Token {
@@ -296,6 +301,8 @@ fn message(script: &mut Script<'_>, net: &Net) -> Message {
         }
         2 => Message::MergeDetect(MergeDetect {
             ring: ring(script, &near),
+            members: some_nodes(script),
+            hears: some_nodes(script),
             standing: Arc::from(script.bytes()),
         }),
         3 => Message::Join(join(script, net, &near)),
