@@ -2,7 +2,7 @@
 
 use crate::command::{attempt, run, said};
 use anyhow::{Context, Result, bail};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,6 +17,9 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("ipmi_sim", "openipmi"),
     ("ipmitool", "ipmitool"),
 ];
+
+/// Locked by whoever installs.
+const TURN: &str = "/run/palisade-lab-install.lock";
 
 /// Refuses, with what to do, where the lab cannot work.
 pub fn require_root() -> Result<()> {
@@ -54,6 +57,9 @@ pub fn debian(missing: &[&str]) -> Result<()> {
             missing.join(", ")
         );
     }
+    // labs run beside each other, and dpkg and the policy below are the machine's: one installs at a time
+    let turn = File::create(TURN).with_context(|| format!("creating {TURN}"))?;
+    turn.lock().with_context(|| format!("locking {TURN}"))?;
     eprintln!("lab: installing {}", missing.join(", "));
     let guard = PolicyGuard::set()?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
