@@ -87,8 +87,8 @@ pub struct Truth {
     /// When the weather was last so bad that no membership can be counted on.
     pub rough_at: Time,
     /// Reported as running, or of unknown role, by a member in an era.
-    reported: BTreeSet<(RingId, ResourceId)>,
-    /// Stopped by an order of an era, or seen not running in it.
+    reported: BTreeSet<(RingId, ResourceId, NodeId)>,
+    /// Stopped by an order of an era, or seen or reported not running in it.
     stopped: BTreeSet<(RingId, ResourceId)>,
 }
 
@@ -102,8 +102,9 @@ impl Truth {
     /// Whether a present member reported the resource in this era and its stop has ended in it: then it may start again
     /// without evidence about anybody (CLUSTER.md section 6).
     pub fn let_go(&self, ring: RingId, resource: &ResourceId) -> bool {
-        let key = (ring, resource.clone());
-        self.reported.contains(&key) && self.stopped.contains(&key)
+        let reported =
+            |(era, what, _): &(RingId, ResourceId, NodeId)| *era == ring && what == resource;
+        self.reported.iter().any(reported) && self.stopped.contains(&(ring, resource.clone()))
     }
 
     /// One machine; every node id of a fact is a voter.
@@ -219,10 +220,7 @@ impl Truth {
             {
                 self.evidence(incident.node, "verified off", at);
             }
-            Fact::Reported { epoch, running, .. } => {
-                let running = running.iter().map(|resource| (epoch.ring, resource.clone()));
-                self.reported.extend(running);
-            }
+            Fact::Reported { node, epoch, running } => self.report(*node, epoch.ring, running),
             Fact::Answered {
                 resource,
                 operation: Operation::Stop,
@@ -256,6 +254,18 @@ impl Truth {
         if let Some(seen) = self.nodes.get_mut(&node) {
             change(seen);
         }
+    }
+
+    /// What a member reported before in the same era and reports no more has let go there, too: a report is what it looked at
+    /// anew, after a restart of its executor alone (CLUSTER.md section 8; in the model `Lose`, then `Report`).
+    fn report(&mut self, node: NodeId, ring: RingId, running: &[ResourceId]) {
+        for (era, resource, by) in &self.reported {
+            let here = self.nodes.get(&node).is_some_and(|seen| seen.holds.contains_key(resource));
+            if (*era, *by) == (ring, node) && !running.contains(resource) && !here {
+                self.stopped.insert((ring, resource.clone()));
+            }
+        }
+        self.reported.extend(running.iter().map(|resource| (ring, resource.clone(), node)));
     }
 
     fn evidence(&mut self, node: NodeId, kind: &'static str, at: Time) {

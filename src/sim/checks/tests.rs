@@ -169,6 +169,23 @@ fn s3_objects_to_a_start_while_a_voter_owes_and_not_after_evidence() {
 }
 
 #[test]
+fn s3_lets_start_again_what_its_own_member_reports_no_more() {
+    let mut story = Story::together();
+    story.install(&[1, 2], 2);
+    let report = |node, running: &[&str]| Fact::Reported {
+        node: id(node),
+        epoch: epoch(2),
+        running: running.iter().map(|name| name.parse().expect("valid")).collect(),
+    };
+    story.epochs(&[1, 2], 2);
+    story.good(report(1, &["lock"]));
+    story.good(report(2, &[]));
+    story.bad(start(1, 2, 1), "S3");
+    story.good(report(1, &[]));
+    story.good(start(1, 2, 2));
+}
+
+#[test]
 fn s4_objects_to_off_without_a_read_after_the_command() {
     let mut story = Story::together();
     story.install(&[1, 2], 2);
