@@ -396,7 +396,13 @@ impl Member {
         installed.promised = true;
         let ring = installed.configuration.ring;
         self.promise.give(ring, &installed.hellos, merged, me);
-        self.persist_promise(After::Promised(ring));
+        // A clean leave pays when the era opens, and evidence takes effect when it is durable on a majority (CLUSTER.md
+        // section 3.6): before the promise, or a power cut of all would take it back and have the machine shot.
+        if self.state.as_ref().is_some_and(|s| s.members.values().any(|m| m.left)) {
+            self.persist_state(After::Left(ring));
+        } else {
+            self.persist_promise(After::Promised(ring));
+        }
     }
 
     /// The promise is durable.

@@ -147,6 +147,8 @@ pub(crate) enum After {
     Say(RingId, Vec<Message>),
     /// The promise may be said.
     Promised(RingId),
+    /// A clean leave is durable: the promise for the ring that follows may be written.
+    Left(RingId),
     /// The snapshot is durable: the old state may go.
     Snapshot(RingId),
     /// A durable state of an era that was opened without this disk: its promises count again.
@@ -426,6 +428,7 @@ impl Member {
                 }
             }
             After::Promised(ring) => self.promised(ring),
+            After::Left(ring) => self.persist_promise(After::Promised(ring)),
             After::Snapshot(ring) => self.snapshot_durable(now, ring),
             After::Sound(ring) => {
                 if self.state.as_ref().is_some_and(|s| s.position.era >= ring) {

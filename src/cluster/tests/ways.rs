@@ -433,6 +433,27 @@ fn an_executor_that_starts_alone_hears_of_the_suspension_and_of_a_leave_under_wa
 }
 
 #[test]
+fn a_clean_leave_outlasts_a_power_cut_of_all() {
+    let mut world = three();
+    world.request(2, RequestKind::Leave);
+    while world.round() {}
+    assert!(world.nodes[2].member.is_none() && world.nodes[2].on);
+    world.change(&[0, 0, 1], true);
+    while world.round() {}
+    assert!((0..2).all(|i| world.member(i).era_open()), "what blocks no start any more");
+    // at once: nothing was quiet long enough to be written for that alone
+    for i in 0..2 {
+        world.power_off(i);
+    }
+    for i in 0..2 {
+        world.power_on(i);
+    }
+    world.join_all(S * 60);
+    assert!((0..2).all(|i| world.member(i).era_open()));
+    assert_eq!(world.shots, 0, "it had left, and runs on");
+}
+
+#[test]
 fn an_era_is_not_claimed_when_no_ring_forms_any_more() {
     let mut world = three();
     let ring = world.cfgs[world.nodes[0].cfg.expect("a ring")].ring;
