@@ -8,7 +8,7 @@ use crate::{
     world::{ActFlags, ActIx, NodeIx, OrderFlags, ResIx, Verb, World},
 };
 
-use super::settle::{Changed, update};
+use super::settle::{self, Changed, update};
 
 /// Whether an order between two actions is between interleaved clones.
 pub(super) fn applies(world: &World<'_>, first: ActIx, then: ActIx) -> bool {
@@ -40,16 +40,17 @@ pub(super) fn update_instances(
         let then_instance = world.child(b, at);
         let Some(first_instance) = compatible_instance(world, then_instance, a, None, current)
         else {
-            let binds = OrderFlags::UNRUNNABLE_FIRST_BLOCKS | OrderFlags::FIRST_IMPLIES_THEN;
-            // what runs goes on under an order that is not symmetrical
-            let begins = kind.has(OrderFlags::ASYMMETRIC)
-                && crate::place::location(world, then_instance, true).is_none();
             // going down needs no companion
-            if !current
-                && (kind.any(binds) || begins)
-                && crate::place::location(world, then_instance, false).is_some()
-            {
+            if current || crate::place::location(world, then_instance, false).is_none() {
+                continue;
+            }
+            let binds = OrderFlags::UNRUNNABLE_FIRST_BLOCKS | OrderFlags::FIRST_IMPLIES_THEN;
+            let one_way = kind.has(OrderFlags::ASYMMETRIC);
+            let runs = crate::place::location(world, then_instance, true).is_some();
+            if kind.any(binds) || one_way && !runs {
                 changed.then |= inhibit(world, then_instance, &mut changed);
+            } else if one_way {
+                begin_nothing(world, first, then_instance, then_verb, &mut changed);
             }
             continue;
         };
@@ -77,6 +78,29 @@ fn action_of(
 ) -> Option<ActIx> {
     let node = node.filter(|_| world[instance].is_primitive());
     first_action(world, instance, verb, node)
+}
+
+/// What runs of an instance goes on under an order that is not symmetrical; what of it is still to begin does not.
+fn begin_nothing(
+    world: &mut World<'_>,
+    first: ActIx,
+    instance: ResIx,
+    verb: Verb,
+    changed: &mut Changed,
+) {
+    for at in 0..world.child_count(instance) {
+        let member = world.child(instance, at);
+        begin_nothing(world, first, member, verb, changed);
+    }
+    if !world[instance].is_primitive() {
+        return;
+    }
+    for at in 0..world[instance].acts.len() {
+        let act = world[instance].acts[at];
+        if world[act].verb == verb && settle::hold_up(world, first, act) {
+            changed.touched.push(act);
+        }
+    }
 }
 
 fn inhibit(world: &mut World<'_>, instance: ResIx, changed: &mut Changed) -> bool {

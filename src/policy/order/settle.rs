@@ -391,10 +391,23 @@ fn restart(world: &mut World<'_>, first: ActIx, then: ActIx, filter: ActFlags) {
 
 /// An order that is not symmetrical binds only what is to begin.
 fn asymmetric(world: &mut World<'_>, first: ActIx, then: ActIx) {
-    let Some(r) = world[then].res else { return };
-    if world[first].runnable() {
-        return;
+    if !world[first].runnable() {
+        bar(world, then);
     }
+}
+
+/// The same where it is known that nothing comes before. Says whether that changed anything.
+pub(super) fn hold_up(world: &mut World<'_>, first: ActIx, then: ActIx) -> bool {
+    let before = world[then].flags;
+    bar(world, then);
+    if before.has(ActFlags::RUNNABLE) && !world[then].runnable() {
+        world[then].blocked_by.get_or_insert(first);
+    }
+    world[then].flags != before
+}
+
+fn bar(world: &mut World<'_>, then: ActIx) {
+    let Some(r) = world[then].res else { return };
     if world[then].optional() {
         let role = role_of(world, r, true);
         if role == Role::Stopped && world[then].verb == Verb::Stop {

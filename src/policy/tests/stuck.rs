@@ -195,3 +195,47 @@ fn copies_that_must_stay_apart_keep_away_from_every_copy() {
     assert_eq!((places.as_slice(), count(&plan, &Task::Stop)), (&["n3"][..], 2));
     assert_eq!(count(&plan, &Task::Start), 0, "nothing moves: {:?}", plan.actions);
 }
+
+/// Copies of what was ordered, not symmetrically, after copies of web, none of which comes up.
+fn after_web_that_is_off(then: Resource) -> Model {
+    let web = Resource::primitive("web", "ocf", "heartbeat", "Dummy");
+    let mut model = Model::at(0)
+        .with_resource(Resource::cloned("webs", web).with_meta("target-role", "Stopped"))
+        .with_resource(Resource::cloned("dbs", then).with_meta("interleave", "true"))
+        .with_property("fencing-enabled", "false");
+    model.quorate = true;
+    let mut order = Order::pair("one-way", ("webs", "start"), ("dbs", "start"));
+    order.symmetrical = Some(false);
+    model.constraints.orders.push(order);
+    model
+}
+
+#[test]
+fn what_of_a_copy_is_still_to_begin_waits_although_the_rest_of_it_runs() {
+    let log = || Resource::primitive("log", "ocf", "heartbeat", "Dummy");
+    let logs = |done| ResourceHistory::of("log", "ocf", "heartbeat", "Dummy").with_done(done, 0, 0);
+    let starts = |model: &Model| {
+        let starts = planned(model).actions.into_iter().filter(|a| a.task == Task::Start);
+        starts.filter_map(|a| a.resource).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    for members in [vec![log(), db()], vec![db(), log()]] {
+        let model = after_web_that_is_off(Resource::group("g", members));
+        // the other member runs already
+        let half = Node::online("n1").with_history(copy()).with_history(logs("stop"));
+        assert_eq!(starts(&model.clone().with_node(half)), none);
+        // all of it runs, and goes on
+        let whole = Node::online("n1").with_history(copy()).with_history(logs("start"));
+        let model = model.with_node(whole);
+        assert_eq!(starts(&model), none);
+        assert_eq!(planned(&model).actions.iter().filter(|a| a.task == Task::Stop).count(), 0);
+    }
+}
+
+#[test]
+fn a_copy_that_failed_does_not_begin_again_without_what_it_needs() {
+    let model = after_web_that_is_off(db());
+    let failed = copy().with_done("monitor", 10_000, 1);
+    let plan = planned(&model.with_node(Node::online("n1").with_history(failed)));
+    assert_eq!((count(&plan, &Task::Stop), count(&plan, &Task::Start)), (1, 0));
+}
