@@ -48,8 +48,10 @@ impl Ring {
     fn hears(&self, node: NodeId) -> bool {
         let Some(life) = self.lives.get(&node) else { return false };
         let shun = self.shunned.get(&node).filter(|shun| shun.counts(self.now, &self.config));
-        // a relapse begins the time anew; any other failure says nothing of the link
-        let relapse = shun.filter(|shun| shun.relapses > FREE_RELAPSES).map(|shun| shun.since);
+        // a relapse begins the time anew; any other failure says nothing of the link: who is not let in is left out
+        // again of each ring that is formed meanwhile
+        let relapse =
+            shun.filter(|shun| shun.relapses > FREE_RELAPSES).map(|shun| shun.relapsed_at);
         let since = relapse.map_or(life.steady_since, |since| since.max(life.steady_since));
         let pause = shun.map_or(Duration::ZERO, |shun| shun.pause(&self.config));
         self.now.since(life.heard_at) <= self.gap()
@@ -77,7 +79,8 @@ impl Ring {
 
     fn listens(&self, node: NodeId, other: NodeId) -> bool {
         if node == self.me.node {
-            return self.hears(other);
+            // the others must know it as well: who is asked in before would not answer, and that would be a relapse
+            return self.said.contains(&other) && self.hears(other);
         }
         self.word(node).is_some_and(|word| word.hears.contains(&other))
     }

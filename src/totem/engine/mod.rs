@@ -110,6 +110,8 @@ pub struct Ring {
     queue: SendQueue,
     wants_room: bool,
     standing: Arc<[u8]>,
+    /// To whom it listens, as its last merge detect said.
+    said: BTreeSet<NodeId>,
     lives: BTreeMap<NodeId, Life>,
     shunned: BTreeMap<NodeId, Shun>,
     /// Highest ring sequence number seen.
@@ -146,6 +148,7 @@ impl Ring {
             queue: SendQueue::default(),
             wants_room: false,
             standing: Arc::from(&b""[..]),
+            said: BTreeSet::new(),
             lives: BTreeMap::new(),
             shunned: BTreeMap::new(),
             ring_seq: reserved,

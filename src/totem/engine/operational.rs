@@ -121,6 +121,7 @@ impl Ring {
         if whole {
             return;
         }
+        self.said = hears.iter().copied().collect();
         let standing = Arc::clone(&self.standing);
         let members = order.members.iter().map(|m| m.node).collect();
         let message =

@@ -43,6 +43,8 @@ pub(super) struct Shun {
     pub(super) cause: Cause,
     /// Times that it failed again after it had been let in.
     pub(super) relapses: u8,
+    /// When it last did; it may have been shunned anew since without having been let in.
+    pub(super) relapsed_at: Instant,
     /// It has been let in, or would have been, since.
     pub(super) let_in: bool,
     /// Its time was ended, for its cause was gone.
@@ -75,7 +77,11 @@ impl Ring {
         let level = before.map_or(0, |before| before.level + 1);
         // what one upset brings about in a row is one relapse
         let again = |b: &Shun| b.let_in && self.now.since(b.since) >= self.config.consensus;
-        let relapses = before.map_or(0, |b| b.relapses.saturating_add(u8::from(again(b))));
+        let (relapses, relapsed_at) = match before {
+            Some(b) if again(b) => (b.relapses.saturating_add(1), self.now),
+            Some(b) => (b.relapses, b.relapsed_at),
+            None => (0, self.now),
+        };
         // trying again costs only this member where it is alone: it goes on at an even pace
         let alone = match cause {
             Cause::Apart(_) | Cause::Lost | Cause::Silent => true,
@@ -89,7 +95,8 @@ impl Ring {
         let time = if cause == Cause::Lost { Duration::ZERO } else { time };
         tracing::info!(%node, ?cause, ?time, "kept out of the ring for a while");
         let (since, until) = (self.now, self.now + time);
-        let shun = Shun { since, until, level, cause, relapses, let_in: false, forgiven: false };
+        let (let_in, forgiven) = (false, false);
+        let shun = Shun { since, until, level, cause, relapses, relapsed_at, let_in, forgiven };
         self.shunned.insert(node, shun);
     }
 

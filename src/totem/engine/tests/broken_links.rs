@@ -5,7 +5,10 @@ use std::{println, vec::Vec};
 
 use base::{ConfigurationKind, RingEvent, SplitMix64};
 
-use super::net::{Faults, Net, node};
+use super::{
+    super::shun::Cause,
+    net::{Faults, Net, node},
+};
 
 /// Regular configurations of each node in its present life.
 fn rings(net: &Net, nodes: u16) -> Vec<usize> {
@@ -70,4 +73,47 @@ fn a_link_that_comes_and_goes_is_left_alone_for_longer_each_time() {
         println!("{up} ms up, {down} ms down: {changes:?}");
         assert!(changes[0] <= 24, "{up} ms up, {down} ms down: {changes:?}");
     }
+}
+
+/// Whoever listens again asks only when it has said so: who is asked before would not answer, which would be one more
+/// relapse, and each of these doubles the time that a link must be heard for.
+#[test]
+fn two_that_were_apart_often_come_together_at_the_first_attempt() {
+    for seed in 0..40 {
+        let mut net = Net::started(seed, 3);
+        net.until_together(&[1, 2, 3], 500);
+        for _ in 0..8 {
+            net.cut(2, 3);
+            net.run_ms(1500);
+            net.cuts.clear();
+            net.run_ms(1500);
+        }
+        net.cut(2, 3);
+        net.run_ms(1000);
+        net.cuts.clear();
+        let before = rings(&net, 3);
+        net.until_together(&[1, 2, 3], 130_000);
+        let more: Vec<_> = rings(&net, 3).iter().zip(before).map(|(a, b)| a - b).collect();
+        assert!(more.iter().all(|rings| *rings <= 1), "seed {seed}: {more:?}");
+    }
+}
+
+/// Gatherings for somebody else leave it out each time, and it was not let in: that is no relapse and begins no time anew.
+#[test]
+fn the_time_to_be_heard_ends_however_often_others_gather() {
+    let mut net = Net::started(1, 2);
+    net.until_together(&[1, 2], 500);
+    for _ in 0..4 {
+        net.with_ring(node(1), |ring, _| {
+            ring.shun(node(2), Cause::Silent, 0);
+            ring.let_in(node(2));
+        });
+        net.run_ms(700);
+    }
+    for _ in 0..30 {
+        net.with_ring(node(1), |ring, _| ring.shun(node(2), Cause::Silent, 0));
+        assert_eq!(net.ring(1).shunned[&node(2)].relapses, 4);
+        net.run_ms(100);
+    }
+    assert_eq!(net.ring(1).heard_nodes(), [node(2)]);
 }
