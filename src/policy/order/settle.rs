@@ -306,7 +306,6 @@ fn update_one(
     if kind.has(OrderFlags::THEN_IMPLIES_FIRST)
         && filter.has(ActFlags::OPTIONAL)
         && !then_before.has(ActFlags::OPTIONAL)
-        && !(kind.has(OrderFlags::CONFIGURED) && starts_in_vain(world, then, CHAIN_MAX))
     {
         world[first].clear(ActFlags::OPTIONAL);
     }
@@ -350,26 +349,6 @@ fn update_one(
         then: world[then].flags != then_before,
         touched: Vec::new(),
     }
-}
-
-/// Orders that are followed back from a start to what it waits for.
-const CHAIN_MAX: usize = 8;
-
-/// Whether a start or promotion is due and cannot be had, or will be found so: nobody stops for its sake.
-fn starts_in_vain(world: &World<'_>, at: ActIx, left: usize) -> bool {
-    let act = &world[at];
-    if !matches!(act.verb, Verb::Start | Verb::Started | Verb::Promote | Verb::Promoted) {
-        return false;
-    }
-    let waits_in_vain = |edge: &Edge| {
-        let first = &world[edge.other];
-        let blocks = edge.flags.any(OrderFlags::UNRUNNABLE_FIRST_BLOCKS | OrderFlags::ASYMMETRIC);
-        // where it runs now nobody can stop it
-        let held = edge.flags.has(OrderFlags::INTERMEDIATE_STOP) && first.verb == Verb::Stop;
-        held && !first.optional() && !first.runnable()
-            || blocks && left > 0 && starts_in_vain(world, edge.other, left - 1)
-    };
-    !act.runnable() || act.before.iter().any(waits_in_vain)
 }
 
 /// A stop that is half of a restart is required if the start is, or if the start cannot be.

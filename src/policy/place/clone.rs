@@ -13,7 +13,7 @@ use crate::{
 use super::{
     assign_node,
     colocate::{Hearing, add_colocated, hear_dependent},
-    location, note_scores, place as place_any,
+    location, note_scores, numbers, place as place_any,
     primitive::unassign,
     promotable, role_of,
     ties::{has_influence, this_with, with_this},
@@ -68,10 +68,9 @@ fn assign_instances(world: &mut World<'_>, r: ResIx, children: &[ResIx]) {
         }
     }
     let mut held = Held::of(world, r, children);
-    for instance in children {
-        if !world[*instance].unplaced {
-            continue;
-        }
+    let left: Vec<ResIx> = children.iter().copied().filter(|i| world[*i].unplaced).collect();
+    let homes = numbers::Homes::of(world, &left);
+    for instance in &left {
         held.release(world, r, *instance);
         // a copy that nobody can stop takes the place of one that does not run yet, never of one that runs
         let taken = if is_idle(world, *instance) { assigned + held.count } else { assigned };
@@ -83,6 +82,7 @@ fn assign_instances(world: &mut World<'_>, r: ResIx, children: &[ResIx]) {
         }
         held.retain(world, r, *instance);
     }
+    homes.give_back(world);
 }
 
 /// Copies that are still to be placed and run where nobody can stop them: no other copy is started beside them, or in
@@ -201,7 +201,7 @@ fn keep_at(world: &World<'_>, instance: ResIx, clone: ResIx, optimal: usize) -> 
     Some(node)
 }
 
-fn failed(world: &World<'_>, r: ResIx) -> bool {
+pub(super) fn failed(world: &World<'_>, r: ResIx) -> bool {
     world[r].failed || world[r].children.iter().any(|child| failed(world, *child))
 }
 
@@ -272,9 +272,9 @@ fn assign_early(
     kept
 }
 
-type Saved = Vec<(ResIx, Vec<crate::world::Cell>, Role)>;
+pub(super) type Saved = Vec<(ResIx, Vec<crate::world::Cell>, Role)>;
 
-fn save(world: &World<'_>, r: ResIx) -> Saved {
+pub(super) fn save(world: &World<'_>, r: ResIx) -> Saved {
     let mut saved = alloc::vec![(r, world[r].allowed.clone(), world[r].next_role)];
     for child in &world[r].children {
         saved.extend(save(world, *child));

@@ -253,15 +253,15 @@ pub(crate) fn apply(
             Effect::Promotion => apply_promotion(world, dependent, primary, at),
         },
         Variant::Group => {
-            if world[primary].unplaced {
-                return;
-            }
             let member = if score >= INFINITY {
                 world[primary].children.last()
             } else {
                 world[primary].children.first()
             };
-            if let Some(member) = member.copied() {
+            // of a group that is still to be placed only members are known that are not managed
+            if let Some(member) = member.copied()
+                && (!world[primary].unplaced || !world[member].managed)
+            {
                 apply(world, dependent, member, at, false);
             }
         }

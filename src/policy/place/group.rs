@@ -13,8 +13,17 @@ pub(super) fn place(
     prefer: Option<NodeIx>,
     stop_if_fail: bool,
 ) -> Option<NodeIx> {
-    if placed_with_parent(world, r, prefer, stop_if_fail) || !world[r].unplaced || world[r].placing
-    {
+    if placed_with_parent(world, r, prefer, stop_if_fail) || !world[r].unplaced {
+        return super::location(world, r, false);
+    }
+    if world[r].placing {
+        // asked in a ring of colocations: only of members that are not managed the place is known
+        for at in 0..world.child_count(r) {
+            let member = world.child(r, at);
+            if !world[member].managed {
+                place_any(world, member, prefer, stop_if_fail);
+            }
+        }
         return super::location(world, r, false);
     }
     let Some(first) = world[r].children.first().copied() else {

@@ -3,6 +3,7 @@
 mod clone;
 mod colocate;
 mod group;
+mod numbers;
 mod primitive;
 mod promotable;
 mod ring;

@@ -25,7 +25,8 @@ pub(super) fn place(
         return world[r].node;
     }
     if world[r].placing {
-        return None;
+        // in a ring of colocations who is not managed need not choose, so the others can take its place into account
+        return if world[r].managed { None } else { stay(world, r, stop_if_fail) };
     }
     world[r].placing = true;
     listen(world, r);
@@ -42,9 +43,7 @@ pub(super) fn place(
     }
     note_scores(world, r, Stage::Primitive);
     if !world[r].managed {
-        world[r].next_role = world[r].role;
-        let stays = world[r].current_node();
-        assign_node(world, r, stays, true, stop_if_fail);
+        stay(world, r, stop_if_fail);
     } else if world.opts.stop_all {
         assign_node(world, r, None, true, stop_if_fail);
     } else {
@@ -52,6 +51,14 @@ pub(super) fn place(
     }
     world[r].placing = false;
     world[r].node
+}
+
+/// What is not managed stays as it is, whatever speaks against that.
+fn stay(world: &mut World<'_>, r: ResIx, stop_if_fail: bool) -> Option<NodeIx> {
+    world[r].next_role = world[r].role;
+    let here = world[r].current_node();
+    assign_node(world, r, here, true, stop_if_fail);
+    here
 }
 
 /// Takes colocations into account. A tie that is only a wish never keeps a resource from running: if nothing remains,

@@ -4,7 +4,8 @@ use policy::{
     Model, Plan,
     check::check,
     model::{
-        Colocation, INFINITY, JoinPhase, Node, Options, Order, Resource, ResourceHistory, Role,
+        Colocation, INFINITY, JoinPhase, Location, Node, Options, Order, Resource, ResourceHistory,
+        Role,
     },
     plan::{Action, Task},
     schedule,
@@ -238,4 +239,65 @@ fn a_copy_that_failed_does_not_begin_again_without_what_it_needs() {
     let failed = copy().with_done("monitor", 10_000, 1);
     let plan = planned(&model.with_node(Node::online("n1").with_history(failed)));
     assert_eq!((count(&plan, &Task::Stop), count(&plan, &Task::Start)), (1, 0));
+}
+
+/// web must be on n1 and apart from what runs there, which nobody manages and which must be apart from web.
+fn drawn_beside(held: Resource, tied: &str) -> Model {
+    let mut model = Model::at(0)
+        .with_node(Node::online("n1").with_history(copy()))
+        .with_node(Node::online("n2"))
+        .with_resource(held.with_meta("is-managed", "false"))
+        .with_resource(Resource::primitive("web", "ocf", "heartbeat", "Dummy"))
+        .with_property("symmetric-cluster", "false")
+        .with_property("fencing-enabled", "false");
+    model.quorate = true;
+    let constraints = &mut model.constraints;
+    constraints.locations.push(Location::on_node("there", "web", "n1", INFINITY));
+    constraints.colocations.push(Colocation::pair("apart", "web", tied, -INFINITY));
+    constraints.colocations.push(Colocation::pair("too", tied, "web", -INFINITY));
+    model
+}
+
+#[test]
+fn in_a_ring_of_colocations_the_place_of_what_is_not_managed_is_known() {
+    let starts = |model: &Model| {
+        let starts = planned(model).actions.into_iter().filter(|a| a.task == Task::Start);
+        starts.filter_map(|a| a.resource).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(starts(&drawn_beside(db(), "db")), none);
+    assert_eq!(starts(&drawn_beside(Resource::group("g", vec![db()]), "g")), none);
+    // where it may go elsewhere it does
+    let mut model = drawn_beside(db(), "db");
+    model.constraints.locations.push(Location::on_node("or", "web", "n2", 0));
+    assert_eq!(starts(&model), ["web"]);
+}
+
+/// `stop A then start B` read backwards says in which order B stops and A starts where both are due, and no more.
+#[test]
+fn who_starts_after_a_stop_goes_on_when_what_has_stopped_starts_again() {
+    let log = || Resource::primitive("log", "ocf", "heartbeat", "Dummy");
+    let kinds = [
+        db(),
+        Resource::group("db", vec![Resource::primitive("a", "ocf", "heartbeat", "Dummy"), log()]),
+        Resource::cloned("db", log()),
+        Resource::cloned("db", Resource::group("g", vec![log()])),
+    ];
+    for first in kinds {
+        let web = ResourceHistory::of("web", "ocf", "heartbeat", "Dummy");
+        let mut model = Model::at(0)
+            .with_node(Node::online("n1").with_history(web.with_done("start", 0, 0)))
+            .with_resource(first)
+            .with_resource(Resource::primitive("web", "ocf", "heartbeat", "Dummy"))
+            .with_property("fencing-enabled", "false");
+        model.quorate = true;
+        model.constraints.orders.push(Order::pair("after", ("db", "stop"), ("web", "start")));
+        let plan = planned(&model);
+        let tasks = |task: Task| {
+            let actions = plan.actions.iter().filter(move |a| a.task == task);
+            actions.filter_map(|a| a.resource.as_deref()).collect::<Vec<_>>()
+        };
+        assert!(tasks(Task::Stop).is_empty(), "{:?}", plan.actions);
+        assert!(!tasks(Task::Start).is_empty() && !tasks(Task::Start).contains(&"web"));
+    }
 }

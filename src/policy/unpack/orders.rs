@@ -23,6 +23,7 @@ pub(crate) fn read(world: &mut World<'_>) {
     }
 }
 
+/// `first` is what the order names first, also where it is read backwards.
 fn flags_for(kind: OrderKind, first: Verb, symmetry: Symmetry) -> OrderFlags {
     let flags = match (kind, symmetry) {
         (OrderKind::Optional, _) => OrderFlags::ORDERED,
@@ -37,6 +38,10 @@ fn flags_for(kind: OrderKind, first: Verb, symmetry: Symmetry) -> OrderFlags {
             } else {
                 base
             }
+        }
+        // who starts after a stop does not make way when what has stopped comes up again
+        (OrderKind::Mandatory, Symmetry::Inverse) if matches!(first, Verb::Stop | Verb::Demote) => {
+            OrderFlags::ORDERED
         }
         (OrderKind::Mandatory, Symmetry::Inverse) => {
             OrderFlags::ORDERED | OrderFlags::THEN_IMPLIES_FIRST
@@ -146,8 +151,8 @@ fn pair(
         // enough may remain when some stop, so stopping implies nothing
         add(world, (then.0, inverse(then.1)), (first.0, inverse(first.1)), OrderFlags::ORDERED);
     } else if symmetry == Symmetry::Symmetric {
-        let (first, then) = ((first.0, inverse(first.1)), (then.0, inverse(then.1)));
-        add(world, then, first, flags_for(order.kind, then.1, Symmetry::Inverse));
+        let flags = flags_for(order.kind, first.1, Symmetry::Inverse);
+        add(world, (then.0, inverse(then.1)), (first.0, inverse(first.1)), flags);
     }
 }
 
@@ -187,8 +192,8 @@ fn inside(world: &mut World<'_>, set: &Set) {
     for pair in set.members.windows(2) {
         add(world, (pair[0], set.verb), (pair[1], set.verb), flags);
         if set.symmetry == Symmetry::Symmetric {
+            let flags = flags_for(set.kind, set.verb, Symmetry::Inverse);
             let verb = inverse(set.verb);
-            let flags = flags_for(set.kind, verb, Symmetry::Inverse);
             add(world, (pair[1], verb), (pair[0], verb), flags);
         }
     }
@@ -234,7 +239,7 @@ fn between(
     }
     if symmetry == Symmetry::Symmetric && then.require_all {
         let (a, b) = (inverse(then.verb), inverse(first.verb));
-        let flags = flags_for(order.kind, a, Symmetry::Inverse);
+        let flags = flags_for(order.kind, first.verb, Symmetry::Inverse);
         for later in end(then, false) {
             for earlier in end(first, true) {
                 add(world, (later, a), (earlier, b), flags);

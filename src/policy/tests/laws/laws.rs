@@ -23,7 +23,7 @@ type Verdict = Result<(), String>;
 fn planned(model: &Model) -> Result<Plan, String> {
     let plan = schedule(model).map_err(|error| format!("no plan: {error}"))?;
     if std::env::var_os("PALISADE_LAW_BYTES").is_some() {
-        eprintln!("{}{}", describe(model), told(&plan));
+        eprintln!("{}{}{}", describe(model), told(&plan), reasons(model));
     }
     Ok(plan)
 }
@@ -37,6 +37,20 @@ fn told(plan: &Plan) -> String {
             let implied = if action.implied { " (implied)" } else { "" };
             let (resource, node) = (resource.unwrap_or("-"), node.unwrap_or("-"));
             out.push_str(&format!("{} {resource} {node}{implied}\n", action.task.operation()));
+        }
+    }
+    out
+}
+
+/// Why each action is taken or refused.
+fn reasons(model: &Model) -> String {
+    let mut out = String::new();
+    let plan = policy::explain(model).unwrap_or_default();
+    for (id, explanation) in &plan.explanations {
+        for action in &explanation.actions {
+            let refused = if action.taken { "" } else { "not " };
+            let (operation, why) = (&action.operation, &action.why);
+            out.push_str(&format!("  {refused}{operation} {id} {}: {why}\n", action.node));
         }
     }
     out
@@ -259,7 +273,9 @@ fn calm_at_rest(bytes: &[u8]) -> Result<Model, String> {
     at_rest(model, 6)
 }
 
-/// Whoever ran on the lost node, and whoever constraints tie to them, may be stopped elsewhere. Nobody else.
+/// Whoever ran on the lost node, and whoever constraints tie to them, may be stopped elsewhere. Nobody else, except who
+/// is tied to something that should run and does not: that looks for a place anew, and takes it although its start still
+/// has to wait (as in Pacemaker, where an order has no say in placing).
 pub(crate) fn a_lost_node_disturbs_only_its_own(bytes: &[u8]) -> Verdict {
     let mut model = calm_at_rest(bytes)?;
     let at = bytes.last().map_or(0, |b| usize::from(*b) % model.nodes.len());
@@ -271,10 +287,20 @@ pub(crate) fn a_lost_node_disturbs_only_its_own(bytes: &[u8]) -> Verdict {
         .iter()
         .filter(|(_, places)| places.iter().any(|p| p.node == name))
         .filter_map(|(id, _)| bunch.get(base(id)).copied())
+        .chain(waiting(&before, &bunch))
         .collect();
     let lost = Node::lost(&name);
     model.nodes[at].state = lost.state;
     only_touches(&model, &planned(&model)?, &touched)
+}
+
+/// The bunches of what runs nowhere.
+fn waiting(plan: &Plan, bunch: &BTreeMap<String, usize>) -> BTreeSet<usize> {
+    let runs = |id: &str| {
+        let mut places = plan.placements.iter().filter(|(name, _)| base(name) == id);
+        places.any(|(_, list)| list.iter().any(|p| p.role.is_active()))
+    };
+    bunch.iter().filter(|(id, _)| !runs(id)).map(|(_, bunch)| *bunch).collect()
 }
 
 pub(crate) fn a_failure_disturbs_only_its_own(bytes: &[u8]) -> Verdict {
@@ -329,11 +355,7 @@ pub(crate) fn a_new_node_stops_nothing(bytes: &[u8]) -> Verdict {
         excepted.extend(tops.get(id));
     }
     let before = planned(&model)?;
-    let runs = |id: &str| {
-        let mut places = before.placements.iter().filter(|(name, _)| base(name) == id);
-        places.any(|(_, list)| list.iter().any(|p| p.role.is_active()))
-    };
-    excepted.extend(bunch.iter().filter(|(id, _)| !runs(id)).map(|(_, bunch)| *bunch));
+    excepted.extend(waiting(&before, &bunch));
     model.nodes.push(Node::online("n9"));
     only_touches(&model, &planned(&model)?, &excepted)
 }
