@@ -18,7 +18,7 @@ use base::{Instant, Member, NodeId};
 use super::{
     Digest, Phase, Ring,
     gather::Gather,
-    shun::{Cause, LEVEL_ADMISSION, Shun},
+    shun::{Cause, LEVEL_ADMISSION},
 };
 use crate::{STANDING_BYTES_MAX, wire::Known};
 
@@ -119,10 +119,9 @@ impl Ring {
             }
         }
         ring.insert(node, Arc::clone(standing));
-        let broken = |other: &NodeId| {
-            self.is_shunned(*other) && self.shunned.get(other).is_some_and(Shun::is_broken)
-        };
-        let outsiders = self.lives.keys().filter(|n| !ring.contains_key(n) && !broken(n));
+        // who is left alone for its links, or because it does not answer, would not come
+        let comes = |other: &NodeId| !self.is_shunned(*other) && !self.is_left_alone(*other);
+        let outsiders = self.lives.keys().filter(|n| !ring.contains_key(n) && comes(n));
         let mut all = ring.clone();
         all.extend(outsiders.filter_map(|n| Some((*n, Arc::clone(self.last_word(n)?)))));
         let decided =
