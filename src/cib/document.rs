@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use policy::model::INFINITY;
 use roxmltree::{Document as Xml, Node, NodeType, ParsingOptions};
 
+use crate::outline;
+
 /// Bytes of one CIB.
 pub const BYTES_MAX: usize = 256 << 20;
 /// Elements, attributes and texts of one CIB.
@@ -28,63 +30,23 @@ pub struct Error {
 
 /// Parses text within the limits.
 pub(crate) fn parse(text: &str) -> Result<Xml<'_>, Error> {
-    let refuse =
-        |line, column, message: String| Error { line, column, element: "cib".to_owned(), message };
     if text.len() > BYTES_MAX {
-        return Err(refuse(1, 1, format!("{} bytes, at most {BYTES_MAX} are read", text.len())));
+        let message = format!("{} bytes, at most {BYTES_MAX} are read", text.len());
+        return Err(Error { line: 1, column: 1, element: "cib".to_owned(), message });
     }
-    check_depth(text)?;
+    outline::check(text)?;
     let options =
         ParsingOptions { allow_dtd: false, nodes_limit: ELEMENTS_MAX, ..Default::default() };
     Xml::parse_with_options(text, options).map_err(|error| {
-        let at = match error {
+        use roxmltree::Error::{UnclosedRootNode, UnexpectedEndOfStream};
+        let end = match error {
             // a file that ends too early ends somewhere
-            roxmltree::Error::UnclosedRootNode => {
-                let line = text.lines().count().max(1);
-                let column = text.lines().last().map_or(1, |line| line.chars().count() + 1);
-                let small = |number| u32::try_from(number).unwrap_or(u32::MAX);
-                roxmltree::TextPos::new(small(line), small(column))
-            }
-            _ => error.pos(),
+            UnclosedRootNode | UnexpectedEndOfStream => text.len(),
+            _ => outline::offset(text, error.pos()),
         };
-        refuse(at.row, at.col, format!("not well-formed XML: {error}"))
+        let remedy = "write the file again with `cibadmin --query`";
+        outline::error(text, end, format!("not well-formed XML: {error}; {remedy}"))
     })
-}
-
-/// Counts open elements without parsing, so that no parser meets unbounded nesting. Text inside comments and
-/// CDATA can only make it count too much of what no CIB contains.
-fn check_depth(text: &str) -> Result<(), Error> {
-    let mut depth = 0_usize;
-    let mut line = 1_u32;
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\n' => line = line.saturating_add(1),
-            b'<' => match bytes.get(at + 1) {
-                Some(b'/') => depth = depth.saturating_sub(1),
-                Some(b'!' | b'?') | None => {
-                    if bytes[at..].starts_with(b"<!--") {
-                        let end = text.get(at + 4..).and_then(|rest| rest.find("-->"));
-                        let end = end.map_or(bytes.len(), |offset| at + 4 + offset);
-                        let lines = bytes[at..end].iter().filter(|b| **b == b'\n').count();
-                        line = line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
-                        at = end;
-                    }
-                }
-                Some(_) => depth += 1,
-            },
-            b'/' if bytes.get(at + 1) == Some(&b'>') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > DEPTH_MAX {
-            let element = "cib".to_owned();
-            let message = format!("elements nest deeper than {DEPTH_MAX}; this is no CIB");
-            return Err(Error { line, column: 1, element, message });
-        }
-        at += 1;
-    }
-    Ok(())
 }
 
 /// A parsed document with its ids.

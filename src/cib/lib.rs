@@ -15,6 +15,7 @@ mod configuration;
 mod constraints;
 mod dates;
 mod document;
+mod outline;
 mod resources;
 mod rules;
 mod status;

@@ -17,6 +17,26 @@ fn a_truncated_file_names_the_line_at_which_it_ends() {
 }
 
 #[test]
+fn a_file_cut_off_inside_a_tag_names_line_and_element() {
+    let text = refused("<cib>\n<configuration>\n<resources><group id=\"g\">\n <primitive id=\"a");
+    assert!(text.starts_with("line 4, column 18, <primitive>"), "{text}");
+    let text = refused("<cib>\n<configuration>\n<resources><group id=\"g\">\n<primitive/>\n");
+    assert!(text.starts_with("line 5, column 1, <group id=\"g\">"), "{text}");
+    assert!(text.contains("cibadmin --query"), "{text}");
+    let text = refused("<cib>\n<nodes>\n<node id=\"1\"></nodes></cib>");
+    assert!(text.starts_with("line 3, column 14, <node id=\"1\">"), "{text}");
+}
+
+#[test]
+fn too_many_elements_are_refused_where_they_become_too_many() {
+    let count = cib::ELEMENTS_MAX as usize;
+    let text = refused(&format!("<cib>\n<nodes>{}", "\n<a/>".repeat(count)));
+    let half = count / 2 + 1;
+    assert!(text.starts_with(&format!("line {half}, column 4, <nodes>")), "{text}");
+    assert!(text.contains("more than 4000000"), "{text}");
+}
+
+#[test]
 fn an_unknown_version_says_how_to_convert() {
     let text = refused(r#"<cib validate-with="pacemaker-9.1"><configuration/></cib>"#);
     assert!(text.contains("cibadmin --upgrade"), "{text}");
@@ -26,6 +46,11 @@ fn an_unknown_version_says_how_to_convert() {
 fn nesting_without_end_is_refused_before_it_is_parsed() {
     let text = refused(&"<a>".repeat(100_000));
     assert!(text.contains("nest deeper"), "{text}");
+    // a value may look like the end of its element
+    let text = refused(&"<a b='/>'\n>".repeat(100_000));
+    assert!(text.starts_with("line 66, ") && text.contains("nest deeper"), "{text}");
+    let flat = "<a b='>'/>".repeat(200);
+    assert!(refused(&format!("<nodes>{flat}</nodes>")).contains("root element"));
 }
 
 #[test]
