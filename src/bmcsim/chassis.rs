@@ -15,6 +15,19 @@ pub enum Command {
     On,
 }
 
+/// What a controller that knows the words says about the power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// On.
+    On,
+    /// Told to go off; something may still run.
+    PoweringOff,
+    /// Off, and nothing runs.
+    Off,
+    /// Told to go on; off still.
+    PoweringOn,
+}
+
 /// What is to be done with the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -71,6 +84,17 @@ impl Chassis {
     #[must_use]
     pub const fn power(&self) -> bool {
         matches!(self.state, State::On | State::GoingOff { .. } | State::Cutting { .. })
+    }
+
+    /// The same in four words.
+    #[must_use]
+    pub const fn reading(&self) -> Power {
+        match self.state {
+            State::On => Power::On,
+            State::GoingOff { .. } | State::Cutting { .. } => Power::PoweringOff,
+            State::Off => Power::Off,
+            State::GoingOn { .. } => Power::PoweringOn,
+        }
     }
 
     /// Pressing again what is under way changes nothing; the newest of two different wishes wins.

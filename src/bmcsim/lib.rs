@@ -8,12 +8,15 @@
 //! ```text
 //!   datagram ─▶ Speaker (bytes) ─▶ Command ─▶ Chassis (states, times) ─▶ Effect ─▶ Machine (processes end, processes start)
 //!                   ▲                              │
-//!                   └────────── on or off ◀────────┘
+//!                   └────────── on or off ◀────────┤
+//!   HTTPS ───▶ Redfish (sessions, JSON) ─▶ Command ──┘
 //! ```
 #![forbid(unsafe_code)]
 
 mod chassis;
+mod redfish;
 mod server;
 
-pub use chassis::{Chassis, Command, Effect, Timing};
+pub use chassis::{Chassis, Command, Effect, Power, Timing};
+pub use redfish::{Account, Certificate, Event, Faults, Redfish};
 pub use server::{Bmc, Done, Machine, Said, Speaker};

@@ -1,4 +1,4 @@
-//! One controller behind a UDP socket on loopback.
+//! One controller behind a socket on loopback.
 
 use std::{
     future::Future,
@@ -13,9 +13,17 @@ use std::{
 };
 
 use base::Instant;
-use tokio::{net::UdpSocket, sync::Notify, task::JoinHandle, time::sleep};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::Notify,
+    task::JoinHandle,
+    time::sleep,
+};
 
-use crate::chassis::{Chassis, Command, Effect, Timing};
+use crate::{
+    chassis::{Chassis, Command, Effect, Power, Timing},
+    redfish::{self, Redfish},
+};
 
 /// Longest datagram of any management protocol over UDP.
 const DATAGRAM_BYTES_MAX: usize = 2048;
@@ -57,7 +65,7 @@ pub struct Bmc {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     chassis: Mutex<Chassis>,
     begun: Clock,
     reachable: AtomicBool,
@@ -74,11 +82,36 @@ impl Shared {
         self.chassis.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn press(&self, command: Command) {
+    fn new(on: bool, timing: Timing) -> Arc<Self> {
+        Arc::new(Self {
+            chassis: Mutex::new(Chassis::new(on, timing)),
+            begun: Clock::now(),
+            reachable: AtomicBool::new(true),
+            pressed: Notify::new(),
+        })
+    }
+
+    pub(crate) fn press(&self, command: Command) {
         let now = self.now();
         self.chassis().handle_command(now, command);
         self.pressed.notify_one();
     }
+
+    pub(crate) fn reading(&self) -> Power {
+        self.chassis().reading()
+    }
+
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Relaxed)
+    }
+}
+
+fn only_loopback(address: SocketAddr) -> io::Result<()> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let text = format!("a simulated BMC listens on loopback only: not on {address}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 impl Bmc {
@@ -90,21 +123,36 @@ impl Bmc {
         speaker: Box<dyn Speaker>,
         machine: Arc<dyn Machine>,
     ) -> io::Result<Self> {
-        if !address.ip().is_loopback() {
-            let text = format!("a simulated BMC listens on loopback only: not on {address}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        only_loopback(address)?;
         let socket = UdpSocket::bind(address).await?;
         let address = socket.local_addr()?;
-        let shared = Arc::new(Shared {
-            chassis: Mutex::new(Chassis::new(on, timing)),
-            begun: Clock::now(),
-            reachable: AtomicBool::new(true),
-            pressed: Notify::new(),
-        });
+        let shared = Shared::new(on, timing);
         let (own, socket) = (Arc::clone(&shared), Arc::new(socket));
         let task = tokio::spawn(async move {
             tokio::join!(listen(&own, &socket, speaker), switch(&own, &machine));
+        });
+        Ok(Self { address, shared, task })
+    }
+
+    /// Listens with TLS and speaks Redfish. `on`: whether its machine runs now.
+    pub async fn start_redfish(
+        address: SocketAddr,
+        on: bool,
+        timing: Timing,
+        service: Redfish,
+        machine: Arc<dyn Machine>,
+    ) -> io::Result<Self> {
+        only_loopback(address)?;
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let acceptor = service.certificate().acceptor()?;
+        let shared = Shared::new(on, timing);
+        let own = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            tokio::join!(
+                redfish::listen(&own, &listener, &acceptor, &service),
+                switch(&own, &machine)
+            );
         });
         Ok(Self { address, shared, task })
     }
@@ -145,7 +193,7 @@ async fn listen(shared: &Shared, socket: &UdpSocket, mut speaker: Box<dyn Speake
             sleep(ERROR_PAUSE).await;
             continue;
         };
-        if !shared.reachable.load(Ordering::Relaxed) {
+        if !shared.is_reachable() {
             continue;
         }
         let power = shared.chassis().power();

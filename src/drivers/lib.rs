@@ -5,13 +5,13 @@
 //! Never: policy. Whether what was seen is evidence decides `fencing`; what to do about it, `cluster`.
 //!
 //! ```text
-//!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi        watchdog::Watchdog ◀── device | socket
+//!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi, bmc/redfish   watchdog::Watchdog ◀── device | socket
 //!   executor ─▶ resource::ResourceDriver ◀── process (shim), vip (netlink, ARP/NDP);  tcp (cuts dead connections)
 //!   ring ─────▶ probe (is the silent machine dead or only its agent?)
 //!   both ─────▶ stand_in (loopback without rights, only where the configuration names it)
 //! ```
 //!
-//! Each driver has a pure half (bytes and states, tested like a core, fuzzed by the targets `bmc` and `net`) and an I/O half
+//! Each driver has a pure half (bytes and states, tested like a core, fuzzed by the targets `bmc`, `redfish` and `net`) and an I/O half
 //! (STYLE.md 18). Sources: CLUSTER.md sections 4 to 8, SAFETY.md 1.8 and 4.4, SERVICES.md sections 1 and 6.
 #![deny(unsafe_code)]
 

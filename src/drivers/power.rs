@@ -117,6 +117,22 @@ pub enum PowerError {
         /// Completion or status code as sent.
         code: u8,
     },
+    /// The device said no over HTTP, with its own words where it had any.
+    #[error("the BMC refused {what}: HTTP {status}{said}{hint}", hint = hint(*.status))]
+    RefusedByHttp {
+        /// Which step.
+        what: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// Empty, or its reason in brackets.
+        said: String,
+    },
+    /// What the object says does not fit this device; the text says what to write.
+    #[error("{0}")]
+    Misfit(String),
+    /// Its certificate is not the pinned one. Nothing was sent to it.
+    #[error("{0}")]
+    Untrusted(String),
     /// The device answered, but does not know the state itself. Read again.
     #[error("the BMC does not know the power state")]
     StateUnknown,
@@ -147,7 +163,9 @@ impl PowerError {
         match self {
             Self::AuthenticationFailed(_) => "authentication_failed",
             Self::ProtocolViolation(_) => "protocol_violation",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::RefusedByHttp { .. } => "refused",
+            Self::Misfit(_) => "misfit",
+            Self::Untrusted(_) => "untrusted",
             Self::StateUnknown => "state_unknown",
             Self::Superseded => "superseded",
             Self::Timeout(_) => "timeout",
@@ -157,12 +175,24 @@ impl PowerError {
     }
 }
 
+/// What to do about a status of HTTP.
+const fn hint(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "; give the account the role Operator",
+        429 | 503 => "; it is busy or has no session free: end other sessions, or restart the BMC",
+        _ => "",
+    }
+}
+
 impl From<PowerError> for DeviceError {
     fn from(error: PowerError) -> Self {
         match error {
             PowerError::AuthenticationFailed(_) => Self::Authentication,
             PowerError::ProtocolViolation(why) => Self::Protocol(why.to_string()),
-            PowerError::Refused { .. } => Self::Refused(error.to_string()),
+            PowerError::Refused { .. } | PowerError::RefusedByHttp { .. } => {
+                Self::Refused(error.to_string())
+            }
+            PowerError::Misfit(why) | PowerError::Untrusted(why) => Self::NotSent(why),
             PowerError::StateUnknown => Self::Protocol(error.to_string()),
             PowerError::Superseded => Self::NotSent(error.to_string()),
             PowerError::Timeout(_) | PowerError::Unreachable(_) => Self::Unreachable,

@@ -1,3 +1,4 @@
 //! Management controllers: what takes the power from a machine.
 
 pub mod ipmi;
+pub mod redfish;
