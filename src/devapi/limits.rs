@@ -16,8 +16,8 @@ pub const WATCHES_MAX: usize = 512;
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Changes kept for watches and lists of an older version; what is older gets 410.
 pub const HISTORY_EVENTS: usize = 4096;
-/// Bytes of those changes (each keeps two states of its object).
-pub const HISTORY_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Bytes of those changes (each counts two states of its object, as text); what is older gets 410.
+pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Items of one list without `limit`. Above, the answer is a 429 that asks for `limit`.
 pub const LIST_ITEMS_MAX: usize = 20_000;
 /// How often a quiet watch that asked for bookmarks gets one.

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::meta;
 use crate::resource::Resource;
-use crate::storage::Event;
+use crate::storage::{Event, parsed};
 use crate::table::{self, Include};
 use crate::verbs::list::{Query, revision, too_new};
 
@@ -231,7 +231,7 @@ impl Watch {
     }
 
     fn take(&mut self, event: &Event) {
-        let shown = |o: &Option<Arc<Value>>| o.as_ref().map(|stored| self.resource.show(stored));
+        let shown = |o: &Option<Arc<str>>| o.as_ref().map(|text| self.resource.show(&parsed(text)));
         let seen = |o: &Option<Value>| o.as_ref().is_some_and(|o| self.query.selector.matches(o));
         let (old, new) = (shown(&event.old), shown(&event.new));
         let (was, is) = (seen(&old), seen(&new));

@@ -30,10 +30,16 @@ pub struct Event {
     pub table: String,
     /// Which object.
     pub key: Key,
-    /// Before.
-    pub old: Option<Arc<Value>>,
+    /// Before, as JSON: a parsed object takes twenty to sixty times as much memory as its text, and hundreds of past states are kept
+    /// that hardly anybody asks for.
+    pub old: Option<Arc<str>>,
     /// After; `None` once deleted.
-    pub new: Option<Arc<Value>>,
+    pub new: Option<Arc<str>>,
     /// Bytes of both states, for the limit of the history.
     pub bytes: usize,
+}
+
+/// A state that was kept as text.
+pub(crate) fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("the text of a Value, written by this process")
 }

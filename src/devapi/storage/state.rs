@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Change, Event};
+use super::{Change, Event, parsed};
 use crate::limits;
 use crate::meta::{self, Key};
 
@@ -15,7 +15,8 @@ type Table = BTreeMap<Key, Stored>;
 #[derive(Clone, Debug)]
 struct Stored {
     object: Arc<Value>,
-    bytes: usize,
+    /// The same as JSON, for the history.
+    text: Arc<str>,
 }
 
 /// The objects at one revision, with a window of what led there.
@@ -89,15 +90,20 @@ impl State {
         if revision < self.known_after {
             return Err(TooOld { oldest: self.known_after });
         }
-        let mut then: BTreeMap<Key, Arc<Value>> =
-            self.list(table, namespace).map(|(k, v)| (k.clone(), Arc::clone(v))).collect();
+        // What each was at its first change since then: walked backwards, the last word counts.
+        let mut changed: BTreeMap<&Key, Option<&Arc<str>>> = BTreeMap::new();
         for event in self.history.iter().rev().take_while(|e| e.revision > revision) {
             if event.table != table || !(namespace.is_empty() || event.key.namespace == namespace) {
                 continue;
             }
-            match &event.old {
-                Some(old) => then.insert(event.key.clone(), Arc::clone(old)),
-                None => then.remove(&event.key),
+            changed.insert(&event.key, event.old.as_ref());
+        }
+        let mut then: BTreeMap<Key, Arc<Value>> =
+            self.list(table, namespace).map(|(k, v)| (k.clone(), Arc::clone(v))).collect();
+        for (key, old) in changed {
+            match old {
+                Some(old) => then.insert(key.clone(), Arc::new(parsed(old))),
+                None => then.remove(key),
             };
         }
         Ok(then)
@@ -150,24 +156,24 @@ impl State {
         self.revision = revision;
         let table = self.tables.entry(change.table.clone()).or_default();
         let new = change.new.map(|object| {
-            let bytes = object.to_string().len();
-            Stored { object: Arc::new(object), bytes }
+            let text = object.to_string().into();
+            Stored { object: Arc::new(object), text }
         });
         let old = match &new {
             Some(stored) => table.insert(change.key.clone(), stored.clone()),
             None => table.remove(&change.key),
         };
         let (new_bytes, old_bytes) =
-            (new.as_ref().map_or(0, |s| s.bytes), old.as_ref().map_or(0, |s| s.bytes));
+            (new.as_ref().map_or(0, |s| s.text.len()), old.as_ref().map_or(0, |s| s.text.len()));
         self.objects = self.objects + usize::from(new.is_some()) - usize::from(old.is_some());
         self.bytes = self.bytes + new_bytes - old_bytes;
-        let now = new.map(|s| s.object);
+        let (now, text) = new.map(|s| (s.object, s.text)).unzip();
         self.remember(Event {
             revision,
             table: change.table,
             key: change.key,
-            old: old.map(|s| s.object),
-            new: now.clone(),
+            old: old.map(|s| s.text),
+            new: text,
             bytes: new_bytes + old_bytes,
         });
         now
@@ -265,6 +271,29 @@ mod tests {
         assert_eq!(state.since(now - 3).expect("in the window").count(), 3);
         assert_eq!(state.since(now - 4).map(|_| ()), Err(TooOld { oldest: now - 3 }));
         assert_eq!(state.since(now).expect("the end").count(), 0, "silence");
+    }
+
+    #[test]
+    fn the_window_is_bounded_by_bytes_too() {
+        let mut state = State::new(usize::MAX);
+        let large = "x".repeat(limits::OBJECT_BYTES_MAX);
+        let fit = limits::HISTORY_BYTES_MAX / (2 * large.len());
+        for _ in 0..2 * fit {
+            let mut change = put("a", 1);
+            change.new.as_mut().expect("an object")["text"] = large.as_str().into();
+            commit(&mut state, vec![change]);
+        }
+        let held: usize =
+            state.history.iter().flat_map(|e| [&e.old, &e.new]).flatten().map(|t| t.len()).sum();
+        assert!(held <= limits::HISTORY_BYTES_MAX, "{held}");
+        assert!(
+            state.history.len() + 1 >= fit,
+            "and no smaller than that: {}",
+            state.history.len()
+        );
+        let now = state.revision();
+        assert!(state.since(now - fit as u64 - 1).is_err(), "who is behind it lists again");
+        assert_eq!(state.since(now).expect("the end").count(), 0);
     }
 
     #[test]
