@@ -217,17 +217,7 @@ impl Metrics {
 
     /// The parts of a failover that this member coordinated and that is over.
     pub fn failover(&self, phases: &Phases) {
-        let Phases { detect, agree, plan, fence, verify, recover, announce } = *phases;
-        let parts = [
-            ("detect", detect),
-            ("agree", agree),
-            ("plan", plan),
-            ("fence", fence),
-            ("verify", verify),
-            ("recover", recover),
-            ("announce", announce),
-        ];
-        for (phase, ms) in parts {
+        for (phase, ms) in phases.parts() {
             if let Some(ms) = ms {
                 let part = self.failover_seconds.get_or_create(&Phase { phase });
                 part.observe(Duration::from_millis(ms).as_secs_f64());

@@ -194,3 +194,24 @@ pub struct Phases {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub announce: Option<u64>,
 }
+
+impl Phases {
+    /// Name and milliseconds of each, in their order.
+    pub const fn parts(&self) -> [(&'static str, Option<u64>); 7] {
+        let Self { detect, agree, plan, fence, verify, recover, announce } = *self;
+        [
+            ("detect", detect),
+            ("agree", agree),
+            ("plan", plan),
+            ("fence", fence),
+            ("verify", verify),
+            ("recover", recover),
+            ("announce", announce),
+        ]
+    }
+
+    /// Milliseconds of all that are known.
+    pub fn total_ms(&self) -> u64 {
+        self.parts().into_iter().filter_map(|(_, ms)| ms).sum()
+    }
+}

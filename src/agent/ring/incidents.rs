@@ -226,14 +226,9 @@ mod tests {
         let seen = incidents.iter().next().expect("one");
         assert_eq!(seen.at_ms, 1_001_000);
         assert_eq!(seen.phases, expected);
-        assert_eq!(sum(&expected), 900, "from the last token until everything runs");
+        assert_eq!(expected.total_ms(), 900, "from the last token until everything runs");
         assert_eq!(incidents.over(at(1960)), [expected]);
         assert!(incidents.over(at(1970)).is_empty(), "each once");
-    }
-
-    fn sum(phases: &Phases) -> u64 {
-        let Phases { detect, agree, plan, fence, verify, recover, announce } = *phases;
-        [detect, agree, plan, fence, verify, recover, announce].into_iter().flatten().sum()
     }
 
     #[test]
@@ -259,7 +254,7 @@ mod tests {
         };
         say(800, Phase::Seen);
         let seen = incidents.iter().next().expect("one").phases;
-        assert_eq!((seen.recover, seen.announce, sum(&seen)), (Some(40), Some(60), 800));
+        assert_eq!((seen.recover, seen.announce, seen.total_ms()), (Some(40), Some(60), 800));
         assert_eq!(incidents.over(at(800)), [seen]);
     }
 

@@ -10,10 +10,12 @@ mod outlet;
 mod parts;
 pub mod requests;
 mod run;
+mod setup;
 mod start;
 mod timeline;
 mod view;
 
 pub use parts::Dial;
-pub use run::{Ended, Feed, Prober, Setup, Stop, run};
+pub use run::run;
+pub use setup::{Ended, Feed, Prober, Setup, Stop};
 pub use start::ask_privileges;

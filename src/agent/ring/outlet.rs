@@ -18,7 +18,7 @@ use super::{
     core::{RingNews, World},
     incidents::Incidents,
     parts::Part,
-    run::Prober,
+    setup::Prober,
     timeline::Timeline,
 };
 use crate::{

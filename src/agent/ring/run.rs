@@ -1,27 +1,23 @@
 //! The loop of the ring part: one thread, one runtime, one turn after the other.
-//!
-//! Over 600 lines for now: whatever wakes the loop and what each waking does stand beside each other. The first to go is
-//! what the loop is given (`Setup`, `Feed`, `Prober`), which shares nothing with the wakings.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
-use base::{BootId, Instant, NodeId, NodeName, SystemUuid};
+use base::{Instant, NodeId, NodeName};
 use cluster::{ExecutorSays, FencerSays, Input, RequestId, RequestKind, Status as View, Verdict};
-use drivers::power::BoxFuture;
 use policy::revision::Revision;
 use tokio::sync::{mpsc, watch};
 
 use super::{
     core::Core,
     outlet::{Outlet, tokens_every},
-    parts::{Dial, Part},
+    parts::Part,
     requests,
+    setup::{Ended, Feed, Setup, Stop},
     start::{addresses, core, fencer_settings, interfaces, shape},
     view::{Beside, status},
 };
@@ -29,12 +25,10 @@ use crate::{
     clock::{self, GapMeter},
     conditions,
     executor::sleep_until,
-    keys::RingKeys,
-    kubernetes::News,
     local::{Call, Reply, Request},
     messages::{FromExecutor, FromFencer, ToExecutor, ToFencer},
-    metrics::{Metrics, Outcome, Reason},
-    state::{FileKind, Loaded, Persisted, Persister, StateDir, WriteToken},
+    metrics::{Outcome, Reason},
+    state::{FileKind, Persisted, Persister, WriteToken},
     transport::{Addresses, DATAGRAM_BYTES_MAX, Transport},
 };
 
@@ -50,94 +44,6 @@ const DETACH_PATIENCE: Duration = Duration::from_millis(1500);
 const REPLIES_MAX: usize = 64;
 /// Requests of our own have numbers above those of people.
 const OWN_REQUEST: RequestId = RequestId(u64::MAX);
-
-/// What comes from the API, or from whoever stands in for it.
-#[derive(Clone)]
-pub enum Feed {
-    /// Whether it can be reached: a condition, nothing else (CLUSTER.md section 7).
-    Api(Result<(), String>),
-    /// The ring keys.
-    Keys(RingKeys),
-    /// A compiled revision.
-    Revision(Box<Revision>),
-    /// The highest era that any object names. Only a member that starts without its disk needs it, before it starts.
-    Era(u64),
-}
-
-impl From<News> for Feed {
-    fn from(news: News) -> Self {
-        match news {
-            News::Api(reached) => Self::Api(reached),
-            News::Era(sequence) => Self::Era(sequence),
-            News::Keys(keys) => Self::Keys(keys),
-            News::Revision(revision) => Self::Revision(revision),
-        }
-    }
-}
-
-/// A planned end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The agent stops and will be back within this time, at most 60 s.
-    Detach(Duration),
-}
-
-/// Why [`run`] returned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// As asked.
-    Detached,
-    /// For good, with the reason.
-    Left(String),
-    /// Members, addresses or times of the ring changed: start again with the cached revision.
-    Reconfigured,
-}
-
-/// Looks whether a machine answers although its agent does not (CLUSTER.md section 5).
-pub trait Prober: Send + Sync {
-    /// All links at once, three tries, 100 ms in all.
-    fn probe(&self, addresses: Vec<IpAddr>, port: u16) -> BoxFuture<'static, Verdict>;
-}
-
-/// What the ring part starts with.
-pub struct Setup {
-    /// This machine's name.
-    pub node_name: NodeName,
-    /// The directory, locked.
-    pub state_dir: StateDir,
-    /// What it held.
-    pub loaded: Loaded,
-    /// The newest revision that this member has seen.
-    pub revision: Revision,
-    /// The ring keys.
-    pub keys: RingKeys,
-    /// This boot of the machine.
-    pub boot_id: BootId,
-    /// What the machine says that it is.
-    pub system_uuid: Option<SystemUuid>,
-    /// Interfaces that the machine's own configuration names, over the revision's.
-    pub networks: BTreeMap<String, String>,
-    /// Where the own links are bound; empty: at the addresses of the revision.
-    pub bound: Vec<IpAddr>,
-    /// How the executor is reached.
-    pub executor: Dial<ToExecutor, FromExecutor>,
-    /// How the fencer is reached.
-    pub fencer: Dial<ToFencer, FromFencer>,
-    /// How machines are probed.
-    pub prober: Arc<dyn Prober>,
-    /// From the local socket.
-    pub calls: mpsc::Receiver<Call>,
-    /// From the API.
-    pub feed: mpsc::Receiver<Feed>,
-    /// To the mirror: the engine's view whenever it changed.
-    pub views: watch::Sender<Option<Arc<View>>>,
-    /// Planned ends.
-    pub stop: mpsc::Receiver<Stop>,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
-    /// What is wrong already: type and text.
-    pub conditions: Vec<(&'static str, String)>,
-}
 
 struct Loop {
     core: Core,

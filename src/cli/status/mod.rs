@@ -10,7 +10,7 @@ use std::{
     io::Write as _,
 };
 
-use agent::status::{IncidentStatus, NodeStatus, Phases, ResourceStatus, Status};
+use agent::status::{IncidentStatus, NodeStatus, ResourceStatus, Status};
 use anyhow::bail;
 use clap::ValueEnum;
 
@@ -186,23 +186,13 @@ fn write_resource(f: &mut fmt::Formatter<'_>, resource: &ResourceStatus) -> fmt:
 }
 
 fn write_incident(f: &mut impl fmt::Write, incident: &IncidentStatus) -> fmt::Result {
-    let Phases { detect, agree, plan, fence, verify, recover, announce } = incident.phases_ms;
-    let phases = [
-        ("detect", detect),
-        ("agree", agree),
-        ("plan", plan),
-        ("fence", fence),
-        ("verify", verify),
-        ("recover", recover),
-        ("announce", announce),
-    ];
     let mut line = String::new();
-    for (name, ms) in phases {
+    for (name, ms) in incident.phases_ms.parts() {
         if let Some(ms) = ms {
             write!(line, " {name} {ms}")?;
         }
     }
-    let total: u64 = phases.iter().filter_map(|(_, ms)| *ms).sum();
+    let total = incident.phases_ms.total_ms();
     writeln!(
         f,
         "  {} {} incident {}:{line}; {total} ms",
@@ -288,7 +278,11 @@ fn specimen() -> Status {
             node: "ctl-1".into(),
             incident: "2.2a".into(),
             at_ms: 1_700_000_000_000,
-            phases_ms: Phases { detect: Some(500), agree: Some(40), ..Phases::default() },
+            phases_ms: agent::status::Phases {
+                detect: Some(500),
+                agree: Some(40),
+                ..Default::default()
+            },
         }],
     }
 }

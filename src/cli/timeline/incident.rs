@@ -59,26 +59,29 @@ fn total_ms(phases: &[Phase]) -> u64 {
 
 /// In their order; one that did not happen, or was not seen by this member, is left out.
 fn phases(ms: &Phases) -> Vec<Phase> {
-    let Phases { detect, agree, plan, fence, verify, recover, announce } = *ms;
     let mut begin_ms = 0;
-    [
-        ("detect", detect, "no token came: it was given up"),
-        ("agree", agree, "those who are left formed a ring and opened an era"),
-        ("plan", plan, "the coordinator decided what to do"),
-        ("fence", fence, "its BMC was told to cut the power"),
-        ("verify", verify, "the power was read until it was off, and that is durable"),
-        ("recover", recover, "what it ran runs elsewhere"),
-        ("announce", announce, "the network was told, until a peer saw it"),
-    ]
-    .into_iter()
-    .filter_map(|(name, ms, what)| {
-        let ms = ms?;
-        let phase = Phase { name, what, begin_ms, ms };
-        begin_ms += ms;
-        Some(phase)
-    })
-    .collect()
+    ms.parts()
+        .into_iter()
+        .zip(WHAT)
+        .filter_map(|((name, ms), what)| {
+            let ms = ms?;
+            let phase = Phase { name, what, begin_ms, ms };
+            begin_ms += ms;
+            Some(phase)
+        })
+        .collect()
 }
+
+/// What happens in each of [`Phases::parts`].
+const WHAT: [&str; 7] = [
+    "no token came: it was given up",
+    "those who are left formed a ring and opened an era",
+    "the coordinator decided what to do",
+    "its BMC was told to cut the power",
+    "the power was read until it was off, and that is durable",
+    "what it ran runs elsewhere",
+    "the network was told, until a peer saw it",
+];
 
 #[cfg(test)]
 pub(super) fn specimen() -> Incident {
