@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use base::{
     BootId, Configuration, ConfigurationKind, Guarantee, Incarnation, Instant, NodeId, RingEvent,
-    RingId, RingMessage,
+    RingId, RingMessage, Role,
 };
 use cluster::{
     Config, ExecutorDo, ExecutorSays, FencerDo, FencerSays, File, Input, MESSAGE_MAX, Member,
@@ -25,7 +25,7 @@ use cluster::{
     restate,
 };
 use fencing::{DeviceError, FenceResult, PowerState};
-use lifecycle::{OrderEnd, Outcome, Report};
+use lifecycle::{InstanceReport, Operation, OrderEnd, Outcome, Report};
 use world::id;
 
 use super::script::{Script, within};
@@ -377,10 +377,17 @@ fn engines(bytes: &[u8]) {
             }
             8 => {
                 let node = id(script.below(NODES + 1));
-                let input = match script.below(4) {
+                let ring = world.ring;
+                let input = match script.below(10) {
                     0 => Input::Silent { node },
                     1 => Input::Heard { node, standing: script.bytes().to_vec() },
                     2 => Input::Executor(ExecutorSays::Restarted),
+                    3 => Input::Executor(ExecutorSays::Regained),
+                    4 => Input::Executor(ExecutorSays::SelfFencing { reason: text(&mut script) }),
+                    5 => Input::Executor(changed(&mut script)),
+                    6 => Input::RingBroken { ring },
+                    7 => Input::Token { ring },
+                    8 => Input::Wall(i64::from(script.byte()) << 24),
                     _ => Input::Stalled(Duration::from_millis(300)),
                 };
                 world.give(index, input);
@@ -407,10 +414,34 @@ fn heading(ring: RingId) -> Vec<u8> {
     bytes
 }
 
+fn text(script: &mut Script<'_>) -> String {
+    String::from_utf8_lossy(script.bytes()).into_owned()
+}
+
+/// What a recurring monitor found.
+fn changed(script: &mut Script<'_>) -> ExecutorSays {
+    let outcome = match script.below(4) {
+        0 => Outcome::Ok,
+        1 => Outcome::NotRunning,
+        2 => Outcome::TimedOut,
+        _ => Outcome::Failed { code: script.byte().max(1), reason: text(script) },
+    };
+    let role = script.pick(&[None, Some(Role::Stopped), Some(Role::Started)]);
+    let instance = InstanceReport {
+        resource: "web".parse().expect("valid"),
+        kind: specimen::process(),
+        role,
+        stop_failed: script.below(4) == 0,
+        failed: (outcome != Outcome::Ok).then(|| outcome.clone()),
+        run: u64::from(script.byte()),
+    };
+    ExecutorSays::Changed { operation: Operation::Monitor, outcome, instance }
+}
+
 fn request(script: &mut Script<'_>) -> RequestKind {
     let node = id(script.below(NODES + 1));
     let resource = || "web".parse().expect("valid");
-    let who = String::from_utf8_lossy(script.bytes()).into_owned();
+    let who = text(script);
     match script.below(16) {
         0 => RequestKind::Standby(node),
         1 => RequestKind::Online(node),
