@@ -8,6 +8,8 @@ pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 pub const OBJECT_BYTES_MAX: usize = 1536 * 1024;
 /// Objects of all kinds together.
 pub const OBJECTS_MAX: usize = 50_000;
+/// Events of both kinds; beyond, those go that were written longest ago.
+pub const EVENTS_MAX: usize = 256;
 /// Bytes of all objects together; the store lies in memory.
 pub const STORE_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Watches open at once.

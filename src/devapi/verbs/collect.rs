@@ -1,4 +1,5 @@
-//! What deletions leave to do: dependents of deleted owners, contents of namespaces and definitions.
+//! What deletions leave to do: dependents of deleted owners, contents of namespaces and definitions. And Events, which nobody
+//! deletes: the oldest go.
 //!
 //! Kubernetes does this in controllers some time later; here it follows each write, so that tests need not wait.
 
@@ -9,13 +10,18 @@ use serde_json::{Value, json};
 use super::World;
 use super::delete::{Begun, FOREGROUND, ORPHAN, Propagation, begin};
 use crate::definition;
+use crate::limits;
 use crate::meta::{self, Key};
 use crate::storage::Change;
+
+/// Of both kinds of Events.
+const EVENTS: &str = "events";
 
 /// Whether a change may leave something to collect.
 pub(crate) fn is_due(change: &Change) -> bool {
     match &change.new {
         None => true,
+        Some(_) if change.table == EVENTS => true,
         Some(object) => meta::is_deleting(object) || meta::owners(object).next().is_some(),
     }
 }
@@ -29,6 +35,7 @@ pub(crate) fn collect(world: &World<'_>) -> Vec<Change> {
     namespaces(world, &mut round);
     definitions(world, &mut round);
     owners(world, &mut round);
+    events(world, &mut round);
     round.into_values().collect()
 }
 
@@ -74,6 +81,20 @@ fn finalized(world: &World<'_>, round: &mut Round, table: &str, key: &Key, final
     let mut object = Value::clone(stored);
     meta::set_finalizers(&mut object, &left);
     add(world, round, table, key, Some(object));
+}
+
+/// In Kubernetes an Event goes an hour after it was written last. An hour of somebody who plays has thousands.
+fn events(world: &World<'_>, round: &mut Round) {
+    let written = |event: &Value| -> u64 {
+        event["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0)
+    };
+    let mut all: Vec<(u64, &Key)> =
+        world.state.list(EVENTS, "").map(|(key, event)| (written(event), key)).collect();
+    let over = all.len().saturating_sub(limits::EVENTS_MAX);
+    all.sort_unstable();
+    for (_, key) in all.into_iter().take(over) {
+        drop_one(world, round, EVENTS, key, None);
+    }
 }
 
 fn namespaces(world: &World<'_>, round: &mut Round) {
@@ -199,4 +220,32 @@ fn disown(object: &mut Value, uids: &[&str]) {
         .cloned()
         .collect();
     meta::set(object, "ownerReferences", (!left.is_empty()).then(|| json!(left)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::storage::state::State;
+
+    #[test]
+    fn events_are_kept_up_to_a_number_and_the_one_written_longest_ago_goes_first() {
+        let mut state = State::new(10);
+        let put = |n: usize| {
+            let name = format!("e{n}");
+            let new = json!({"metadata": {"name": name, "namespace": "default"}});
+            Change { table: EVENTS.into(), key: Key::new("default", &name), new: Some(new) }
+        };
+        let names = (0..limits::EVENTS_MAX + 2).chain([0]);
+        let numbered = state.number(names.map(put).collect());
+        assert!(numbered.iter().all(|(_, change)| is_due(change)));
+        state.apply(numbered);
+        let catalog = Catalog::new(std::iter::empty());
+        let now = jiff::Timestamp::now();
+        let world = World { state: &state, catalog: &catalog, now, fresh: &uuid::Uuid::new_v4 };
+        let gone = collect(&world);
+        let names: Vec<&str> = gone.iter().map(|change| change.key.name.as_str()).collect();
+        assert_eq!(names, ["e1", "e2"], "e0 was written again");
+        assert!(gone.iter().all(|change| change.new.is_none()));
+    }
 }
