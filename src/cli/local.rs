@@ -28,6 +28,11 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
+    /// Of the agents of the box in that folder.
+    pub(crate) fn of_box(dir: &Path) -> Self {
+        Self { agent: Some(dir.to_owned()) }
+    }
+
     /// One, or all of a box. Without a word from the person: the machine's own agent, else the person's own box.
     fn candidates(&self) -> Vec<PathBuf> {
         match &self.agent {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   up ─▶ world (machines, BMCs, network) ◀─ control ◀─ verb: kill, freeze, isolate, ...
-//!    ├──▶ api (devapi, kubeconfigs, objects)
+//!    ├──▶ api (devapi, kubeconfigs, objects)     page ─▶ agents' sockets
 //!    └──▶ controller      each machine: init ─▶ palisade agent ─▶ shims ─▶ web
 //! ```
 
@@ -15,6 +15,7 @@ mod control;
 mod gap;
 mod init;
 mod objects;
+mod page;
 mod plan;
 mod up;
 mod verb;

@@ -20,7 +20,7 @@ pub(super) const NODES_MAX: u8 = 9;
 pub(super) const RING_PORT: u16 = 5405;
 /// 623 is not for ordinary users.
 pub(super) const BMC_PORT: u16 = 6230;
-/// Where the demonstration listens, on each machine and on its address.
+/// Where the demonstration listens, on each machine and on its address; and the page of the box, on one of its own.
 pub(super) const WEB_PORT: u16 = 8080;
 pub(super) const BMC_USER: &str = "operator";
 /// A Unix socket's path has at most 107 bytes; the longest of ours below DIR has these.
@@ -79,6 +79,11 @@ impl Plan {
 
     pub(super) fn vip_socket(&self) -> SocketAddr {
         SocketAddr::new(self.vip(), WEB_PORT)
+    }
+
+    /// Where the page of the box is.
+    pub(super) fn page_socket(&self) -> SocketAddr {
+        SocketAddr::new(self.ip(251), WEB_PORT)
     }
 
     pub(super) fn node(&self, name: &str) -> Result<&Node> {
@@ -247,11 +252,11 @@ mod tests {
             .nodes
             .iter()
             .flat_map(|node| [kept.link(node), kept.port(node), kept.bmc(node).ip()])
-            .chain([kept.vip()])
+            .chain([kept.vip(), kept.page_socket().ip()])
             .collect();
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), usize::from(NODES_MAX) * 3 + 1);
+        assert_eq!(all.len(), usize::from(NODES_MAX) * 3 + 2);
         assert!(kept.node("n10").expect_err("absent").to_string().contains("n1, n2"));
     }
 

@@ -22,6 +22,7 @@ use super::{
     api::ApiServer,
     control, gap,
     objects::NAMESPACE,
+    page,
     plan::{self, Folder, Plan},
     world::{Times, World},
 };
@@ -104,6 +105,10 @@ async fn live(folder: &Folder, choice: &Choice) -> Result<()> {
     let world = World::build(&plan, folder, choice.times).await?;
     let mut tasks = JoinSet::new();
     control::serve(folder, &world, &stop, &mut tasks)?;
+    if let Err(error) = page::start(&plan, folder, &mut tasks).await {
+        // Somebody may use that port; all else works without it.
+        told.say(&format!("no page at http://{}: {error:#}", plan.page_socket()));
+    }
     let api = ApiServer::start(folder, choice.kubeconfig.as_deref()).await?;
     let result = tokio::select! {
         result = bring_up(folder, &mut plan, &world, &api, &told) => match result {
@@ -288,6 +293,7 @@ fn hints(folder: &Folder, plan: &Plan) {
     let tries = [
         ("who serves?", format!("curl http://{}", plan.vip_socket())),
         ("machines, ring, resources, live", format!("{palisade} status --watch{agent}")),
+        ("the same in a browser", format!("http://{}/", plan.page_socket())),
         ("its power fails: who serves then?", format!("{palisade} dev kill {first}{dir}")),
         ("why it took that long", format!("{palisade} timeline{agent}")),
         ("other troubles", format!("{palisade} dev freeze|thaw|isolate|heal|start {first}{dir}")),

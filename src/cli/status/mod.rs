@@ -3,6 +3,7 @@
 //! Exit code 1 with the reason on standard error when this component has no quorum or no open era (SAFETY.md#S10): a
 //! script that asks is never told that all is well when nothing may start.
 
+mod view;
 mod watch;
 
 use std::{
@@ -14,6 +15,7 @@ use agent::status::{IncidentStatus, NodeStatus, ResourceStatus, Status};
 use anyhow::bail;
 use clap::ValueEnum;
 
+pub(crate) use self::view::{Tone, View};
 use crate::local::Socket;
 
 /// Options of `palisade status`.
@@ -213,7 +215,7 @@ pub(crate) fn clock_time(at_ms: u64) -> String {
 }
 
 #[cfg(test)]
-fn specimen() -> Status {
+pub(crate) fn specimen() -> Status {
     use agent::status::{DebtStatus, EraStatus, InstanceStatus, RingStatus};
 
     Status {

@@ -6,19 +6,17 @@ use std::{
     time::Duration,
 };
 
-use agent::{
-    local::{Reply, Request, TimelineEntry},
-    status::{NodeStatus, Status},
-};
 use anyhow::Result;
 
-use super::{clock_time, trouble, write_incident};
+use super::{
+    clock_time,
+    view::{Machine, Tone, View},
+    write_incident,
+};
 use crate::local::Socket;
 
 /// Between two looks: a failover is over in less than a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// What happened last, at the bottom.
-const ENTRIES_SHOWN: u16 = 12;
 /// Longest line; a terminal that is narrower cuts by itself.
 const COLUMNS_MAX: usize = 160;
 
@@ -37,8 +35,8 @@ pub(super) fn run(socket: &Socket) -> Result<()> {
     }
     let mut shown = String::new();
     loop {
-        let screen = match look(socket) {
-            Ok((status, entries)) => screen(&status, &entries, terminal),
+        let screen = match View::look(socket) {
+            Ok(view) => screen(&view, terminal),
             Err(error) => format!("no agent answers: {error:#}\n"),
         };
         if terminal {
@@ -56,149 +54,90 @@ pub(super) fn run(socket: &Socket) -> Result<()> {
     }
 }
 
-fn look(socket: &Socket) -> Result<(Status, Vec<TimelineEntry>)> {
-    let status = socket.status()?;
-    let entries = match socket.ask(&Request::Timeline { limit: ENTRIES_SHOWN })? {
-        Reply::Timeline(entries) => entries,
-        _ => Vec::new(),
-    };
-    Ok((status, entries))
-}
-
 /// The first line has the time in it.
 fn without_time(screen: &str) -> &str {
     screen.split_once('\n').map_or("", |(_, rest)| rest)
 }
 
-#[derive(Clone, Copy)]
-enum Colour {
-    Green,
-    Red,
-    Yellow,
-}
-
 /// Never the only bearer of a meaning: the word stands there too.
-fn paint(text: &str, colour: Colour, terminal: bool) -> String {
+fn paint(text: &str, tone: Tone, terminal: bool) -> String {
     if !terminal {
         return text.to_owned();
     }
-    let code = match colour {
-        Colour::Green => 32,
-        Colour::Red => 31,
-        Colour::Yellow => 33,
+    let code = match tone {
+        Tone::Good => 32,
+        Tone::Bad => 31,
+        Tone::Between => 33,
     };
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
-fn screen(status: &Status, entries: &[TimelineEntry], terminal: bool) -> String {
+fn screen(view: &View, terminal: bool) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = draw(&mut text, status, entries, terminal);
+    let _ = draw(&mut text, view, terminal);
     text
 }
 
-fn draw(
-    out: &mut String,
-    status: &Status,
-    entries: &[TimelineEntry],
-    terminal: bool,
-) -> std::fmt::Result {
-    writeln!(
-        out,
-        "{}   {}   as {} sees it",
-        status.cluster,
-        clock_time(status.at_ms),
-        status.node
-    )?;
-    match trouble(status) {
-        Some(why) => writeln!(out, "{}", paint(&why, Colour::Red, terminal))?,
+fn draw(out: &mut String, view: &View, terminal: bool) -> std::fmt::Result {
+    let at = clock_time(view.at_ms);
+    writeln!(out, "{}   {at}   as {} sees it", view.cluster, view.seen_by)?;
+    match &view.trouble {
+        Some(why) => writeln!(out, "{}", paint(why, Tone::Bad, terminal))?,
         None => {
-            let by = status.coordinator.as_deref().unwrap_or("nobody");
-            let well = paint("quorate, era open", Colour::Green, terminal);
-            writeln!(out, "{well}, coordinated by {by}")?;
+            let well = paint("quorate, era open", Tone::Good, terminal);
+            writeln!(out, "{well}, coordinated by {}", view.coordinator)?;
         }
     }
-    let ring = status.ring.id.as_deref().unwrap_or("none");
-    writeln!(out, "ring {ring} {}: {}", status.ring.state, status.ring.members.join(" "))?;
+    writeln!(out, "ring {} {}: {}", view.ring, view.ring_state, view.members.join(" "))?;
 
     writeln!(out, "\n{:14} {:10} runs", "machine", "state")?;
-    for node in &status.nodes {
-        draw_node(out, status, node, terminal)?;
+    for machine in &view.machines {
+        draw_machine(out, machine, terminal)?;
     }
-    let nowhere: Vec<&str> = status
-        .resources
-        .iter()
-        .filter(|r| r.instances.iter().all(|i| i.role == "Stopped"))
-        .map(|r| r.id.as_str())
-        .collect();
+    let nowhere = view.nowhere();
     if !nowhere.is_empty() {
-        writeln!(
-            out,
-            "{}",
-            paint(&format!("nowhere: {}", nowhere.join(" ")), Colour::Red, terminal)
-        )?;
+        let line = format!("nowhere: {}", nowhere.join(" "));
+        writeln!(out, "{}", paint(&line, Tone::Bad, terminal))?;
     }
-    for resource in &status.resources {
+    for resource in &view.resources {
         if let Some(reason) = &resource.reason {
             writeln!(out, "  {}: {reason}", resource.id)?;
         }
     }
 
-    for debt in &status.debts {
-        let line = format!("{} owes evidence: {}", debt.node, debt.reason);
-        writeln!(out, "{}", paint(&line, Colour::Yellow, terminal))?;
+    for line in &view.owes {
+        writeln!(out, "{}", paint(line, Tone::Between, terminal))?;
     }
-    for operation in status.operations.iter().filter(|operation| operation.evidence.is_none()) {
-        let by = operation.executor.as_deref().unwrap_or("nobody yet");
-        writeln!(out, "fencing {}: {} (by {by})", operation.node, operation.state)?;
+    for line in &view.fencing {
+        writeln!(out, "{line}")?;
     }
-    if let Some(incident) = status.incidents.last() {
+    if let Some(incident) = &view.incident {
         writeln!(out, "\nlast failure (`palisade timeline` has its steps):")?;
         write_incident(out, incident)?;
     }
     writeln!(out, "\nlately:")?;
-    for entry in entries {
+    for entry in &view.lately {
         let line = format!("  {} {:8} {}", clock_time(entry.at_ms), entry.kind, entry.text);
         writeln!(out, "{}", line.chars().take(COLUMNS_MAX).collect::<String>())?;
     }
     Ok(())
 }
 
-fn draw_node(
-    out: &mut String,
-    status: &Status,
-    node: &NodeStatus,
-    terminal: bool,
-) -> std::fmt::Result {
-    let colour = match node.state.as_str() {
-        "online" => Colour::Green,
-        "unclean" | "evicted" | "offline" => Colour::Red,
-        _ => Colour::Yellow,
-    };
+fn draw_machine(out: &mut String, machine: &Machine, terminal: bool) -> std::fmt::Result {
     // Padded before it is painted: the codes have no width.
-    let state = paint(&format!("{:10}", node.state), colour, terminal);
-    let runs: Vec<String> = status
-        .resources
-        .iter()
-        .flat_map(|resource| {
-            resource.instances.iter().filter(|i| i.node == node.name && i.role != "Stopped").map(
-                |instance| match (instance.role.as_str(), instance.stop_failed) {
-                    (_, true) => format!("{} (a stop failed)", resource.id),
-                    ("Started", false) => resource.id.clone(),
-                    (role, false) => format!("{} ({role})", resource.id),
-                },
-            )
-        })
-        .collect();
-    let mut runs = runs.join(" ");
-    if let Some(reason) = &node.reason {
+    let state = paint(&format!("{:10}", machine.state), machine.tone, terminal);
+    let mut runs = machine.runs.join(" ");
+    if let Some(reason) = &machine.reason {
         write!(runs, "{}[{reason}]", if runs.is_empty() { "" } else { "  " })?;
     }
-    writeln!(out, "{:14} {state} {runs}", node.name)
+    writeln!(out, "{:14} {state} {runs}", machine.name)
 }
 
 #[cfg(test)]
 mod tests {
+    use agent::local::TimelineEntry;
+
     use super::*;
 
     fn entry() -> TimelineEntry {
@@ -228,7 +167,8 @@ last failure (`palisade timeline` has its steps):
 lately:
   22:13:20.100Z era      2.2a open
 ";
-        assert_eq!(screen(&super::super::specimen(), &[entry()], false), expected);
+        let view = View::new(&super::super::specimen(), vec![entry()]);
+        assert_eq!(screen(&view, false), expected);
     }
 
     #[test]
@@ -236,9 +176,10 @@ lately:
         let mut status = super::super::specimen();
         status.quorate = false;
         status.resources[0].instances[0].role = "Stopped".into();
-        let text = screen(&status, &[], true);
+        let view = View::new(&status, Vec::new());
+        let text = screen(&view, true);
         assert!(text.contains("no quorum") && text.contains("nowhere: vip-public"), "{text}");
         assert!(text.contains("\x1b[31m"), "in red");
-        assert!(!screen(&status, &[], false).contains('\x1b'), "no codes outside of a terminal");
+        assert!(!screen(&view, false).contains('\x1b'), "no codes outside of a terminal");
     }
 }

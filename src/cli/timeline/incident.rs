@@ -25,13 +25,13 @@ pub(super) struct Phase {
 
 /// What is drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Incident {
+pub(crate) struct Incident {
     /// Whose word this is.
     pub(super) seen_by: String,
     pub(super) status: IncidentStatus,
     pub(super) phases: Vec<Phase>,
     /// With milliseconds from the last token, negative before it.
-    pub(super) entries: Vec<(i64, TimelineEntry)>,
+    pub(crate) entries: Vec<(i64, TimelineEntry)>,
 }
 
 impl Incident {

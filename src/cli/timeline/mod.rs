@@ -6,11 +6,17 @@ mod text;
 
 use std::io::Write as _;
 
-use agent::local::{Reply, Request, TimelineEntry};
+use agent::{
+    local::{Reply, Request, TimelineEntry},
+    status::IncidentStatus,
+};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use self::incident::Incident;
+pub(crate) use self::{
+    incident::Incident,
+    svg::{Escaped, Svg},
+};
 use crate::{local::Socket, status::clock_time};
 
 /// Options of `palisade timeline`.
@@ -61,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
         },
         Output::Svg => match last(args)? {
-            Some(incident) => write!(out, "{}", svg::Svg(&incident))?,
+            Some(incident) => write!(out, "{}", Svg(&incident))?,
             None => {
                 bail!("no failure of a member was seen since this agent started: nothing to draw")
             }
@@ -78,7 +84,11 @@ fn list(out: &mut impl std::io::Write, entries: &[TimelineEntry]) -> std::io::Re
 }
 
 fn entries(args: &Args, limit: u16) -> Result<Vec<TimelineEntry>> {
-    match args.socket.ask(&Request::Timeline { limit })? {
+    ask(&args.socket, limit)
+}
+
+fn ask(socket: &Socket, limit: u16) -> Result<Vec<TimelineEntry>> {
+    match socket.ask(&Request::Timeline { limit })? {
         Reply::Timeline(entries) => Ok(entries),
         Reply::Refused(reason) => bail!("{reason}"),
         Reply::Done(_) | Reply::Status(_) => {
@@ -87,8 +97,15 @@ fn entries(args: &Args, limit: u16) -> Result<Vec<TimelineEntry>> {
     }
 }
 
+impl Incident {
+    /// With what the agent said meanwhile.
+    pub(crate) fn ask(socket: &Socket, seen_by: &str, incident: IncidentStatus) -> Result<Self> {
+        Ok(Self::new(seen_by, incident, &ask(socket, ENTRIES_MAX)?))
+    }
+}
+
 fn last(args: &Args) -> Result<Option<Incident>> {
     let status = args.socket.status()?;
-    let Some(incident) = status.incidents.last().cloned() else { return Ok(None) };
-    Ok(Some(Incident::new(&status.node, incident, &entries(args, ENTRIES_MAX)?)))
+    let last = status.incidents.last().cloned();
+    last.map(|incident| Incident::ask(&args.socket, &status.node, incident)).transpose()
 }

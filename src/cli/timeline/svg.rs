@@ -13,7 +13,7 @@ const ROW: u64 = 28;
 const TOP: u64 = 64;
 
 /// Prints the whole file.
-pub(super) struct Svg<'a>(pub(super) &'a Incident);
+pub(crate) struct Svg<'a>(pub(crate) &'a Incident);
 
 impl fmt::Display for Svg<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,14 +29,14 @@ impl fmt::Display for Svg<'_> {
         writeln!(
             f,
             "<text x=\"16\" y=\"28\" font-size=\"17\" fill=\"#111111\">{}</text>",
-            Plain(&title)
+            Escaped(&title)
         )?;
         let below = format!(
             "{}, incident {}, as {seen_by} saw it",
             clock_time(status.at_ms),
             status.incident
         );
-        writeln!(f, "<text x=\"16\" y=\"48\" fill=\"#555555\">{}</text>", Plain(&below))?;
+        writeln!(f, "<text x=\"16\" y=\"48\" fill=\"#555555\">{}</text>", Escaped(&below))?;
         for (row, phase) in (0_u64..).zip(phases) {
             let scale = |ms: u64| (ms * BARS).checked_div(total).unwrap_or(0);
             let y = TOP + ROW * row;
@@ -62,7 +62,7 @@ impl fmt::Display for Svg<'_> {
                 f,
                 "<text x=\"{}\" y=\"{base}\" fill=\"#555555\">{}</text>",
                 LEFT + BARS + 12,
-                Plain(phase.what)
+                Escaped(phase.what)
             )?;
         }
         writeln!(f, "</svg>")
@@ -78,10 +78,10 @@ fn colour(phase: &str) -> &'static str {
     }
 }
 
-/// Text in XML.
-struct Plain<'a>(&'a str);
+/// Text in XML and HTML.
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
-impl fmt::Display for Plain<'_> {
+impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
             match c {
