@@ -131,8 +131,11 @@ fn descriptors(pid: i32) -> Option<u64> {
     Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64)
 }
 
+/// What of a sample is measured.
+type Count = fn(&Sample) -> u64;
+
 /// Growth with each operation, by least squares.
-fn slope(samples: &[Sample], of: fn(&Sample) -> u64) -> f64 {
+fn slope(samples: &[Sample], of: Count) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "counts and bytes of one process")]
     let points: Vec<(f64, f64)> =
         samples.iter().map(|sample| (sample.operations as f64, of(sample) as f64)).collect();
@@ -208,7 +211,7 @@ fn a_thousand_random_operations_leave_nothing_behind_and_nothing_stuck() {
     println!("{operations} operations, {harm} of them not refused; calm after {slowest:?} at most");
     let measured = &samples[samples.len() / 3..];
     let mut grew = Vec::new();
-    let checks: [(&str, fn(&Sample) -> u64, f64); 6] = [
+    let checks: [(&str, Count, f64); 6] = [
         ("bytes of memory", |s| s.rss_bytes, RSS_BYTES_MAX),
         ("descriptors", |s| s.descriptors, DESCRIPTORS_MAX),
         ("threads", |s| s.threads, THREADS_MAX),
