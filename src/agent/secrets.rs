@@ -1,5 +1,5 @@
 //! BMC credentials from Secrets, read by a child of the fencer that ends at once: the fencer itself never carries a TLS
-//! client in memory, and the ring part never sees a password (SAFETY.md 4.4).
+//! client of the API in memory, and the ring part never sees a password (SAFETY.md 4.4).
 //!
 //! Names go in on standard input, credentials come out on standard output: pipes between two processes of one user,
 //! never arguments, environment or files. `get` by name only, never `list` or `watch`.
@@ -27,7 +27,7 @@ use crate::{
 /// For the whole look, a slow API included.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest answer of the child.
-const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Longest list of names.
 const NAMES_BYTES_MAX: u64 = 256 * 1024;
 
@@ -158,5 +158,6 @@ fn credential(secret: Secret) -> Result<Credential, &'static str> {
     let user = data.remove("username").ok_or("the Secret has no entry `username`")?;
     let password = data.remove("password").ok_or("the Secret has no entry `password`")?;
     let user = String::from_utf8(user.0).map_err(|_| "the entry `username` is not UTF-8")?;
-    Ok(Credential { user, password: Password::new(password.0) })
+    let authority = data.remove("ca.crt").map(|pem| pem.0);
+    Ok(Credential { user, password: Password::new(password.0), authority })
 }

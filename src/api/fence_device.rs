@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ClusterRef, Condition, DeletionPolicy, rules,
-    text::{Address, Label, ObjectName, Span, Uuid},
+    text::{Address, Fingerprint, HostName, Label, ObjectName, Span, SystemId, Uuid},
 };
 
 /// A device that powers machines off, for example the BMC of one machine.
@@ -46,7 +46,19 @@ use crate::{
         "spec.ipmi: address is required for driver Ipmi",
     ),
     validation = rules::rule(
-        "self.driver != 'Ipmi' || self.targets.size() == 1",
+        "self.driver != 'Redfish' || has(self.redfish)",
+        "spec.redfish: address is required for driver Redfish",
+    ),
+    validation = rules::rule(
+        "self.driver == 'Redfish' || !has(self.redfish)",
+        "spec.redfish is for driver Redfish, but driver is {self.driver}: correct the driver, or remove it",
+    ),
+    validation = rules::rule(
+        "self.driver == 'Ipmi' || !has(self.ipmi)",
+        "spec.ipmi is for driver Ipmi, but driver is {self.driver}: correct the driver, or remove it",
+    ),
+    validation = rules::rule(
+        "self.targets.size() == 1",
         "spec.targets: a BMC switches its own machine only, but {self.targets.size()} are named: make one FenceDevice for each BMC",
     ),
     validation = rules::rule(
@@ -66,7 +78,10 @@ pub struct FenceDeviceSpec {
     /// For `driver: Ipmi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipmi: Option<Ipmi>,
-    /// The Secret with `username` and `password`.
+    /// For `driver: Redfish`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redfish: Option<Redfish>,
+    /// The Secret with `username` and `password`, and `ca.crt` where an authority vouches for a Redfish service.
     pub credentials_ref: CredentialsRef,
     /// Members that it can switch off. Example: `["ctl-1"]`.
     #[schemars(length(min = 1, max = 31))]
@@ -108,6 +123,8 @@ fn half_a_minute() -> Span {
 pub enum Driver {
     /// IPMI 2.0 over RMCP+.
     Ipmi,
+    /// Redfish over HTTPS.
+    Redfish,
 }
 
 /// A BMC that speaks IPMI 2.0.
@@ -136,6 +153,36 @@ fn ipmi_port() -> u32 {
 
 fn suite_17() -> u32 {
     17
+}
+
+/// A BMC that speaks Redfish over HTTPS. Its certificate is the one of `certificateSha256`, or `ca.crt` of the Secret
+/// vouches for it; without one of them nothing is sent to it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::rule(
+    "!has(self.certificateSha256) || !has(self.serverName)",
+    "serverName is for certificates that ca.crt vouches for: remove it, or certificateSha256",
+))]
+pub struct Redfish {
+    /// Address of the BMC. Example: `10.9.0.11`.
+    pub address: Address,
+    /// TCP port.
+    #[serde(default = "https_port")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u32,
+    /// Which system of the service, by its `Id` or path; may be missing where there is only one. Example: `1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_id: Option<SystemId>,
+    /// SHA-256 of the BMC's certificate, which may then be self-signed. Compare it on the BMC's own page before writing it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_sha256: Option<Fingerprint>,
+    /// With `ca.crt`: the name in a certificate that does not carry the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<HostName>,
+}
+
+fn https_port() -> u32 {
+    443
 }
 
 /// A Secret in this namespace.

@@ -96,6 +96,21 @@ text!(
     "is no UUID; read it on the machine with dmidecode -s system-uuid"
 );
 text!(
+    /// A `ComputerSystem` of a Redfish service, by its `Id` or its path. Example: `1`, `/redfish/v1/Systems/1`.
+    SystemId, max 256, rule "self.matches('^(/redfish/v1/[-._~:A-Za-z0-9]+(/[-._~:A-Za-z0-9]+)*|[-._~:A-Za-z0-9]+)$')",
+    "is neither the Id of a system nor its path: write it as the BMC lists it under /redfish/v1/Systems, for example 1"
+);
+text!(
+    /// SHA-256 of a certificate, with or without colons. Example: `openssl x509 -noout -fingerprint -sha256` prints it.
+    Fingerprint, max 95, rule "self.matches('^([0-9a-fA-F]{64}|[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){31})$')",
+    "is no SHA-256 of a certificate: 64 hexadecimal digits, as openssl x509 -noout -fingerprint -sha256 prints them"
+);
+text!(
+    /// A DNS name as it stands in a certificate. Example: `bmc-ctl-1.example.org`.
+    HostName, max 253, rule "self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9.]*[a-zA-Z0-9])?$')",
+    "is no host name: write it as it stands in the certificate, for example bmc-ctl-1.example.org"
+);
+text!(
     /// Id of an incident, the ring id at which a member's debt arose. Example: `1.2a`.
     Incident, max 24, rule "self.matches('^[0-9]{1,5}[.][0-9a-f]{1,16}$')",
     "is no incident; copy it from the FencingOperation or from palisade status, for example 1.2a"
@@ -140,9 +155,38 @@ impl Span {
     }
 }
 
+impl Fingerprint {
+    /// Its bytes, `None` for text that the schema refuses.
+    pub fn bytes(&self) -> Option<[u8; 32]> {
+        let digits: Vec<u8> = self.0.bytes().filter(|b| *b != b':').collect();
+        if digits.len() != 64 || !self.0.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            let pair = std::str::from_utf8(pair).ok()?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(bytes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_reads_with_and_without_colons() {
+        let plain = "00ff".repeat(16);
+        let colons = ["00:ff"; 16].join(":").to_uppercase();
+        let wanted: Vec<u8> = [0, 0xff].repeat(16);
+        for text in [plain, colons] {
+            assert_eq!(Fingerprint(text).bytes().map(Vec::from), Some(wanted.clone()));
+        }
+        for bad in ["", "00", &"g".repeat(64), &"\u{e9}".repeat(32), &"0".repeat(65)] {
+            assert_eq!(Fingerprint::from(bad).bytes(), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_span_needs_its_unit() {

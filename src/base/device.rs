@@ -3,7 +3,7 @@
 //! Invariants: no secret is in here, only the name of the Secret that holds it (SAFETY.md 4.4); a device that
 //! reports another identity than the enrolled one is never used (SAFETY.md#S8).
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,23 @@ pub enum FenceDriver {
         /// Cipher suite, 17 or 3; 0, 1 and 2 are refused.
         cipher_suite: u8,
     },
+    /// Redfish over HTTPS. After IPMI, whose number older states hold.
+    Redfish(Box<RedfishService>),
+}
+
+/// Where a Redfish service is, and whom it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedfishService {
+    /// The BMC.
+    pub address: IpAddr,
+    /// TCP port, 443 by default.
+    pub port: u16,
+    /// `Id` or path of the `ComputerSystem`; the only one where it is missing.
+    pub system: Option<String>,
+    /// SHA-256 of the certificate; where it is missing, `ca.crt` of the Secret vouches for it.
+    pub certificate: Option<[u8; 32]>,
+    /// The name in a certificate that does not carry the address.
+    pub server_name: Option<String>,
 }
 
 /// One device, for one or more machines.

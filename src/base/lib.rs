@@ -28,7 +28,7 @@ mod rng;
 mod time;
 mod transitions;
 
-pub use device::{FenceDevice, FenceDriver};
+pub use device::{FenceDevice, FenceDriver, RedfishService};
 pub use ids::{
     BootId, Epoch, Incarnation, InvalidId, NodeId, NodeName, ResourceId, RingId, SystemUuid,
 };

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use api::{DeletionPolicy, FenceDevice, fence_device::Driver, names::reason};
-use base::{FenceDriver, NodeId};
+use api::{
+    DeletionPolicy, FenceDevice,
+    fence_device::{Driver, Ipmi, Redfish},
+    names::reason,
+};
+use base::{FenceDriver, NodeId, RedfishService};
 use kube::ResourceExt;
 use policy::revision::{self as r, Device, ObjectKind, Revision};
 
 use crate::{Objects, Problem, Verdicts, parse::Faults, version, version_in};
 
 /// Off 10s and reading back 10s (SPEC-ERRORS.md row 31): what a BMC needs on a bad day.
-const IPMI_TIMEOUT_MIN: Duration = Duration::from_secs(20);
+const BMC_TIMEOUT_MIN: Duration = Duration::from_secs(20);
 
 pub(crate) fn compile(
     objects: &Objects,
@@ -44,29 +48,18 @@ pub(crate) fn compile(
 fn device(object: &FenceDevice, revision: &Revision, faults: &mut Faults) -> Option<Device> {
     let spec = &object.spec;
     let name = faults.id("metadata.name", &object.name_any());
-    let driver = match (spec.driver, &spec.ipmi) {
-        (Driver::Ipmi, Some(ipmi)) => {
-            let address = faults.address("spec.ipmi.address", &ipmi.address);
-            let port = faults.number("spec.ipmi.port", ipmi.port);
-            let suite: Option<u8> = faults.number("spec.ipmi.cipherSuite", ipmi.cipher_suite);
-            if !matches!(suite, Some(3 | 17)) {
-                faults.add("spec.ipmi.cipherSuite", "use 17, or 3 where the BMC knows no better");
-            }
-            address.zip(port).zip(suite).map(|((address, port), cipher_suite)| FenceDriver::Ipmi {
-                address,
-                port,
-                cipher_suite,
-            })
-        }
-        (Driver::Ipmi, None) => {
-            faults.add("spec.ipmi", "address is required for driver Ipmi");
-            None
-        }
+    let driver = match spec.driver {
+        Driver::Ipmi => ipmi(spec.ipmi.as_ref(), faults),
+        Driver::Redfish => redfish(spec.redfish.as_ref(), faults),
     };
     let timeout = faults.span("spec.timeout", &spec.timeout);
-    if timeout < IPMI_TIMEOUT_MIN {
+    if timeout < BMC_TIMEOUT_MIN {
+        let protocol = match spec.driver {
+            Driver::Ipmi => "ipmi",
+            Driver::Redfish => "redfish",
+        };
         let why = format!(
-            "spec.timeout {} < minimum 20s for ipmi (off 10s + verify 10s): a slow BMC will count as failed",
+            "spec.timeout {} < minimum 20s for {protocol} (off 10s + verify 10s): a slow BMC will count as failed",
             spec.timeout
         );
         faults.0.push(Problem::warning(reason::INVALID, why));
@@ -92,6 +85,42 @@ fn device(object: &FenceDevice, revision: &Revision, faults: &mut Faults) -> Opt
         deletion: deletion(spec.deletion_policy),
         retained: false,
     })
+}
+
+fn ipmi(spec: Option<&Ipmi>, faults: &mut Faults) -> Option<FenceDriver> {
+    let Some(ipmi) = spec else {
+        faults.add("spec.ipmi", "address is required for driver Ipmi");
+        return None;
+    };
+    let address = faults.address("spec.ipmi.address", &ipmi.address);
+    let port = faults.number("spec.ipmi.port", ipmi.port);
+    let suite: Option<u8> = faults.number("spec.ipmi.cipherSuite", ipmi.cipher_suite);
+    if !matches!(suite, Some(3 | 17)) {
+        faults.add("spec.ipmi.cipherSuite", "use 17, or 3 where the BMC knows no better");
+    }
+    Some(FenceDriver::Ipmi { address: address?, port: port?, cipher_suite: suite? })
+}
+
+fn redfish(spec: Option<&Redfish>, faults: &mut Faults) -> Option<FenceDriver> {
+    let Some(redfish) = spec else {
+        faults.add("spec.redfish", "address is required for driver Redfish");
+        return None;
+    };
+    let address = faults.address("spec.redfish.address", &redfish.address);
+    let port = faults.number("spec.redfish.port", redfish.port);
+    let certificate = redfish.certificate_sha256.as_ref().map(|fingerprint| {
+        fingerprint.bytes().ok_or_else(|| {
+            let why = "no SHA-256 of a certificate: write 64 hexadecimal digits";
+            faults.add("spec.redfish.certificateSha256", why);
+        })
+    });
+    Some(FenceDriver::Redfish(Box::new(RedfishService {
+        address: address?,
+        port: port?,
+        system: redfish.system_id.as_ref().map(|id| id.0.clone()),
+        certificate: certificate.transpose().ok()?,
+        server_name: redfish.server_name.as_ref().map(|name| name.0.clone()),
+    })))
 }
 
 fn targets(object: &FenceDevice, revision: &Revision, faults: &mut Faults) -> Vec<NodeId> {

@@ -12,6 +12,7 @@ mod net;
 mod object;
 mod parts;
 mod plan;
+mod redfish;
 mod ring;
 mod script;
 mod state;
@@ -30,6 +31,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("net", net::run),
     ("object", object::run),
     ("parts", parts::run),
+    ("redfish", redfish::run),
     ("ring", ring::run),
     ("state", state::run),
 ];

@@ -18,6 +18,11 @@ const SECRETS_MAX: usize = 1024;
 /// Longest user name or password in bytes; IPMI takes 16 and 20.
 const ENTRY_BYTES_MAX: usize = 1024;
 
+/// Longest bundle of authorities in bytes: some four certificates.
+const AUTHORITY_BYTES_MAX: usize = 8192;
+/// The entry of a Secret that holds it; in the cache it follows the Secret's name. No name of a Secret has a slash.
+const AUTHORITY: &str = "/ca.crt";
+
 /// One login.
 #[derive(Clone)]
 pub struct Credential {
@@ -25,11 +30,21 @@ pub struct Credential {
     pub user: String,
     /// Password.
     pub password: Password,
+    /// Who vouches for the device's certificate, as PEM. No secret.
+    pub authority: Option<Vec<u8>>,
+}
+
+impl Credential {
+    fn fits(&self) -> bool {
+        self.user.len() <= ENTRY_BYTES_MAX
+            && self.password.expose().len() <= ENTRY_BYTES_MAX
+            && self.authority.as_ref().is_none_or(|pem| pem.len() <= AUTHORITY_BYTES_MAX)
+    }
 }
 
 /// Reads Secrets.
 pub trait FetchCredentials: Send + Sync {
-    /// What the named Secrets hold now as `username` and `password`. A Secret that could not be read is missing from the
+    /// What the named Secrets hold now as `username`, `password` and `ca.crt`. A Secret that could not be read is missing from the
     /// answer.
     fn fetch(&self, secrets: BTreeSet<String>) -> BoxFuture<'static, BTreeMap<String, Credential>>;
 }
@@ -66,12 +81,12 @@ impl Credentials {
     pub fn take(&mut self, found: BTreeMap<String, Credential>) -> bool {
         let mut new = false;
         for (secret, credential) in found {
-            let fits = credential.user.len() <= ENTRY_BYTES_MAX
-                && credential.password.expose().len() <= ENTRY_BYTES_MAX;
+            let fits = credential.fits();
             let known = self.0.get(&secret);
             let same = known.is_some_and(|known| {
                 known.user == credential.user
                     && known.password.expose() == credential.password.expose()
+                    && known.authority == credential.authority
             });
             if fits && !same && (known.is_some() || self.0.len() < SECRETS_MAX) {
                 self.0.insert(secret, credential);
@@ -91,15 +106,22 @@ impl Credentials {
         self.0.get(secret)
     }
 
-    /// `count (secret user password)*`, each field with its length in front.
+    /// `(secret user password)*`, each field with its length in front. An authority is a triple of its own, named after
+    /// its Secret and without a user: caches from before there were any still read.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::new());
-        for (secret, Credential { user, password }) in &self.0 {
-            for field in [secret.as_bytes(), user.as_bytes(), password.expose()] {
+        let mut put = |fields: [&[u8]; 3]| {
+            for field in fields {
                 // Fields were bounded when they were taken.
                 let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
                 bytes.extend_from_slice(&length.to_le_bytes());
                 bytes.extend_from_slice(field);
+            }
+        };
+        for (secret, Credential { user, password, authority }) in &self.0 {
+            put([secret.as_bytes(), user.as_bytes(), password.expose()]);
+            if let Some(authority) = authority {
+                put([format!("{secret}{AUTHORITY}").as_bytes(), b"", authority]);
             }
         }
         bytes
@@ -114,18 +136,29 @@ impl Credentials {
             bytes = rest;
             Some((field, rest.is_empty()))
         };
-        let mut all = BTreeMap::new();
+        let mut all: BTreeMap<String, Credential> = BTreeMap::new();
         loop {
             let Some((secret, _)) = field() else { return Some(Self(all)) };
             let (user, _) = field()?;
             let (password, last) = field()?;
-            let full = all.len() >= SECRETS_MAX;
-            if full || user.len() > ENTRY_BYTES_MAX || password.len() > ENTRY_BYTES_MAX {
-                return None;
-            }
             let secret = String::from_utf8(secret.to_vec()).ok()?;
             let user = String::from_utf8(user.to_vec()).ok()?;
-            all.insert(secret, Credential { user, password: Password::new(password.to_vec()) });
+            if let Some(of) = secret.strip_suffix(AUTHORITY) {
+                // It follows its login.
+                let credential = all.get_mut(of).filter(|c| c.authority.is_none())?;
+                credential.authority = Some(password.to_vec()).filter(|_| user.is_empty());
+                credential.authority.as_ref()?;
+                if !credential.fits() {
+                    return None;
+                }
+            } else {
+                let password = Password::new(password.to_vec());
+                let credential = Credential { user, password, authority: None };
+                if all.len() >= SECRETS_MAX || !credential.fits() {
+                    return None;
+                }
+                all.insert(secret, credential);
+            }
             if last {
                 return Some(Self(all));
             }
@@ -138,7 +171,11 @@ mod tests {
     use super::*;
 
     fn credential(user: &str, password: &[u8]) -> Credential {
-        Credential { user: user.into(), password: Password::new(password.to_vec()) }
+        Credential {
+            user: user.into(),
+            password: Password::new(password.to_vec()),
+            authority: None,
+        }
     }
 
     #[test]
@@ -161,6 +198,29 @@ mod tests {
         assert_eq!(one.user, "admin");
         assert_eq!(one.password.expose(), b"Se\xc4\x8d'r\"$(x)\n");
         assert!(again.get("bmc-2").is_some());
+    }
+
+    #[test]
+    fn an_authority_is_kept_with_its_login_and_only_there() {
+        let pem = b"-----BEGIN CERTIFICATE-----".to_vec();
+        let with = Credential { authority: Some(pem.clone()), ..credential("a", b"x") };
+        let mut credentials = Credentials::default();
+        let fetched = |one: &Credential| BTreeMap::from([("bmc-1".to_owned(), one.clone())]);
+        assert!(credentials.take(fetched(&credential("a", b"x"))));
+        assert!(credentials.take(fetched(&with)), "an authority alone is news");
+        assert!(!credentials.take(fetched(&with)));
+        credentials.take(BTreeMap::from([("bmc-1-b".to_owned(), credential("b", b"y"))]));
+        let again = Credentials::decode(&credentials.encode()).expect("own words");
+        assert_eq!(again.get("bmc-1").and_then(|c| c.authority.clone()), Some(pem));
+        assert!(again.get("bmc-1-b").is_some_and(|c| c.authority.is_none()));
+        let mut orphan = Vec::new();
+        for field in [&b"bmc-1/ca.crt"[..], b"", b"PEM"] {
+            orphan.extend(u32::try_from(field.len()).expect("short").to_le_bytes());
+            orphan.extend(field);
+        }
+        assert!(Credentials::decode(&orphan).is_none(), "an authority without its login");
+        let long = Credential { authority: Some(vec![b'x'; 8193]), ..credential("a", b"x") };
+        assert!(!credentials.take(fetched(&long)), "longer than what is taken");
     }
 
     #[test]

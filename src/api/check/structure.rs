@@ -173,6 +173,12 @@ fn unknown(path: &str, name: &str, schema: &Value) -> Fault {
             format!("unknown field {name:?}; put credentials in a Secret and use credentialsRef");
         return Fault { path: short, message };
     }
+    if name == "insecureSkipVerify" {
+        let message = format!(
+            "unknown field {name:?}; a BMC's certificate is always checked: write certificateSha256, or put ca.crt into the Secret"
+        );
+        return Fault { path: short, message };
+    }
     let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
     let hint = suggest::closest(name, known)
         .map(|h| if parent.is_empty() { h.to_owned() } else { format!("{parent}.{h}") });

@@ -41,6 +41,10 @@ pub(crate) struct Args {
     /// Machines of a new box: 3 unless said otherwise.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(i64::from(NODES_MIN)..=i64::from(NODES_MAX)))]
     nodes: Option<u8>,
+    /// How many machines of a new box have a BMC that speaks Redfish, the last ones: 1 unless said otherwise. The others
+    /// speak IPMI.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=i64::from(NODES_MAX)))]
+    redfish: Option<u8>,
     /// Folder of the box; made if it is missing. In the person's own state folder when left out.
     #[arg(long, value_name = "DIR", global = true)]
     dir: Option<PathBuf>,
@@ -111,7 +115,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
             let times = world::Times { power, boot: Duration::from_millis(args.boot_ms) };
             up::run(
                 &folder()?,
-                &up::Choice { nodes: args.nodes, kubeconfig: args.kubeconfig, times },
+                &up::Choice {
+                    nodes: args.nodes,
+                    redfish: args.redfish,
+                    kubeconfig: args.kubeconfig,
+                    times,
+                },
             )
         }
         Some(Verb::Describe) => verb::plain(&folder()?, &Ask::Describe {}),

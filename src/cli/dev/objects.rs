@@ -9,7 +9,7 @@ use kube::{
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use super::plan::{BMC_PORT, BMC_USER, Plan, RING_PORT};
+use super::plan::{BMC_USER, Plan, RING_PORT};
 
 /// As the manifests say.
 pub(super) const NAMESPACE: &str = "palisade";
@@ -54,7 +54,21 @@ pub(super) fn first(plan: &Plan) -> Result<Vec<Value>> {
         let mut device = device.clone();
         let name = format!("bmc-{}", node.name);
         device["metadata"]["name"] = json!(name);
-        device["spec"]["ipmi"] = json!({"address": plan.bmc(node).ip(), "port": BMC_PORT});
+        let bmc = plan.bmc(node);
+        let (ip, port) = (bmc.ip(), bmc.port());
+        match &node.redfish {
+            None => device["spec"]["ipmi"] = json!({"address": ip, "port": port}),
+            Some(kept) => {
+                if let Some(spec) = device["spec"].as_object_mut() {
+                    spec.remove("ipmi");
+                }
+                let pin = kept.certificate()?.pin();
+                device["spec"]["driver"] = json!("Redfish");
+                device["spec"]["redfish"] = json!({
+                    "address": ip, "port": port, "systemId": node.name.as_str(), "certificateSha256": pin,
+                });
+            }
+        }
         device["spec"]["credentialsRef"]["name"] = json!(name);
         device["spec"]["targets"] = json!([node.name.as_str()]);
         all.push(device);
@@ -120,13 +134,19 @@ mod tests {
 
     #[test]
     fn the_quickstart_becomes_one_for_loopback() {
-        let plan = super::super::plan::new(5).expect("a plan");
+        let plan = super::super::plan::new(5, 1).expect("a plan");
         let all = first(&plan).expect("objects");
         let of = |kind: &str| all.iter().filter(|o| o["kind"] == kind).collect::<Vec<_>>();
         assert_eq!((of("Secret").len(), of("FenceDevice").len()), (6, 5));
         let cluster = of("HACluster")[0];
         assert_eq!(cluster["metadata"]["name"], CLUSTER);
         assert_eq!(cluster["spec"]["members"].as_array().map(Vec::len), Some(5));
+        let drivers: Vec<_> =
+            of("FenceDevice").iter().map(|o| o["spec"]["driver"].clone()).collect();
+        assert_eq!(drivers, ["Ipmi", "Ipmi", "Ipmi", "Ipmi", "Redfish"]);
+        for device in of("FenceDevice") {
+            assert_eq!(api::check::faults(device), [], "{device}");
+        }
         let outside = all.iter().filter(|o| o.to_string().contains("\"10.9")).count();
         assert_eq!(outside, 0, "an address of the lab was left in");
         let mut names: Vec<_> =

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use base::NodeName;
+use bmcsim::Certificate;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,6 +21,8 @@ pub(super) const NODES_MAX: u8 = 9;
 pub(super) const RING_PORT: u16 = 5405;
 /// 623 is not for ordinary users.
 pub(super) const BMC_PORT: u16 = 6230;
+/// Neither is 443.
+pub(super) const REDFISH_PORT: u16 = 4430;
 /// Where the demonstration listens, on each machine and on its address; and the page of the box, on one of its own.
 pub(super) const WEB_PORT: u16 = 8080;
 pub(super) const BMC_USER: &str = "operator";
@@ -51,6 +54,30 @@ pub(super) struct Node {
     /// What the machine and its BMC call it.
     pub(super) uuid: Uuid,
     pub(super) bmc_password: String,
+    /// Its BMC speaks Redfish, with this certificate; IPMI where it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) redfish: Option<Kept>,
+}
+
+/// A BMC's certificate and key, so that its fingerprint is the same after a restart.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Kept {
+    fn new(address: IpAddr) -> Result<Self> {
+        let made = Certificate::generate(address).context("a certificate for a BMC")?;
+        Ok(Self { certificate: made.der().to_vec(), key: made.key().to_vec() })
+    }
+
+    /// As the BMC shows it.
+    pub(super) fn certificate(&self) -> Result<Certificate> {
+        let read = Certificate::from_der(self.certificate.clone(), self.key.clone());
+        read.context("box.json: a BMC's certificate cannot be used")
+    }
 }
 
 impl Plan {
@@ -69,7 +96,8 @@ impl Plan {
     }
 
     pub(super) fn bmc(&self, node: &Node) -> SocketAddr {
-        SocketAddr::new(self.ip(200 + node.id), BMC_PORT)
+        let port = if node.redfish.is_some() { REDFISH_PORT } else { BMC_PORT };
+        SocketAddr::new(self.ip(200 + node.id), port)
     }
 
     /// The address of the demonstration.
@@ -184,13 +212,13 @@ impl Folder {
     }
 }
 
-/// A new box of so many machines, on addresses that nobody uses.
-pub(super) fn new(nodes: u8) -> Result<Plan> {
+/// A new box of so many machines, on addresses that nobody uses. The BMCs of the last `redfish` ones speak that.
+pub(super) fn new(nodes: u8, redfish: u8) -> Result<Plan> {
     let subnet = SUBNETS.into_iter().find(|subnet| is_free(*subnet));
     let subnet = subnet.context("no free network in 127.77.0.0/16: end other boxes first")?;
     let key: String =
         [Uuid::new_v4(), Uuid::new_v4()].iter().map(|u| u.simple().to_string()).collect();
-    Ok(Plan {
+    let mut plan = Plan {
         subnet,
         nodes: (1..=nodes)
             .map(|id| {
@@ -201,12 +229,18 @@ pub(super) fn new(nodes: u8) -> Result<Plan> {
                     id,
                     uuid: Uuid::new_v4(),
                     bmc_password: password,
+                    redfish: None,
                 })
             })
             .collect::<Result<_>>()?,
         ring_key: format!("1 {key}"),
         objects_made: false,
-    })
+    };
+    for last in (0..usize::from(nodes)).rev().take(usize::from(redfish)) {
+        let kept = Kept::new(plan.bmc(&plan.nodes[last]).ip())?;
+        plan.nodes[last].redfish = Some(kept);
+    }
+    Ok(plan)
 }
 
 /// By its first machine and its address: whoever has those has the rest.
@@ -244,10 +278,17 @@ mod tests {
         let folder = Folder::choose(Some(&dir.path().join("b"))).expect("chosen");
         assert!(folder.plan().expect_err("none yet").to_string().contains("palisade dev"));
         folder.make().expect("made");
-        let plan = new(NODES_MAX).expect("free");
+        let plan = new(NODES_MAX, 2).expect("free");
         folder.store(&plan).expect("stored");
         let kept = folder.plan().expect("loaded");
         assert_eq!(kept.ring_key, plan.ring_key);
+        let speaks: Vec<bool> = kept.nodes.iter().map(|node| node.redfish.is_some()).collect();
+        assert_eq!(speaks, [[false; 7].as_slice(), &[true; 2]].concat());
+        let pin = |plan: &Plan| {
+            let kept = plan.nodes[8].redfish.as_ref().expect("it speaks Redfish");
+            kept.certificate().expect("usable").pin()
+        };
+        assert_eq!(pin(&kept), pin(&plan), "the fence device names it");
         let mut all: Vec<IpAddr> = kept
             .nodes
             .iter()

@@ -40,9 +40,13 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// One controller a box: a fresh one takes the Lease of its predecessor over at once.
 const IDENTITY: &str = "palisade-dev";
 
+/// BMCs of a new box that speak Redfish: both protocols are seen.
+const REDFISH: u8 = 1;
+
 /// What a person chose.
 pub(super) struct Choice {
     pub(super) nodes: Option<u8>,
+    pub(super) redfish: Option<u8>,
     pub(super) kubeconfig: Option<PathBuf>,
     pub(super) times: Times,
 }
@@ -92,11 +96,19 @@ async fn live(folder: &Folder, choice: &Choice) -> Result<()> {
                     plan.nodes.len()
                 );
             }
+            let redfish = plan.nodes.iter().filter(|node| node.redfish.is_some()).count();
+            if choice.redfish.is_some_and(|wanted| usize::from(wanted) != redfish) {
+                bail!(
+                    "the box in {} has {redfish} BMCs that speak Redfish: choose another --dir for another number",
+                    folder.path().display()
+                );
+            }
             told.say(&format!("the box in {} again", folder.path().display()));
             plan
         }
         None => {
-            let plan = plan::new(choice.nodes.unwrap_or(plan::NODES_MIN))?;
+            let nodes = choice.nodes.unwrap_or(plan::NODES_MIN);
+            let plan = plan::new(nodes, choice.redfish.unwrap_or(REDFISH).min(nodes))?;
             folder.store(&plan)?;
             told.say(&format!("a new box in {}", folder.path().display()));
             plan
@@ -156,11 +168,27 @@ async fn bring_up(
         told.say("made: HACluster, fence devices, Secrets, one process, one virtual address");
     }
     world.boot_all().await?;
-    told.say(&format!("{} machines boot; each has a BMC that speaks IPMI", plan.nodes.len()));
+    told.say(&format!("{} machines boot; {}", plan.nodes.len(), bmcs(plan)));
     until_ready(folder, plan, told).await?;
     println!("ready");
     hints(folder, plan);
     Ok(())
+}
+
+/// What the BMCs of the box speak.
+fn bmcs(plan: &Plan) -> String {
+    let names = |redfish: bool| -> Vec<&str> {
+        let nodes = plan.nodes.iter().filter(|node| node.redfish.is_some() == redfish);
+        nodes.map(|node| node.name.as_str()).collect()
+    };
+    let (ipmi, redfish) = (names(false), names(true));
+    match (ipmi.is_empty(), redfish.is_empty()) {
+        (_, true) => "each has a BMC that speaks IPMI".into(),
+        (true, false) => "each has a BMC that speaks Redfish".into(),
+        (false, false) => {
+            format!("the BMCs of {} speak IPMI, of {} Redfish", ipmi.join(", "), redfish.join(", "))
+        }
+    }
 }
 
 /// In a thread of its own, as its own process would have one. It ends with this process; what it holds is one Lease.

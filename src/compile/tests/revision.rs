@@ -4,8 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use api::names::reason;
-use base::ResourceKind;
+use api::{
+    fence_device::{Driver, Redfish},
+    names::reason,
+};
+use base::{FenceDriver, RedfishService, ResourceKind};
 use compile::{Compiled, Objects, compile};
 use policy::{
     model::OrderKind,
@@ -96,6 +99,39 @@ fn the_model_has_the_words_that_the_engine_reads() {
 }
 
 /// SPEC-ERRORS.md rule 5.
+#[test]
+fn a_redfish_service_is_compiled_with_its_pin_and_its_system() {
+    let mut objects = main();
+    let spec = &mut objects.devices[0].spec;
+    spec.driver = Driver::Redfish;
+    spec.ipmi = None;
+    spec.timeout = "10s".into();
+    spec.redfish = Some(Redfish {
+        address: "10.94.0.101".into(),
+        port: 443,
+        system_id: Some("437XR1138R2".into()),
+        certificate_sha256: Some(["0A"; 32].join(":").into()),
+        server_name: None,
+    });
+    let compiled = compile(&objects, None);
+    let (accepted, _, text) = says(&compiled, "FenceDevice", "bmc-n1");
+    assert!(accepted && text.contains("20s for redfish"), "{text}");
+    assert_eq!(
+        revision(&objects).devices[0].device.driver,
+        FenceDriver::Redfish(Box::new(RedfishService {
+            address: [10, 94, 0, 101].into(),
+            port: 443,
+            system: Some("437XR1138R2".into()),
+            certificate: Some([10; 32]),
+            server_name: None,
+        }))
+    );
+    objects.devices[0].spec.redfish = None;
+    let (accepted, _, text) = says(&compile(&objects, None), "FenceDevice", "bmc-n1");
+    let why = "spec.redfish: address is required for driver Redfish";
+    assert!(!accepted && text.starts_with(why), "{text}");
+}
+
 #[test]
 fn an_object_that_turns_bad_keeps_what_was_accepted_last() {
     let good = main();

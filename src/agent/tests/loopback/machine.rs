@@ -248,6 +248,7 @@ impl FetchCredentials for Logins {
         let login = || Credential {
             user: "admin".into(),
             password: drivers::secret::Password::new(b"canary".to_vec()),
+            authority: None,
         };
         let all = secrets.into_iter().map(|secret| (secret, login())).collect();
         Box::pin(std::future::ready(all))

@@ -1,9 +1,9 @@
-//! The BMC of a machine: real IPMI on loopback in front of the machine's power.
+//! The BMC of a machine: real IPMI or Redfish on loopback in front of the machine's power.
 
 use std::sync::{Arc, Weak};
 
 use anyhow::Result;
-use bmcsim::{Bmc, Command, Done, Machine, Said, Speaker};
+use bmcsim::{Account, Bmc, Command, Done, Machine, Redfish, Said, Speaker};
 use drivers::bmc::ipmi::{
     CipherSuite,
     double::{Double, Event},
@@ -13,16 +13,26 @@ use super::{super::plan::BMC_USER, World, bound};
 
 pub(super) async fn start(world: &Arc<World>, index: usize) -> Result<Bmc> {
     let node = &world.plan.nodes[index];
+    let address = world.plan.bmc(node);
+    let hook = Arc::new(Power { world: Arc::downgrade(world), index });
+    let power = world.times.power;
+    if let Some(kept) = &node.redfish {
+        let account = Account {
+            user: BMC_USER.into(),
+            password: node.bmc_password.clone(),
+            system: node.name.to_string(),
+            uuid: node.uuid.to_string(),
+        };
+        let service = Redfish::new(account, kept.certificate()?);
+        return bound(Bmc::start_redfish(address, true, power, service, hook).await, address);
+    }
     let mut double = Double::new(&[CipherSuite::Suite17, CipherSuite::Suite3]);
     double.user = BMC_USER.into();
     double.password = node.bmc_password.clone().into();
     double.guid = node.uuid.into_bytes();
     // What it carries out is decided by the chassis.
     double.faults.ignores_commands = true;
-    let address = world.plan.bmc(node);
-    let hook = Arc::new(Power { world: Arc::downgrade(world), index });
-    let started = Bmc::start(address, true, world.times.power, Box::new(Ipmi(double)), hook).await;
-    bound(started, address)
+    bound(Bmc::start(address, true, power, Box::new(Ipmi(double)), hook).await, address)
 }
 
 struct Ipmi(Double);

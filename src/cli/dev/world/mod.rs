@@ -7,7 +7,7 @@
 //! ```text
 //!   agents ─▶ switch (UDP) ─▶ agents        clients ─▶ front (TCP) ─▶ whoever announced the address
 //!   agents ─▶ kernel (Unix sockets): addresses, neighbours, knocks
-//!   agents ─▶ relay (TCP) ─▶ API            fencers ─▶ bmc (UDP, IPMI) ─▶ power: machine
+//!   agents ─▶ relay (TCP) ─▶ API            fencers ─▶ bmc (IPMI, Redfish) ─▶ power: machine
 //! ```
 
 mod bmc;

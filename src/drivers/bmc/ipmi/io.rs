@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use base::{FenceDriver, Instant, SystemUuid};
+use base::{Instant, SystemUuid};
 use tokio::{
     net::UdpSocket,
     sync::{Mutex, oneshot},
@@ -61,17 +61,17 @@ pub struct IpmiTarget {
 impl IpmiTarget {
     /// What an enrolled fence device says, with the credentials of its Secret. One suite only, the one that was chosen.
     pub fn enrolled(
-        driver: &FenceDriver,
+        address: SocketAddr,
+        cipher_suite: u8,
         user: String,
         password: Password,
     ) -> Result<Self, UnsafeSuite> {
-        let FenceDriver::Ipmi { address, port, cipher_suite } = driver;
         Ok(Self {
-            address: (*address, *port).into(),
+            address,
             user,
             password,
             privilege: Privilege::Operator,
-            suites: Suites::Only(CipherSuite::from_id(*cipher_suite)?),
+            suites: Suites::Only(CipherSuite::from_id(cipher_suite)?),
         })
     }
 }

@@ -219,11 +219,12 @@ async fn a_call_of_the_fencing_core_is_carried_out() {
         cipher_suite,
     };
     let password = || Password::new(PASSWORD.to_vec());
+    let address = ([127, 0, 0, 1], served.port).into();
     for unsafe_suite in [0, 1, 2] {
-        let target = IpmiTarget::enrolled(&driver(unsafe_suite), "operator".into(), password());
+        let target = IpmiTarget::enrolled(address, unsafe_suite, "operator".into(), password());
         assert!(target.is_err(), "suite {unsafe_suite}");
     }
-    let target = IpmiTarget::enrolled(&driver(17), "operator".into(), password()).expect("safe");
+    let target = IpmiTarget::enrolled(address, 17, "operator".into(), password()).expect("safe");
     let device = IpmiDevice::new(target);
     let call = |action, identity| DeviceCall {
         id: CallId(1),
