@@ -112,8 +112,11 @@ fn find_anonymous(world: &mut World<'_>, node: NodeIx, clone: ResIx, base: &str)
     if found.is_none() && !skip_inactive {
         found = inactive;
     }
-    // instances that need no fencing can start elsewhere while this node is unclean; do not use up a number for it
-    if let Some(r) = found {
+    // instances that need no fencing can start elsewhere while this node is unclean; do not use up a number for it, but
+    // one for all members of the copy
+    let copy = |r: ResIx| world[r].parent.filter(|parent| !world[*parent].is_clone());
+    let begun = |r: &ResIx| copy(*r).and_then(|copy| first_location(world, copy)) == Some(node);
+    if let Some(r) = found.filter(|r| !begun(r)) {
         let needs_fencing = world[r].requires >= Requires::Fencing;
         let gone = !world[node].online || world[node].unclean;
         let universal = world[clone].instances_max as usize >= world.nodes.len();
