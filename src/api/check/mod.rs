@@ -9,7 +9,7 @@ mod suggest;
 
 use std::{fmt, sync::OnceLock};
 
-use kube::core::cel::{ErrorKind, Validator};
+use kube::core::cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
 use serde_json::Value;
 
 pub use defaults::fill;
@@ -33,23 +33,32 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A kind of ours, its rules read once.
+struct Served {
+    kind: String,
+    schema: Value,
+    rules: CompiledSchema,
+}
+
+fn served() -> &'static [Served] {
+    static SERVED: OnceLock<Vec<Served>> = OnceLock::new();
+    SERVED.get_or_init(|| {
+        crate::crds()
+            .into_iter()
+            .filter_map(|crd| {
+                let version = crd.spec.versions.into_iter().next()?;
+                let schema = version.schema?.open_api_v3_schema?;
+                let schema = serde_json::to_value(schema).ok()?;
+                let rules = compile_schema(&schema);
+                Some(Served { kind: crd.spec.names.kind, schema, rules })
+            })
+            .collect()
+    })
+}
+
 /// The schema of a kind of ours.
 pub fn schema(kind: &str) -> Option<&'static Value> {
-    static SCHEMAS: OnceLock<Vec<(String, Value)>> = OnceLock::new();
-    SCHEMAS
-        .get_or_init(|| {
-            crate::crds()
-                .into_iter()
-                .filter_map(|crd| {
-                    let version = crd.spec.versions.into_iter().next()?;
-                    let schema = version.schema?.open_api_v3_schema?;
-                    Some((crd.spec.names.kind, serde_json::to_value(schema).ok()?))
-                })
-                .collect()
-        })
-        .iter()
-        .find(|(k, _)| k == kind)
-        .map(|(_, schema)| schema)
+    served().iter().find(|served| served.kind == kind).map(|served| &served.schema)
 }
 
 /// Every fault of `object`, as a create or, with `old`, as an update of it. Empty: a server takes it.
@@ -65,9 +74,9 @@ pub fn check(object: &mut Value, old: Option<&Value>) -> Vec<Fault> {
             format!("{version:?} is not served: write {}", crate::names::API_VERSION),
         );
     }
-    let Some(schema) = schema(&kind) else {
-        let kinds: Vec<String> = crate::crds().into_iter().map(|c| c.spec.names.kind).collect();
-        let hint = suggest::closest(&kind, kinds.iter().map(String::as_str));
+    let Some(Served { schema, rules, .. }) = served().iter().find(|served| served.kind == kind)
+    else {
+        let hint = suggest::closest(&kind, served().iter().map(|served| served.kind.as_str()));
         return fault("kind", format!("unknown kind {kind:?}{}", suggest::did_you_mean(hint)));
     };
     structure::prune_nulls(object, schema);
@@ -77,7 +86,7 @@ pub fn check(object: &mut Value, old: Option<&Value>) -> Vec<Fault> {
         return faults;
     }
     fill(object, schema);
-    let mut faults = match Validator::new().validate(schema, object, old) {
+    let mut faults = match Validator::new().validate_compiled(rules, object, old) {
         Ok(()) => Vec::new(),
         Err(errors) => errors.into_vec().into_iter().map(from_cel).collect(),
     };
