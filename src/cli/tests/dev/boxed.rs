@@ -68,6 +68,7 @@ impl Running {
         let said = self.said.recv_timeout(max);
         if said.as_deref() != Ok("ready") {
             for node in ["n1", "n2", "n3"] {
+                eprintln!("{node}: {:#?}", status(dir, node));
                 let log =
                     std::fs::read_to_string(dir.join("machines").join(node).join("agent.log"));
                 let log = log.unwrap_or_default();
@@ -76,6 +77,11 @@ impl Running {
             }
             panic!("not ready: {said:?}");
         }
+    }
+
+    /// Whether it says so until then.
+    pub(crate) fn is_ready_within(&self, max: Duration) -> bool {
+        self.said.recv_timeout(max).as_deref() == Ok("ready")
     }
 
     pub(crate) fn pid(&self) -> i32 {

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -43,6 +43,13 @@ fn seed() -> u64 {
     let seed = number("PALISADE_SOAK_SEED", now);
     println!("seed: PALISADE_SOAK_SEED={seed}");
     seed
+}
+
+/// Stays when the test fails: what is found once in an hour has to be looked at.
+fn kept() -> PathBuf {
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    println!("in {}, which stays if this fails", folder.display());
+    folder
 }
 
 fn pick<'a, T: ?Sized>(rng: &mut SplitMix64, all: &[&'a T]) -> &'a T {
@@ -189,8 +196,8 @@ fn a_thousand_random_operations_leave_nothing_behind_and_nothing_stuck() {
     let mut rng = SplitMix64::new(seed());
     let operations = number("PALISADE_SOAK_OPERATIONS", 1000);
     assert!(operations >= SAMPLES, "too few to measure anything");
-    let folder = tempfile::tempdir().expect("a folder");
-    let dir = folder.path().join("box");
+    let folder = kept();
+    let dir = folder.join("box");
     let running = Running::start(&dir);
     running.wait_ready(&dir);
     let (mut samples, mut slowest, mut harm) = (Vec::new(), Duration::ZERO, 0);
@@ -231,6 +238,7 @@ fn a_thousand_random_operations_leave_nothing_behind_and_nothing_stuck() {
     assert!(grew.is_empty(), "grew with every operation: {grew:?}");
     let (ok, said) = palisade(&["dev", "stop", "--dir"], &dir);
     assert!(ok, "{said}");
+    fs::remove_dir_all(folder).expect("removed");
 }
 
 /// Writes one number after the other into an object until the API goes away; what was acknowledged counts.
@@ -268,21 +276,40 @@ fn within_runtime<T>(task: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(task)
 }
 
+/// Ready by itself, but for one open finding (docs/OPEN.md, "A machine that came back by itself is powered off, and stays off"): such a
+/// machine is switched on as a person would. How often that was needed.
+fn ready_again(running: &Running, dir: &Path) -> u32 {
+    let (begun, mut switched_on) = (Instant::now(), 0);
+    while !running.is_ready_within(Duration::from_secs(5)) {
+        if begun.elapsed() > CALM_MAX {
+            running.wait_ready_within(dir, Duration::ZERO);
+        }
+        let (_, described) = palisade(&["dev", "describe", "--dir"], dir);
+        for node in NODES {
+            if described.contains(&format!("{node}: power off, dead")) {
+                may_be_refused("start", operate(dir, "start", node));
+                switched_on += 1;
+            }
+        }
+    }
+    switched_on
+}
+
 #[test]
 #[ignore = "ten minutes: cargo test -p cli --test dev -- --ignored --nocapture fifty"]
 fn fifty_deaths_of_the_box_lose_nothing_that_was_acknowledged() {
     let _alone = alone();
     let mut rng = SplitMix64::new(seed());
     let kills = number("PALISADE_SOAK_KILLS", 50);
-    let folder = tempfile::tempdir().expect("a folder");
-    let dir = folder.path().join("box");
+    let folder = kept();
+    let dir = folder.join("box");
     let acknowledged = Arc::new(AtomicU64::new(0));
-    let mut was_ready = 0;
+    let (mut was_ready, mut switched_on) = (0, 0);
     for kill in 0..kills {
         let running = Running::start(&dir);
         // Every fifth comes up whole, and some trouble is under way when it dies; the others die on their way.
         if kill % 5 == 0 {
-            running.wait_ready_within(&dir, CALM_MAX);
+            switched_on += ready_again(&running, &dir);
             was_ready += 1;
             let verb = pick(&mut rng, &["kill", "freeze", "isolate"]);
             may_be_refused(verb, operate(&dir, verb, pick(&mut rng, &NODES)));
@@ -308,7 +335,7 @@ fn fifty_deaths_of_the_box_lose_nothing_that_was_acknowledged() {
     }
     let running = Running::start(&dir);
     let begun = Instant::now();
-    running.wait_ready_within(&dir, CALM_MAX);
+    switched_on += ready_again(&running, &dir);
     let took = begun.elapsed();
     let (least, kept) = (acknowledged.load(Ordering::SeqCst), read_number(&dir));
     println!(
@@ -322,4 +349,5 @@ fn fifty_deaths_of_the_box_lose_nothing_that_was_acknowledged() {
     assert!(described.contains("overlaps: 0"), "{described}");
     let (ok, said) = palisade(&["dev", "stop", "--dir"], &dir);
     assert!(ok, "{said}");
+    fs::remove_dir_all(folder).expect("removed");
 }
