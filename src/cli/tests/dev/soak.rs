@@ -339,7 +339,7 @@ fn fifty_deaths_of_the_box_lose_nothing_that_was_acknowledged() {
     let took = begun.elapsed();
     let (least, kept) = (acknowledged.load(Ordering::SeqCst), read_number(&dir));
     println!(
-        "{kills} deaths, {was_ready} of them when ready; {least} writes acknowledged, {kept:?} is kept; ready after {took:?}"
+        "{kills} deaths, {was_ready} of them when ready; switched on by hand: {switched_on}; {least} writes acknowledged, {kept:?} is kept; ready after {took:?}"
     );
     assert!(least > kills, "hardly anything was written: {least}");
     // one more may have been written and not been acknowledged
