@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, Ipv4Addr},
 };
 
@@ -14,8 +15,6 @@ use totem::frame::{Channel, ChannelConfig, Counters, Dropped, KeyId, read_header
 
 use super::script::{Script, within};
 
-const KEYS: &str = "7 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-const STRANGE: &str = "7 f00102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const CLUSTER: u64 = 5;
 /// What one datagram may make a channel hold: an answer, and keys of a sender.
 const DATAGRAM_BYTES: usize = 16 * 1024;
@@ -139,13 +138,27 @@ impl Pair {
     }
 }
 
+/// The file of a key of this case alone: a fuzzer sees what is compared, so it learns what was sealed in one case and hands
+/// it in, in another. Were the key the same, that would be no forgery.
+fn key(case: u64) -> String {
+    format!("7 {case:016x}08090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
+}
+
+fn digest(data: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
+}
+
 pub(crate) fn run(data: &[u8]) {
     let _ = within(0, || read_header(data));
+    let case = digest(data);
+    let (keys, strange) = (&*key(case), &*key(!case));
     let mut script = Script::new(data);
     let kind = script.pick(&[Cipher::Aes256GcmSiv, Cipher::ChaCha20Poly1305]);
     let mut pair = Pair {
         now: Instant::from_millis(1000),
-        ends: [channel(1, 1, KEYS, kind), channel(2, 1, KEYS, kind)],
+        ends: [channel(1, 1, keys, kind), channel(2, 1, keys, kind)],
         lives: 1,
         kind,
         sealed: Vec::new(),
@@ -180,9 +193,9 @@ pub(crate) fn run(data: &[u8]) {
             // sealed under another key, or in another's name, or sent from elsewhere
             6 => {
                 strangers += 1;
-                let keys = script.pick(&[STRANGE, KEYS]);
+                let held = script.pick(&[strange, keys]);
                 let claimed = 1 + script.below(3) as u16;
-                let mut stranger = channel(claimed, STRANGERS + strangers, keys, pair.kind);
+                let mut stranger = channel(claimed, STRANGERS + strangers, held, pair.kind);
                 let mut bytes = Vec::new();
                 let target = script.pick(&[None, Some(node(1)), Some(node(2)), Some(node(3))]);
                 assert!(stranger.seal(target, script.bytes(), &mut bytes).is_ok());
@@ -192,7 +205,7 @@ pub(crate) fn run(data: &[u8]) {
                 let right_place = source == address(claimed) && claimed != hearer;
                 let for_us = target.is_none_or(|target| target == node(hearer));
                 // the one that holds the key and is where the member should be may ask to be challenged, no more
-                let genuine = keys == KEYS && right_place && for_us;
+                let genuine = held == keys && right_place && for_us;
                 let taken = pair.arrive(from, source, &bytes, genuine);
                 assert_eq!(taken, None, "an unknown life was heard without a challenge");
                 // the challenge may have reached the member itself, whose own life is heard from then on
@@ -202,7 +215,7 @@ pub(crate) fn run(data: &[u8]) {
             _ => {
                 // a restart: a new life, a new channel, and nobody knows it yet
                 pair.lives += 1;
-                pair.ends[from] = channel(from as u16 + 1, pair.lives, KEYS, pair.kind);
+                pair.ends[from] = channel(from as u16 + 1, pair.lives, keys, pair.kind);
             }
         }
     }
