@@ -33,7 +33,7 @@ const HEAD: &str =
 #[test]
 fn a_truncated_cib_is_refused_with_the_line_where_it_ends() {
     let text = refused_cib(b"<cib>\n<configuration>\n<nodes>\n<node id=\"1\"");
-    assert!(text.contains("line 4") && text.contains("<cib>"), "{text}");
+    assert!(text.contains("line 4, column 13") && text.contains("<node id=\"1\">"), "{text}");
 }
 
 #[test]
