@@ -16,9 +16,18 @@ use tracing::{debug, warn};
 use super::{Shared, mirror};
 use crate::kubernetes::mirror::{Kind, Write};
 
+/// A batch is to be written once more.
+#[derive(Clone, Copy)]
+struct Again {
+    pause: Duration,
+    /// The API could not be reached; else it refused something. One that has just started refuses what it will allow: it
+    /// knows objects before it knows roles.
+    away: bool,
+}
+
 /// Between two batches: a failover in progress is not told step by step.
 const PAUSE: Duration = Duration::from_millis(300);
-/// After a batch that the API did not take; twice as long after each further one, up to the second.
+/// After a batch that the API did not take, or not whole; twice as long after each further one, up to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 /// What was written counts as standing there for this long, until the watch has brought it back.
 const ECHO: Duration = Duration::from_secs(10);
@@ -26,16 +35,17 @@ const ECHO: Duration = Duration::from_secs(10);
 pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<Arc<View>>>) {
     let mut pictures = shared.picture.subscribe();
     let mut written: BTreeMap<(Kind, String), (Value, Instant)> = BTreeMap::new();
-    let mut again: Option<Duration> = None;
+    let mut refused: BTreeMap<(Kind, String), String> = BTreeMap::new();
+    let mut again: Option<Again> = None;
     loop {
         tokio::select! {
             // while the API is away a failover may change the view often: that is no reason to ask it more often
-            changed = views.changed(), if again.is_none() => if changed.is_err() { return },
+            changed = views.changed(), if again.is_none_or(|again| !again.away) => if changed.is_err() { return },
             changed = pictures.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(again.unwrap_or_default()), if again.is_some() => {}
+            () = tokio::time::sleep(again.map_or(Duration::ZERO, |a| a.pause)), if again.is_some() => {}
         }
         tokio::time::sleep(PAUSE).await;
-        let waited = again.take();
+        let pause = again.take().map_or(AGAIN.0, |waited| (waited.pause * 2).min(AGAIN.1));
         let view = views.borrow_and_update().clone();
         let Some(view) = view.filter(|v| shared.speaks(v)) else { continue };
         let picture = Arc::clone(&*pictures.borrow_and_update());
@@ -52,6 +62,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<A
             }
             match carry_out(&shared, &write).await {
                 Ok(()) => {
+                    refused.remove(&key);
                     if let Write::Status { status, .. } = write {
                         written.insert(key, (status, Instant::now()));
                     }
@@ -60,17 +71,22 @@ pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<A
                 // the rest waits: one unreachable API is one line, not one for each object
                 Err(WriteError::Away(error)) => {
                     debug!(%error, "status cannot be written");
-                    again = Some(waited.map_or(AGAIN.0, |w| (w * 2).min(AGAIN.1)));
+                    again = Some(Again { pause, away: true });
                     break;
                 }
                 Err(error) => {
-                    warn!(%error, kind = ?key.0, name = key.1, "status is refused");
-                    // the same again would be refused again; a change of the view tries anew
-                    if let Write::Status { status, .. } = write {
-                        written.insert(key, (status, Instant::now()));
+                    let why = error.to_string();
+                    // one line, however often it is tried
+                    if refused.get(&key) != Some(&why) {
+                        warn!(%error, kind = ?key.0, name = key.1, "status is refused");
+                        refused.insert(key, why);
                     }
+                    again = Some(Again { pause, away: false });
                 }
             }
+        }
+        if again.is_none() {
+            refused.clear();
         }
     }
 }
