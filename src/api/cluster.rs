@@ -44,14 +44,8 @@ pub const LINKS_MAX: usize = 8;
         "self.members.size() != 2",
         "spec.members: 2 voters cannot survive a failure, and quorum.twoNode is not built yet: use 3 members",
     ),
-    validation = rules::rule(
-        "self.members.all(m, self.members.exists_one(n, n.name == m.name))",
-        "spec.members: name \"{self.members.filter(m, !self.members.exists_one(n, n.name == m.name))[0].name}\" is used twice: give every member a name of its own",
-    ),
-    validation = rules::rule(
-        "self.members.all(m, self.members.exists_one(n, n.nodeId == m.nodeId))",
-        "spec.members: nodeId {self.members.filter(m, !self.members.exists_one(n, n.nodeId == m.nodeId))[0].nodeId} is used twice: a node id belongs to one machine for ever",
-    ),
+    validation = rules::members_differ("name", "\"", "give every member a name of its own"),
+    validation = rules::members_differ("nodeId", "", "a node id belongs to one machine for ever"),
     validation = rules::rule(
         "self.members.all(m, oldSelf.members.all(o, o.name != m.name || o.nodeId == m.nodeId))",
         "spec.members: nodeId of \"{self.members.filter(m, !oldSelf.members.all(o, o.name != m.name || o.nodeId == m.nodeId))[0].name}\" cannot change: restore it; a replaced machine gets a new name and a new nodeId",
@@ -64,10 +58,7 @@ pub const LINKS_MAX: usize = 8;
         "self.members.all(m, m.links.size() == self.members[0].links.size())",
         "spec.members: every member needs the same number of links ({self.members.filter(m, m.links.size() != self.members[0].links.size())[0].name} has {self.members.filter(m, m.links.size() != self.members[0].links.size())[0].links.size()}, {self.members[0].name} has {self.members[0].links.size()})",
     ),
-    validation = rules::rule(
-        "self.members.all(m, m.links.size() != self.members[0].links.size() || m.links[0].contains(':') == self.members[0].links[0].contains(':'))",
-        "spec.members: link 0 mixes IPv4 and IPv6 ({self.members[0].links[0]} and {self.members.filter(m, m.links[0].contains(':') != self.members[0].links[0].contains(':'))[0].links[0]}): use one family",
-    ),
+    validation = rules::one_family_on_each_link(),
     validation = rules::rule(
         "self.members.all(m, self.members.filter(n, n.links.exists(l, l in m.links)).size() == 1)",
         "spec.members: \"{self.members.filter(m, self.members.filter(n, n.links.exists(l, l in m.links)).size() != 1)[0].name}\" shares a link address with another member: every machine has addresses of its own",
@@ -179,8 +170,8 @@ pub struct Totem {
     /// UDP port on every link.
     #[schemars(range(min = 1024, max = 65535))]
     #[x_kube(validation = rules::rule(
-        "!(self in [3306, 4369, 4444, 4567, 4568, 5000, 5671, 5672, 8774, 8776, 9292, 9696, 11211, 15672, 25672])",
-        "{self} belongs to a service of the control plane (Galera, RabbitMQ, memcached or an OpenStack API): choose another, for example 5405",
+        "!(self in [3306, 4369, 4444, 4567, 4568, 5000, 5671, 5672, 8774, 8776, 9292, 9465, 9696, 11211, 15672, 25672])",
+        "{self} belongs to Galera, RabbitMQ, memcached, an OpenStack API or the metrics of the agent: choose another, for example 5405",
     ))]
     #[serde(default = "defaults::port")]
     pub port: u32,

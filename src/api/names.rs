@@ -67,8 +67,12 @@ pub mod reason {
     pub const INVALID: &str = "Invalid";
     /// The ring's key Secret is missing or its entry has the wrong size.
     pub const KEY_INVALID: &str = "KeyInvalid";
+    /// A rule of a location constraint holds on no member.
+    pub const MATCHES_NOBODY: &str = "MatchesNobody";
     /// Members of the cluster are missing.
     pub const MEMBERS_MISSING: &str = "MembersMissing";
+    /// A machine's only power switch hangs on the power of that machine.
+    pub const SINGLE_POINT_OF_FAILURE: &str = "SinglePointOfFailure";
     /// Some member has no device that can power it off.
     pub const NO_FENCING_METHOD: &str = "NoFencingMethod";
     /// The `HACluster` that `clusterRef` names does not exist (yet).

@@ -28,6 +28,60 @@ pub(crate) fn told_by(rule: &str, expression: &str) -> Rule {
     Rule::new(rule).message(Message::Expression(expression.into()))
 }
 
+/// No two members have the same value in `field`. `shown` wraps the value in the message; both places are named.
+///
+/// The places come from a list of numbers: CEL has no index in its macros, and the size of what a filter finds is
+/// unknown to the server, while that of a list in the text is not.
+pub(crate) fn members_differ(field: &str, quote: &str, remedy: &str) -> Rule {
+    let alone = format!("self.members.exists_one(n, n.{field} == m.{field})");
+    let value = format!("self.members.filter(m, !{alone})[0].{field}");
+    let places = numbers(crate::cluster::MEMBERS_MAX);
+    let place = |nth: u8| {
+        format!(
+            "{places}.filter(i, i < self.members.size() && self.members[i].{field} == {value})[{nth}]"
+        )
+    };
+    rule(
+        &format!("self.members.all(m, {alone})"),
+        &format!(
+            "spec.members: {field} {quote}{{{value}}}{quote} is used by items {{{}}} and {{{}}}: {remedy}",
+            place(0),
+            place(1)
+        ),
+    )
+}
+
+/// Every link is of one address family: IPv6 addresses have a colon.
+pub(crate) fn one_family_on_each_link() -> Rule {
+    let links = numbers(crate::cluster::LINKS_MAX);
+    let first = "self.members[0]";
+    let other = |i: &str| {
+        format!(
+            "{i} < m.links.size() && m.links[{i}].contains(':') != {first}.links[{i}].contains(':')"
+        )
+    };
+    let mixed = format!(
+        "{links}.filter(i, i < {first}.links.size() && self.members.exists(m, {}))[0]",
+        other("i")
+    );
+    rule(
+        &format!(
+            "{links}.all(i, i >= {first}.links.size() || !self.members.exists(m, {}))",
+            other("i")
+        ),
+        &format!(
+            "spec.members: link {{{mixed}}} mixes IPv4 and IPv6 ({{{first}.links[{mixed}]}} and {{self.members.filter(m, {})[0].links[{mixed}]}}): use one family",
+            other(&mixed)
+        ),
+    )
+}
+
+/// `[0, 1, ...]`
+fn numbers(count: usize) -> String {
+    let all: Vec<String> = (0..count).map(|i| i.to_string()).collect();
+    format!("[{}]", all.join(", "))
+}
+
 /// `clusterRef` stays as it was made.
 pub(crate) fn same_cluster() -> Rule {
     rule(

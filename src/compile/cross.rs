@@ -6,7 +6,8 @@ use api::names::reason;
 use base::ResourceId;
 use kube::ResourceExt;
 use policy::revision::{
-    ConstraintRule, NoQuorumPolicy, ObjectKind, OrderKind, Revision, SCORE_MAX, Shape,
+    AttributeExpression, AttributeOperator, ConstraintRule, LocationRule, NoQuorumPolicy,
+    NodeIntent, ObjectKind, OrderKind, Revision, SCORE_MAX, Shape,
 };
 
 use crate::{Objects, Problem, Verdicts, version_in};
@@ -22,6 +23,7 @@ pub(crate) fn check(
     ignore_with_exclusive(objects, previous, revision, verdicts);
     unfenced(revision, verdicts);
     unplaceable(revision, verdicts);
+    rules_that_match_nobody(revision, verdicts);
 }
 
 /// Constraints come with the older ones first, so the one that closes a cycle is the one that is refused.
@@ -192,6 +194,58 @@ fn unplaceable(revision: &Revision, verdicts: &mut Verdicts) {
             );
             let problem = Problem::warning(reason::UNPLACEABLE, why);
             verdicts.say("ResourcePlacement", placement.id.as_str(), vec![problem]);
+        }
+    }
+}
+
+/// Row 37, second half: a selector that no member answers to does nothing, and nobody would notice.
+fn rules_that_match_nobody(revision: &Revision, verdicts: &mut Verdicts) {
+    for constraint in &revision.constraints {
+        let ConstraintRule::Location { rules, .. } = &constraint.rule else { continue };
+        for (i, rule) in rules.iter().enumerate() {
+            if revision.nodes.iter().any(|node| holds(rule, node)) {
+                continue;
+            }
+            let names: Vec<&str> =
+                rule.expressions.iter().map(|e| e.attribute.as_str()).take(3).collect();
+            let why = format!(
+                "spec.location.rules[{i}] matches no member of {:?}: set {} on its HANodes, or correct the rule",
+                revision.cluster.name,
+                names.join(", ")
+            );
+            let problem = Problem::warning(reason::MATCHES_NOBODY, why);
+            verdicts.say("PlacementConstraint", &constraint.id, vec![problem]);
+        }
+    }
+}
+
+/// Whether all expressions of a rule hold on a member, as far as objects say. What is built in and not its name is
+/// known to the engine only, and counts as a match.
+fn holds(rule: &LocationRule, node: &NodeIntent) -> bool {
+    rule.expressions.iter().all(|e| {
+        if e.attribute == "#uname" {
+            return compares(e, Some(node.name.as_str()));
+        }
+        let value = node.attributes.get(&e.attribute).map(String::as_str);
+        e.attribute.starts_with('#') || compares(e, value)
+    })
+}
+
+fn compares(e: &AttributeExpression, value: Option<&str>) -> bool {
+    let number = |text: &str| text.parse::<i64>().ok();
+    let against = e.values.first().and_then(|v| number(v));
+    match (e.operator, value) {
+        (AttributeOperator::Absent, value) => value.is_none(),
+        (_, None) => false,
+        (AttributeOperator::Present, Some(_)) => true,
+        (AttributeOperator::In, Some(value)) => e.values.iter().any(|v| v == value),
+        (AttributeOperator::NotIn, Some(value)) => e.values.iter().all(|v| v != value),
+        // text that is no number compares with nothing
+        (AttributeOperator::GreaterThan, Some(value)) => {
+            number(value).zip(against).is_some_and(|(v, a)| v > a)
+        }
+        (AttributeOperator::LessThan, Some(value)) => {
+            number(value).zip(against).is_some_and(|(v, a)| v < a)
         }
     }
 }

@@ -186,3 +186,35 @@ pub fn gaps(revision: &Revision) -> Vec<String> {
     }
     out
 }
+
+/// Members whose only switch is their own BMC, which dies with their power (SPEC-ERRORS.md row 30). Nothing is wrong
+/// with them until then. All drivers that exist talk to BMCs, so more devices do not help yet; self-fencing does.
+pub fn single_points(revision: &Revision) -> Option<String> {
+    if !revision.fencing.enabled || revision.fencing.self_fencing || revision.voters.len() == 1 {
+        return None;
+    }
+    let switched = |node: NodeId| revision.devices.iter().any(|d| d.device.targets.contains(&node));
+    let names: Vec<&str> = revision
+        .voters
+        .iter()
+        .filter(|voter| switched(voter.id))
+        .map(|voter| voter.name.as_str())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "single point of failure: the BMC of {} shares power with its node; add a watchdog and \
+             fencing.selfFencing: Enabled",
+            listed(&names)
+        )
+    })
+}
+
+/// The first names of a list that may be long: a message has at most 200 characters.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}

@@ -31,7 +31,7 @@ use api::{
 use kube::ResourceExt;
 use policy::revision::{OBJECTS_MAX, ObjectKind, ObjectVersion, Revision};
 
-pub use devices::gaps;
+pub use devices::{gaps, single_points};
 pub use hash::of_spec;
 pub use verdict::{Key, Problem, Verdict, Verdicts};
 

@@ -5,7 +5,7 @@
 //! address goes, and `deletionPolicy` decides what that means; a status is written by its own field manager.
 
 use api::{
-    Condition, HANode, PlacementConstraint, VirtualIP,
+    Condition, FenceDevice, HANode, PlacementConstraint, VirtualIP,
     client::{Picture, Section},
     condition::{self, ConditionStatus, Judgement},
     names::{condition as types, event, label, manager, reason},
@@ -67,7 +67,7 @@ pub enum Action {
 pub const SECTION: Section = Section {
     manager: manager::CONTROLLER_STATUS,
     fields: &["observedGeneration"],
-    conditions: &[types::ACCEPTED, types::FENCING_READY, types::STALLED],
+    conditions: &[types::ACCEPTED, types::FENCING_READY, types::RECONCILING, types::STALLED],
 };
 
 /// Everything that is to be written for one cluster.
@@ -219,15 +219,18 @@ fn statuses(
         }
         if key.kind == "HACluster" {
             strangers(objects, picture, &mut verdict.problems);
+            no_machines(objects, picture, &mut verdict.problems);
         }
         let accepted = verdict.judgement();
         let mut judgements = vec![accepted.clone()];
         if key.kind == "HACluster" && key.name == cluster {
-            judgements.push(fencing_ready(compiled));
+            judgements.push(fencing_ready(objects, compiled));
         }
+        // as kstatus reads them, and only while they hold: what waits for another object to be applied is on its way
         if accepted.status == ConditionStatus::False {
+            let waits = verdict.problems.iter().filter(|p| p.fatal).all(|p| waits(p.reason));
             judgements.push(Judgement {
-                type_: types::STALLED,
+                type_: if waits { types::RECONCILING } else { types::STALLED },
                 status: ConditionStatus::True,
                 ..accepted.clone()
             });
@@ -258,6 +261,32 @@ fn statuses(
     }
 }
 
+/// Manifests are applied in any order: what a reference names may come (SPEC-ERRORS.md rule 2).
+fn waits(why: &str) -> bool {
+    matches!(why, reason::NO_SUCH_CLUSTER | reason::UNKNOWN_REFERENCE)
+}
+
+/// Members that are no Nodes where others are (SPEC-ERRORS.md row 8). Where none is, the machines are no part of this
+/// Kubernetes, or it has none (`palisade dev`).
+fn no_machines(objects: &Objects, picture: &Picture, problems: &mut Vec<Problem>) {
+    let (Some(cluster), Some(machines)) = (&objects.cluster, &picture.machines) else { return };
+    let (here, missing): (Vec<&str>, Vec<&str>) = cluster
+        .spec
+        .members
+        .iter()
+        .map(|member| member.name.as_str())
+        .partition(|name| machines.contains(*name));
+    if here.is_empty() {
+        return;
+    }
+    for name in missing {
+        let text = format!(
+            "spec.members: node {name:?} not found (waiting): join the machine to this Kubernetes cluster, or correct the name"
+        );
+        problems.push(Problem::warning(reason::NODE_NOT_FOUND, text));
+    }
+}
+
 /// Members whose object belongs to another cluster of the namespace.
 fn strangers(objects: &Objects, picture: &Picture, problems: &mut Vec<Problem>) {
     let Some(cluster) = &objects.cluster else { return };
@@ -275,8 +304,8 @@ fn strangers(objects: &Objects, picture: &Picture, problems: &mut Vec<Problem>) 
     }
 }
 
-/// Whether every member can be powered off, as far as objects say (rows 21, 23, 29 of SPEC-ERRORS.md).
-fn fencing_ready(compiled: &Compiled) -> Judgement {
+/// Whether every member can be powered off, as far as objects say (rows 21, 23, 25, 29, 30 of SPEC-ERRORS.md).
+fn fencing_ready(objects: &Objects, compiled: &Compiled) -> Judgement {
     let Some(revision) = &compiled.revision else {
         let text = "nothing is known of fencing before the cluster is accepted";
         let status = ConditionStatus::Unknown;
@@ -286,9 +315,28 @@ fn fencing_ready(compiled: &Compiled) -> Judgement {
         let text = "spec.fencing.mode is Disabled: lost machines wait for a person's confirmation";
         return Judgement::new(types::FENCING_READY, false, reason::UNFENCED, text);
     }
-    let gaps = compile::gaps(revision);
-    let why = if gaps.is_empty() { reason::AS_SPECIFIED } else { reason::NO_FENCING_METHOD };
-    Judgement::new(types::FENCING_READY, gaps.is_empty(), why, gaps.join("; "))
+    let mut wrong = compile::gaps(revision);
+    let mut why = reason::NO_FENCING_METHOD;
+    if wrong.is_empty() {
+        why = reason::CREDENTIALS_INVALID;
+    }
+    wrong.extend(objects.devices.iter().filter_map(useless));
+    if !wrong.is_empty() {
+        return Judgement::new(types::FENCING_READY, false, why, wrong.join("; "));
+    }
+    let (why, text) = match compile::single_points(revision) {
+        Some(text) => (reason::SINGLE_POINT_OF_FAILURE, text),
+        None => (reason::AS_SPECIFIED, String::new()),
+    };
+    Judgement::new(types::FENCING_READY, true, why, text)
+}
+
+/// What the fencers have said of a device that cannot be used as it is (row 25). They alone read its Secret.
+fn useless(device: &FenceDevice) -> Option<String> {
+    let conditions = &device.status.as_ref()?.conditions;
+    let ready = condition::find(conditions, types::READY)?;
+    (ready.status == ConditionStatus::False)
+        .then(|| format!("FenceDevice {:?}: {}", device.name_any(), ready.message))
 }
 
 /// One object of whatever kind, as far as a status needs it.

@@ -194,7 +194,7 @@ impl Out<'_> {
             .chain(revision.placements.iter().filter(|p| p.retained).map(|p| p.id.as_str()))
             .collect();
         let generation = object.metadata.generation;
-        let conditions = self.conditions(&current, generation, cluster_conditions(view));
+        let conditions = self.conditions(&current, generation, cluster_conditions(view, revision));
         let status = json!({
             "era": view.era.map(|e| e.to_string()),
             "coordinator": view.coordinator.map(names),
@@ -349,8 +349,14 @@ fn prune(status: &mut Value) {
     }
 }
 
-fn cluster_conditions(view: &View) -> Vec<Judgement> {
-    let said: Vec<String> = view
+/// Without fencing a lost machine's exclusive resources stay lost (SPEC-ERRORS.md row 22).
+const UNFENCED: &str = "spec.fencing.mode: without fencing a lost node's resources are never recovered (requires manual \
+                        confirmation)";
+
+fn cluster_conditions(view: &View, revision: &Revision) -> Vec<Judgement> {
+    let unfenced =
+        !revision.fencing.enabled && revision.placements.iter().any(Placement::exclusive);
+    let mut said: Vec<String> = view
         .conditions
         .iter()
         .filter(|c| c.kind != "Agreeing")
@@ -358,6 +364,9 @@ fn cluster_conditions(view: &View) -> Vec<Judgement> {
             if c.object == "cluster" { c.text.clone() } else { format!("{}: {}", c.object, c.text) }
         })
         .collect();
+    if unfenced {
+        said.push(UNFENCED.into());
+    }
     let missing: Vec<&NodeStatus> = view.nodes.iter().filter(|n| !n.member).collect();
     let owing = view.nodes.iter().any(|n| n.owes.is_some() || n.evicted);
     let has = |kind: &str| view.conditions.iter().any(|c| c.kind == kind);
@@ -371,6 +380,8 @@ fn cluster_conditions(view: &View) -> Vec<Judgement> {
         Some(reason::FENCING)
     } else if !missing.is_empty() {
         Some(reason::MEMBERS_MISSING)
+    } else if unfenced {
+        Some(reason::UNFENCED)
     } else if !said.is_empty() {
         Some(reason::INVALID)
     } else {

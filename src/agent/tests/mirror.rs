@@ -295,3 +295,25 @@ fn the_last_hundred_closed_records_of_a_member_are_kept() {
         .collect();
     assert_eq!(gone, ["n1-1.0", "n1-1.1", "n1-1.2"]);
 }
+
+/// SPEC-ERRORS.md row 22: nobody rereads a terminal, so the coordinator says it for as long as it holds.
+#[test]
+fn a_cluster_without_fencing_is_degraded_while_anything_exclusive_is_in_it() {
+    let mut p = picture();
+    let degraded = |p: &Picture| {
+        let all = writes(&settled(), &revision(p), p, &at(1));
+        let all = status(&all, Kind::HACluster, "main")["conditions"].clone();
+        let all = all.as_array().expect("conditions").clone();
+        all.into_iter().find(|c| c["type"] == "Degraded").expect("there")
+    };
+    assert_eq!(degraded(&p)["status"], "False");
+    let spec = &mut p.clusters.get_mut("main").expect("there").spec;
+    spec.fencing.mode = api::cluster::FencingMode::Disabled;
+    let found = degraded(&p);
+    assert_eq!((&found["status"], &found["reason"]), (&json!("True"), &json!("Unfenced")));
+    assert!(
+        found["message"].to_string().contains("never recovered (requires manual confirmation)")
+    );
+    p.placements.clear();
+    assert_eq!(degraded(&p)["status"], "False", "nothing to lose");
+}

@@ -8,9 +8,10 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
+    core::{DeserializeGuard, PartialObjectMeta},
     runtime::{WatchStreamExt, watcher},
 };
 use serde::de::DeserializeOwned;
@@ -46,8 +47,12 @@ pub struct Picture {
     pub constraints: BTreeMap<String, PlacementConstraint>,
     /// Addresses.
     pub addresses: BTreeMap<String, VirtualIP>,
+    /// Names of the Nodes of the Kubernetes cluster; `None` while nothing is known of them, for example without a right.
+    pub machines: Option<BTreeSet<String>>,
     /// Objects that cannot be read, by kind and name, with the reason. Their last good version stays above.
     pub unreadable: BTreeMap<(String, String), String>,
+    /// The Nodes were listed, or cannot be.
+    machines_tried: bool,
     /// Kinds that were listed at least once since the start.
     listed: BTreeSet<&'static str>,
 }
@@ -55,7 +60,7 @@ pub struct Picture {
 /// Which kinds are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// What the controller needs: all but the records of fencing and the requests.
+    /// What the controller needs: all but the records of fencing and the requests; and the names of the Nodes.
     Intent,
     /// What an agent needs: all but the addresses, which it knows as placements.
     Agent,
@@ -134,6 +139,8 @@ impl Store {
             begin.watch::<FencingRequest>(&mut watches);
             begin.watch::<FencingConfirmation>(&mut watches);
             begin.watch::<FencingOperation>(&mut watches);
+        } else {
+            begin.machines(&mut watches);
         }
         Self { picture, which, changed, _watches: watches }
     }
@@ -156,7 +163,8 @@ impl Store {
 
     /// Whether every kind was listed once: before that, what is missing may only not have been seen.
     pub fn listed(&self) -> bool {
-        self.look(|p| p.listed.len() == self.which.kinds())
+        let machines = self.which == Which::Intent;
+        self.look(|p| p.listed.len() == self.which.kinds() && (p.machines_tried || !machines))
     }
 
     /// The picture as it is.
@@ -200,6 +208,49 @@ impl Begin<'_> {
                     Ok(None) => return,
                     // the API is away or refuses: the picture stays as it is, the backoff waits
                     Err(error) => debug!(kind = K::KIND, %error, "watch interrupted"),
+                }
+            }
+        });
+    }
+}
+
+impl Begin<'_> {
+    /// Names of Nodes, nothing else of them: their statuses change every few seconds.
+    fn machines(&self, watches: &mut JoinSet<()>) {
+        let api = Api::<PartialObjectMeta<Node>>::all(self.client.clone());
+        let (picture, tell) = (Arc::clone(self.picture), self.tell.clone());
+        watches.spawn(async move {
+            let mut listing = BTreeSet::new();
+            let events = watcher(api, watcher::Config::default()).default_backoff();
+            let mut events = events.into_stream().boxed();
+            loop {
+                let event = events.try_next().await;
+                let mut picture = lock(&picture);
+                let before = (picture.machines_tried, picture.machines.clone());
+                match event {
+                    Ok(Some(watcher::Event::Init)) => listing.clear(),
+                    Ok(Some(watcher::Event::InitApply(node))) => {
+                        listing.insert(node.name_any());
+                    }
+                    Ok(Some(watcher::Event::InitDone)) => {
+                        picture.machines = Some(std::mem::take(&mut listing));
+                        picture.machines_tried = true;
+                    }
+                    Ok(Some(watcher::Event::Apply(node))) => {
+                        picture.machines.get_or_insert_default().insert(node.name_any());
+                    }
+                    Ok(Some(watcher::Event::Delete(node))) => {
+                        picture.machines.get_or_insert_default().remove(&node.name_any());
+                    }
+                    Ok(None) => return,
+                    // no right to look, or the API is away: what was seen last stays, and nobody waits for this
+                    Err(error) => {
+                        debug!(%error, "the watch of Nodes is interrupted");
+                        picture.machines_tried = true;
+                    }
+                }
+                if before != (picture.machines_tried, picture.machines.clone()) {
+                    tell.send_modify(|n| *n += 1);
                 }
             }
         });

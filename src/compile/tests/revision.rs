@@ -373,3 +373,57 @@ fn shapes_are_told_apart() {
     assert!(!cloned.exclusive(), "started instances of anonymous clones");
     assert!(of("  clone: {unique: true}\n").exclusive());
 }
+
+/// SPEC-ERRORS.md row 37: a selector that nobody answers to.
+#[test]
+fn a_rule_that_matches_no_member_is_said_and_one_that_matches_is_not() {
+    let rule = |rule: &str| {
+        let mut objects = main();
+        let more = support::objects(&format!(
+            "apiVersion: palisade.dev/v1alpha1\nkind: HANode\nmetadata: {{name: n2}}\nspec:\n  \
+             clusterRef: {{name: main}}\n  member: n2\n  attributes: [{{name: rack, value: r2}}, {{name: load, value: \"7\"}}]\n---\n\
+             apiVersion: palisade.dev/v1alpha1\nkind: PlacementConstraint\nmetadata: {{name: racks}}\nspec:\n  \
+             clusterRef: {{name: main}}\n  location: {{resources: [web], rules: [{{score: 10, expressions: [{rule}]}}]}}\n"
+        ));
+        objects.nodes.extend(more.nodes);
+        objects.constraints.extend(more.constraints);
+        says(&compile(&objects, None), "PlacementConstraint", "racks")
+    };
+    for (nobody, attribute) in [
+        ("{attribute: rack, operator: In, values: [r9]}", "rack"),
+        ("{attribute: zone, operator: Exists}", "zone"),
+        ("{attribute: load, operator: Gt, values: [\"7\"]}", "load"),
+        ("{attribute: rack, operator: Lt, values: [\"7\"]}", "rack"),
+        ("{attribute: \"#uname\", operator: In, values: [n9]}", "#uname"),
+    ] {
+        let text = format!(
+            "spec.location.rules[0] matches no member of \"main\": set {attribute} on its HANodes, or correct the rule"
+        );
+        assert_eq!(rule(nobody), (true, reason::MATCHES_NOBODY, text), "{nobody}");
+    }
+    for somebody in [
+        "{attribute: rack, operator: In, values: [r2]}",
+        "{attribute: rack, operator: NotIn, values: [r9]}",
+        "{attribute: zone, operator: DoesNotExist}",
+        "{attribute: load, operator: Gt, values: [\"6\"]}",
+        "{attribute: \"#uname\", operator: In, values: [n3]}",
+        "{attribute: \"#kind\", operator: In, values: [remote]}",
+    ] {
+        assert_eq!(rule(somebody), (true, reason::AS_SPECIFIED, String::new()), "{somebody}");
+    }
+}
+
+/// SPEC-ERRORS.md row 30.
+#[test]
+fn a_bmc_as_the_only_switch_is_a_single_point_of_failure_until_machines_fence_themselves() {
+    let mut objects = main();
+    let said = |objects: &Objects| compile::single_points(&revision(objects));
+    let text = "single point of failure: the BMC of n1, n2, n3 shares power with its node; add a watchdog and \
+                fencing.selfFencing: Enabled";
+    assert_eq!(said(&objects).as_deref(), Some(text));
+    objects.devices.remove(1);
+    assert!(said(&objects).is_some_and(|t| t.contains("the BMC of n1, n3 shares")));
+    let cluster = objects.cluster.as_mut().expect("there");
+    cluster.spec.fencing.self_fencing = api::cluster::Switch::Enabled;
+    assert_eq!(said(&objects), None);
+}

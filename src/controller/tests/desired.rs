@@ -179,6 +179,9 @@ fn the_quickstart_is_written_once_and_then_there_is_silence() {
         let found = condition::find(conditions, kind).expect(kind);
         assert_eq!(found.status, ConditionStatus::True, "{found:?}");
     }
+    // a BMC shares power with its machine: said, and no fault (row 30)
+    let fencing = condition::find(conditions, types::FENCING_READY).expect("there");
+    assert_eq!(fencing.reason, reason::SINGLE_POINT_OF_FAILURE);
     // much later, and again: nothing (SAFETY.md#S17)
     assert_eq!(all(&server.picture, 900_000), []);
 }
@@ -292,4 +295,80 @@ fn members_that_nobody_can_power_off_show_on_the_cluster() {
         (ready.status, ready.message.as_str()),
         (ConditionStatus::False, "node n3 has no fencing method; add a FenceDevice")
     );
+}
+
+/// SPEC-ERRORS.md row 8: nodes come late, and a Kubernetes that knows none of the members is another machine's.
+#[test]
+fn a_member_that_is_no_node_is_said_where_others_are_and_accepted_all_the_same() {
+    let mut server = Server::quickstart();
+    let accepted = |server: &mut Server, nodes: Option<&[&str]>, second: i64| {
+        server.picture.machines =
+            nodes.map(|names| names.iter().map(|n| (*n).to_owned()).collect());
+        server.settle(second);
+        let status = server.picture.clusters["quickstart"].status.clone().expect("written");
+        let found = condition::find(&status.conditions, types::ACCEPTED).expect("there").clone();
+        assert_eq!(found.status, ConditionStatus::True);
+        (found.reason, found.message)
+    };
+    let fine = (reason::AS_SPECIFIED.to_owned(), String::new());
+    assert_eq!(accepted(&mut server, None, 1000), fine, "not known");
+    assert_eq!(accepted(&mut server, Some(&["worker"]), 2000), fine, "none of ours is here");
+    let text = "spec.members: node \"n3\" not found (waiting): join the machine to this Kubernetes cluster, or correct the name";
+    assert_eq!(
+        accepted(&mut server, Some(&["n1", "n2", "worker"]), 3000),
+        (reason::NODE_NOT_FOUND.to_owned(), text.to_owned())
+    );
+    assert_eq!(accepted(&mut server, Some(&["n1", "n2", "n3"]), 4000), fine);
+}
+
+/// kstatus: what waits for another object is on its way, what contradicts itself waits for a person.
+#[test]
+fn what_waits_is_reconciling_and_what_is_wrong_is_stalled() {
+    let mut server = Server::quickstart();
+    let cluster = server.picture.clusters.remove("quickstart").expect("there");
+    server.settle(1000);
+    let types_of = |server: &Server, device: &str| -> Vec<String> {
+        let status = server.picture.devices[device].status.clone().expect("written");
+        status.conditions.into_iter().map(|c| c.type_).collect()
+    };
+    assert_eq!(types_of(&server, "bmc-n1"), [types::ACCEPTED, types::RECONCILING]);
+    server.picture.clusters.insert("quickstart".into(), cluster);
+    server.settle(2000);
+    assert_eq!(types_of(&server, "bmc-n1"), [types::ACCEPTED], "gone with its cause");
+    // two placements with one resource id: nobody can wait for that to end by itself
+    for name in ["twin-a", "twin-b"] {
+        server.put(json!({
+            "apiVersion": "palisade.dev/v1alpha1", "kind": "ResourcePlacement", "metadata": {"name": name},
+            "spec": {"clusterRef": {"name": "quickstart"}, "group": {"members": [
+                {"name": "same", "resource": {"type": "Process", "process": {"template": "x"}}}]}},
+        }));
+    }
+    server.settle(3000);
+    let status = server.picture.placements["twin-b"].status.clone().expect("written");
+    let found: Vec<&str> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+    assert_eq!(found, [types::ACCEPTED, types::STALLED]);
+}
+
+/// SPEC-ERRORS.md row 25: what a fencer says of a Secret shows on the cluster.
+#[test]
+fn a_device_without_its_credentials_keeps_fencing_from_being_ready() {
+    let mut server = Server::quickstart();
+    server.settle(1000);
+    let device = server.picture.devices.get_mut("bmc-n2").expect("there");
+    let text = "secret \"bmc-n2\" lacks key \"username\"";
+    let said = condition::Judgement::new(types::READY, false, reason::CREDENTIALS_INVALID, text);
+    device.status.as_mut().expect("written").conditions.push(said.over(&[], Some(1), &at(1500)));
+    server.settle(2000);
+    let fencing = |server: &Server| {
+        let status = server.picture.clusters["quickstart"].status.clone().expect("written");
+        condition::find(&status.conditions, types::FENCING_READY).expect("there").clone()
+    };
+    let found = fencing(&server);
+    assert_eq!(found.status, ConditionStatus::False);
+    assert_eq!(found.reason, reason::CREDENTIALS_INVALID);
+    assert_eq!(found.message, format!("FenceDevice \"bmc-n2\": {text}"));
+    let device = server.picture.devices.get_mut("bmc-n2").expect("there");
+    device.status.as_mut().expect("written").conditions.retain(|c| c.type_ != types::READY);
+    server.settle(3000);
+    assert_eq!(fencing(&server).status, ConditionStatus::True);
 }
