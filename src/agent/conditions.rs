@@ -22,3 +22,18 @@ pub const STATE_DIR: &str = "StateDirectoryFailing";
 pub const STATE_SET_ASIDE: &str = "StateSetAside";
 /// The watchdog is configured and not armed.
 pub const WATCHDOG: &str = "WatchdogNotArmed";
+
+/// All of them: each has a series from the start.
+pub const ALL: [&str; 11] = [
+    API_UNREACHABLE,
+    EXECUTOR_AWAY,
+    FENCER_AWAY,
+    GAP,
+    LINK,
+    PRIVILEGE,
+    SECRETS_UNSEALED,
+    STAND_IN,
+    STATE_DIR,
+    STATE_SET_ASIDE,
+    WATCHDOG,
+];

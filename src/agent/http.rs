@@ -62,7 +62,7 @@ async fn connection(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> 
 /// Code, content type and body for one request, of which everything up to the empty line was read.
 pub fn answer(request: &[u8], metrics: &Metrics) -> (&'static str, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
-    const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const METRICS: &str = base::exposition::CONTENT_TYPE;
     let path = request
         .strip_prefix(b"GET ")
         .and_then(|rest| rest.split(|byte| *byte == b' ' || *byte == b'?').next());
@@ -117,7 +117,7 @@ mod tests {
         assert!(ready.starts_with("HTTP/1.1 503"), "no era is open: {ready}");
         let text = get(address, "GET /metrics HTTP/1.1\r\n\r\n").await;
         assert!(text.contains("# HELP palisade_ring_members "), "{text}");
-        assert!(text.ends_with("# EOF\n"), "{text}");
+        assert!(text.contains("# TYPE palisade_ring_configurations_total counter"), "{text}");
         assert!(get(address, "GET /etc/passwd HTTP/1.1\r\n\r\n").await.contains(" 404 "));
         assert!(get(address, "POST /metrics HTTP/1.1\r\n\r\n").await.contains(" 405 "));
         let long = format!("GET /metrics HTTP/1.1\r\n{}", "a: b\r\n".repeat(1000));

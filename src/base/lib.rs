@@ -20,6 +20,7 @@ pub extern crate alloc as __alloc;
 extern crate std;
 
 mod device;
+pub mod exposition;
 pub mod faulty;
 mod ids;
 mod resource;

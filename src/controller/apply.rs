@@ -146,6 +146,17 @@ impl Writer {
     }
 }
 
+/// Every answer of [`verb`].
+pub(crate) const VERBS: [&str; 7] = [
+    "apply_constraint",
+    "apply_node",
+    "apply_placement",
+    "delete_constraint",
+    "delete_node",
+    "event",
+    "status",
+];
+
 fn verb(action: &Action) -> &'static str {
     match action {
         Action::ApplyNode { .. } => "apply_node",

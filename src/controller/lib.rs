@@ -19,7 +19,11 @@ pub mod lease;
 mod metrics;
 mod serve;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use api::client::{Store, Which};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -97,14 +101,17 @@ pub async fn run(args: Args) -> Result<(), Error> {
         if !store.listed() || !leader.is_held() {
             continue;
         }
+        let begun = Instant::now();
         let picture = store.picture();
         let now = Time(Timestamp::now());
         let actions: Vec<_> = dereference::clusters(&picture)
             .into_iter()
             .flat_map(|(name, objects)| desired::actions(&name, &objects, &picture, &now))
             .collect();
-        metrics.reconciled();
-        if let Err(error) = writer.carry_out(&actions, &leader).await {
+        metrics.compiled(actions.len());
+        let done = writer.carry_out(&actions, &leader).await;
+        metrics.reconciled(done.is_ok(), begun.elapsed());
+        if let Err(error) = done {
             warn!(%error, "not everything was written, it is tried again");
             again = true;
         }

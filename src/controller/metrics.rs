@@ -1,20 +1,29 @@
 //! What the controller counts. Names are contracts: add, don't change.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
 };
 
 /// What was written.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct What {
     what: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+    part: &'static str,
 }
 
 /// The controller's metrics. Cheap to clone.
@@ -26,6 +35,9 @@ struct Inner {
     registry: Registry,
     leader: Gauge,
     reconciled: Counter,
+    errors: Counter,
+    seconds: Histogram,
+    pending: Gauge,
     writes: Family<What, Counter>,
     refused: Family<What, Counter>,
     listed: AtomicBool,
@@ -34,25 +46,70 @@ struct Inner {
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("palisade_controller");
+        let mut registry = Registry::with_prefix("palisade");
+        let info = Family::<Build, Gauge>::default();
+        info.get_or_create(&Build { version: env!("CARGO_PKG_VERSION"), part: "controller" })
+            .set(1);
+        registry.register("build_info", "Version of the program, as a label", info);
         let leader = Gauge::default();
         let reconciled = Counter::default();
         let writes: Family<What, Counter> = Family::default();
         let refused: Family<What, Counter> = Family::default();
-        registry.register("leader", "1 while this replica holds the Lease", leader.clone());
         registry.register(
-            "reconciliations",
+            "controller_leader",
+            "1 while this replica holds the Lease",
+            leader.clone(),
+        );
+        registry.register(
+            "controller_reconciliations",
             "Pictures of all objects that were compiled",
             reconciled.clone(),
         );
-        registry.register("writes", "Writes to the API by what was written", writes.clone());
         registry.register(
-            "writes_refused",
+            "controller_writes",
+            "Writes to the API by what was written",
+            writes.clone(),
+        );
+        registry.register(
+            "controller_writes_refused",
             "Writes that the API refused by what was to be written",
             refused.clone(),
         );
+        let errors = Counter::default();
+        registry.register(
+            "controller_reconcile_errors",
+            "Reconciliations that were not carried out to their end and are tried again",
+            errors.clone(),
+        );
+        let seconds = Histogram::new([0.001, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0]);
+        registry.register_with_unit(
+            "controller_reconcile",
+            "From a picture of all objects until what follows from it is written",
+            Unit::Seconds,
+            seconds.clone(),
+        );
+        let pending = Gauge::default();
+        registry.register(
+            "controller_actions_pending",
+            "Writes that the last picture asks for and that were not yet carried out",
+            pending.clone(),
+        );
         let listed = AtomicBool::new(false);
-        Self(Arc::new(Inner { registry, leader, reconciled, writes, refused, listed }))
+        for what in crate::apply::VERBS {
+            drop(writes.get_or_create(&What { what }));
+            drop(refused.get_or_create(&What { what }));
+        }
+        Self(Arc::new(Inner {
+            registry,
+            leader,
+            reconciled,
+            errors,
+            seconds,
+            pending,
+            writes,
+            refused,
+            listed,
+        }))
     }
 
     pub(crate) fn leader(&self, held: bool) {
@@ -63,8 +120,20 @@ impl Metrics {
         self.0.listed.store(listed, Ordering::Relaxed);
     }
 
-    pub(crate) fn reconciled(&self) {
+    /// A picture was compiled, and so much follows from it.
+    pub(crate) fn compiled(&self, actions: usize) {
+        self.0.pending.set(i64::try_from(actions).unwrap_or(i64::MAX));
+    }
+
+    /// It was carried out, or it was not.
+    pub(crate) fn reconciled(&self, whole: bool, took: Duration) {
         self.0.reconciled.inc();
+        self.0.seconds.observe(took.as_secs_f64());
+        if whole {
+            self.0.pending.set(0);
+        } else {
+            self.0.errors.inc();
+        }
     }
 
     /// Something was written.
@@ -87,7 +156,7 @@ impl Metrics {
         let mut text = String::new();
         // writing into a String cannot fail
         let _ = encode(&mut text, &self.0.registry);
-        text
+        base::exposition::classic(&text)
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    routing::get,
+};
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{Error, Metrics};
@@ -13,7 +17,12 @@ pub(crate) async fn start(address: SocketAddr, metrics: Metrics) -> Result<JoinS
     let listener = TcpListener::bind(address).await.map_err(wrong)?;
     let ready = metrics.clone();
     let router = Router::new()
-        .route("/metrics", get(move || async move { metrics.text() }))
+        .route(
+            "/metrics",
+            get(move || async move {
+                ([(header::CONTENT_TYPE, base::exposition::CONTENT_TYPE)], metrics.text())
+            }),
+        )
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
             "/readyz",

@@ -12,6 +12,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{News, QUIET, Shared};
+use crate::metrics::unix_now;
 
 /// The API counts as away when a plain look takes longer than that, or fails.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
@@ -32,6 +33,10 @@ pub(super) async fn run<N: From<News>>(
             () = tokio::time::sleep_until(look_at) => {
                 look_at = Instant::now() + LOOK_EVERY;
                 let now = look(&shared).await;
+                shared.metrics.api.reachable.set(now.is_ok().into());
+                if now.is_ok() {
+                    shared.metrics.api.last_contact.set(unix_now());
+                }
                 if reached.as_ref() != Some(&now) {
                     reached = Some(now.clone());
                     if news.send(News::Api(now).into()).await.is_err() { return }

@@ -45,6 +45,28 @@ pub enum Kind {
     VirtualIP,
 }
 
+impl Kind {
+    /// All.
+    pub const ALL: [Self; 5] = [
+        Self::FencingOperation,
+        Self::HACluster,
+        Self::HANode,
+        Self::ResourcePlacement,
+        Self::VirtualIP,
+    ];
+
+    /// As the API calls it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::FencingOperation => "FencingOperation",
+            Self::HACluster => "HACluster",
+            Self::HANode => "HANode",
+            Self::ResourcePlacement => "ResourcePlacement",
+            Self::VirtualIP => "VirtualIP",
+        }
+    }
+}
+
 /// Something to be written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
@@ -444,7 +466,7 @@ fn placement_conditions(
         })
         .collect();
     let ready = if stopped { !found.iter().any(|i| active(&i)) } else { idle.is_empty() };
-    let blocked = said_of(view, placement.id.as_str());
+    let blocked = said_of_placement(view, placement);
     let text = match (ready, blocked.is_empty()) {
         (true, _) if stopped => "stopped, as targetRole says".into(),
         (true, _) => String::new(),
@@ -550,6 +572,17 @@ fn node_state(node: &NodeStatus, standby: bool, maintenance: bool) -> (&'static 
     }
 }
 
+/// What the view says of the instances of a placement, in one line: the engine speaks of `resource db:0`.
+fn said_of_placement(view: &View, placement: &Placement) -> String {
+    let about = |object: &str| {
+        let instance = object.strip_prefix("resource ");
+        instance.is_some_and(|i| placement.members.iter().any(|m| is_of(i, m.id.as_str())))
+    };
+    let said = view.conditions.iter().filter(|c| about(&c.object));
+    let texts: BTreeSet<&str> = said.map(|c| c.text.as_str()).collect();
+    cut(&texts.into_iter().collect::<Vec<_>>().join("; "), 500)
+}
+
 /// What the view says of one object, in one line.
 fn said_of(view: &View, object: &str) -> String {
     let texts: Vec<&str> =
@@ -570,8 +603,11 @@ fn belongs(placement: &Placement, instance: &InstanceStatus) -> bool {
 
 /// `db:0` is an instance of `db`.
 fn is_instance_of(instance: &InstanceStatus, id: &str) -> bool {
-    let resource = instance.resource.as_str();
-    resource == id || resource.strip_prefix(id).is_some_and(|rest| rest.starts_with(':'))
+    is_of(instance.resource.as_str(), id)
+}
+
+pub(crate) fn is_of(instance: &str, id: &str) -> bool {
+    instance.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
 }
 
 fn cut(text: &str, chars: usize) -> String {

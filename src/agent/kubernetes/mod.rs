@@ -26,7 +26,7 @@ use cluster::Status as View;
 use policy::revision::Revision;
 use tokio::sync::{mpsc, watch};
 
-use crate::{keys::RingKeys, local::Call};
+use crate::{keys::RingKeys, local::Call, metrics::Metrics};
 
 /// Without a change for this long, objects are compiled (CLUSTER.md section 7).
 const QUIET: Duration = Duration::from_millis(200);
@@ -62,6 +62,8 @@ pub struct Setup<N> {
     pub calls: mpsc::Sender<Call>,
     /// From the ring: the engine's view whenever it changed.
     pub views: watch::Receiver<Option<Arc<View>>>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Runs until the ring is gone. On a runtime of its own: nothing here may hold the ring's thread up.
@@ -84,6 +86,7 @@ pub async fn run<N: From<News> + Send + 'static>(setup: Setup<N>) {
         cluster: setup.cluster,
         revision: watch::Sender::new(setup.known.map(Arc::new)),
         picture: watch::Sender::new(Arc::default()),
+        metrics: setup.metrics,
     });
     let parts = (
         feed::run(Arc::clone(&shared), store, setup.news.clone()),
@@ -109,6 +112,7 @@ struct Shared {
     revision: watch::Sender<Option<Arc<Revision>>>,
     /// The last picture that was complete.
     picture: watch::Sender<Arc<api::client::Picture>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Shared {

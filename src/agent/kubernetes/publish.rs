@@ -14,7 +14,10 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{debug, warn};
 
 use super::{Shared, mirror};
-use crate::kubernetes::mirror::{Kind, Write};
+use crate::{
+    kubernetes::mirror::{Kind, Write},
+    metrics,
+};
 
 /// A batch is to be written once more.
 #[derive(Clone, Copy)]
@@ -60,7 +63,9 @@ pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<A
             {
                 continue;
             }
-            match carry_out(&shared, &write).await {
+            let done = carry_out(&shared, &write).await;
+            count(&shared.metrics.api, key.0, &done);
+            match done {
                 Ok(()) => {
                     refused.remove(&key);
                     if let Write::Status { status, .. } = write {
@@ -89,6 +94,16 @@ pub(super) async fn run(shared: Arc<Shared>, mut views: watch::Receiver<Option<A
             refused.clear();
         }
     }
+}
+
+/// One that is gone in the meantime is no failure.
+fn count(api: &metrics::Api, kind: Kind, done: &Result<(), WriteError>) {
+    let family = match done {
+        Ok(()) => &api.writes,
+        Err(error) if error.is_gone() => return,
+        Err(_) => &api.failures,
+    };
+    family.get_or_create(&metrics::Kind { kind: kind.word() }).inc();
 }
 
 async fn carry_out(shared: &Shared, write: &Write) -> Result<(), WriteError> {

@@ -65,6 +65,7 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
         news,
         calls: call,
         views: view,
+        metrics: Arc::clone(&metrics),
     }));
 
     let contact = first_contact(&options, known, &mut state_dir, &mut feed, &mut calls);
@@ -129,6 +130,7 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
                     views,
                     stop: stopping,
                     metrics,
+                    watchdog: options.config.watchdog.is_some(),
                     conditions: wrong,
                 })
                 .await

@@ -12,7 +12,7 @@ use std::{
 use base::{Configuration, ConfigurationKind, Guarantee, Instant, NodeId, RingEvent, RingId};
 use cluster::{File, Input, Member, Output, PersistId, Record, Refused, RequestId, RequestKind};
 use totem::{
-    Admission, Destination, MulticastError, Output as RingOutput, Ring, State,
+    Admission, Destination, MulticastError, Output as RingOutput, Ring, RingCounters, State,
     frame::{Channel, Dropped, KeyId},
     wire::{self, Message},
 };
@@ -370,6 +370,11 @@ impl Core {
     /// The engine, for its getters.
     pub(super) const fn member(&self) -> &Member {
         &self.member
+    }
+
+    /// What the ring counted in this life.
+    pub(super) fn ring_counters(&self) -> RingCounters {
+        self.ring.counters()
     }
 
     /// Datagrams accepted, and dropped by reason.

@@ -5,6 +5,7 @@
 //! meanwhile. It decides nothing.
 
 mod core;
+mod counted;
 mod incidents;
 mod outlet;
 mod parts;

@@ -11,11 +11,13 @@ use base::{
     Instant, NodeId, RingId,
     faulty::{Rule, broken},
 };
-use cluster::{ExecutorDo, FencerDo, Phase, Record, Refused, RequestId, Verdict};
+use cluster::{ExecutorDo, ExecutorSays, FencerDo, Phase, Record, Refused, RequestId, Verdict};
+use lifecycle::{Operation, OrderId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     core::{RingNews, World},
+    counted,
     incidents::Incidents,
     parts::Part,
     setup::Prober,
@@ -38,6 +40,8 @@ pub(super) fn tokens_every(token: Duration) -> Duration {
 
 /// Tokens of the ring's loop for the watchdog.
 const PASSES_EVERY: Duration = Duration::from_millis(250);
+/// Orders in flight whose time is measured.
+const ORDERS_MAX: usize = 4096;
 
 pub(super) struct Outlet {
     pub(super) transport: Option<Transport>,
@@ -62,6 +66,8 @@ pub(super) struct Outlet {
     pub(super) timeline: Timeline,
     pub(super) incidents: Incidents,
     pub(super) conditions: BTreeMap<&'static str, String>,
+    /// Orders of the executor that have not ended, and when they were given.
+    pub(super) orders: BTreeMap<OrderId, (Operation, Instant)>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) members: Vec<NodeId>,
     pub(super) configurations: u64,
@@ -78,7 +84,7 @@ pub(super) struct Outlet {
 impl Outlet {
     /// A condition of this member came or went.
     pub(super) fn condition(&mut self, kind: &'static str, text: Option<String>) {
-        let gauge = self.metrics.conditions.get_or_create(&Condition { condition: kind });
+        let gauge = self.metrics.own.conditions.get_or_create(&Condition { condition: kind });
         gauge.set(i64::from(text.is_some()));
         drop(gauge);
         match text {
@@ -132,6 +138,28 @@ impl Outlet {
         broken(Rule::ApiDecides) && self.conditions.contains_key(conditions::API_UNREACHABLE)
     }
 
+    /// Counts it. Orders of an older epoch are void and never end.
+    pub(super) fn executor_said(&mut self, says: &ExecutorSays) {
+        match says {
+            ExecutorSays::Ended { id, end, .. } => {
+                if let Some((operation, at)) = self.orders.remove(id) {
+                    counted::operation(&self.metrics, operation, end, clock::now().since(at));
+                }
+            }
+            ExecutorSays::Changed { .. } => {
+                self.metrics.resources.changes.inc();
+            }
+            ExecutorSays::Report { .. } | ExecutorSays::Restarted => self.orders.clear(),
+            ExecutorSays::SelfFencing { .. } => {
+                self.metrics.own.self_fencings.inc();
+            }
+            ExecutorSays::Announcing { .. }
+            | ExecutorSays::Regained
+            | ExecutorSays::Released
+            | ExecutorSays::Sees { .. } => {}
+        }
+    }
+
     /// A turn of the loop began.
     pub(super) fn pass(&mut self, now: Instant) {
         self.metrics.health.turn(now);
@@ -146,7 +174,7 @@ impl World for Outlet {
     fn send(&mut self, to: NodeId, datagram: &[u8]) {
         if let Some(transport) = &mut self.transport {
             transport.send(to, datagram);
-            self.metrics.sent.inc();
+            self.metrics.ring.sent.inc();
         }
     }
 
@@ -165,6 +193,9 @@ impl World for Outlet {
             self.executor_settings = Some(what.clone());
         }
         if let ExecutorDo::Carry(order) = &what {
+            if order.interval.is_none() && self.orders.len() < ORDERS_MAX {
+                self.orders.insert(order.id, (order.operation, self.now));
+            }
             let text = format!("{:?} {} here", order.operation, order.resource);
             self.timeline.add(self.now, "order", &text);
             self.tell_token(true);
@@ -249,9 +280,9 @@ impl World for Outlet {
             RingNews::Installed(configuration) => {
                 self.configurations += 1;
                 self.members = configuration.members.iter().map(|m| m.node).collect();
-                self.metrics.configurations.inc();
+                self.metrics.ring.configurations.inc();
                 let members = i64::try_from(self.members.len()).unwrap_or(i64::MAX);
-                self.metrics.ring_members.set(members);
+                self.metrics.ring.members.set(members);
                 let nodes: Vec<String> = self.members.iter().map(ToString::to_string).collect();
                 let text = format!("ring {} of {}", configuration.ring, nodes.join(", "));
                 tracing::info!(ring = %configuration.ring, members = ?nodes, "a ring is installed");
@@ -260,6 +291,11 @@ impl World for Outlet {
             }
             RingNews::Token(ring, at) => {
                 self.incidents.token(at);
+                if let Some((before, last)) = self.token
+                    && before == ring
+                {
+                    self.metrics.ring.rotation_seconds.observe(at.since(last).as_secs_f64());
+                }
                 self.token = Some((ring, at));
                 self.tell_token(false);
             }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -10,16 +11,19 @@ use std::{
 use base::{Instant, NodeId, NodeName};
 use cluster::{ExecutorSays, FencerSays, Input, RequestId, RequestKind, Status as View, Verdict};
 use policy::revision::Revision;
+use prometheus_client::metrics::{counter::Counter, family::Family};
 use tokio::sync::{mpsc, watch};
+use totem::RingCounters;
 
 use super::{
     core::Core,
+    counted,
     outlet::{Outlet, tokens_every},
     parts::Part,
     requests,
     setup::{Ended, Feed, Setup, Stop},
     start::{addresses, core, fencer_settings, interfaces, shape},
-    view::{Beside, status},
+    view::{Beside, ring_state, status},
 };
 use crate::{
     clock::{self, GapMeter},
@@ -27,7 +31,7 @@ use crate::{
     executor::sleep_until,
     local::{Call, Reply, Request},
     messages::{FromExecutor, FromFencer, ToExecutor, ToFencer},
-    metrics::{Outcome, Reason},
+    metrics::{Link, Reason, State},
     state::{FileKind, Persisted, Persister, WriteToken},
     transport::{Addresses, DATAGRAM_BYTES_MAX, Transport},
 };
@@ -44,6 +48,8 @@ const DETACH_PATIENCE: Duration = Duration::from_millis(1500);
 const REPLIES_MAX: usize = 64;
 /// Requests of our own have numbers above those of people.
 const OWN_REQUEST: RequestId = RequestId(u64::MAX);
+/// A configured watchdog that is not armed for longer is said.
+const UNARMED_MAX: Duration = Duration::from_secs(15);
 
 struct Loop {
     core: Core,
@@ -65,6 +71,13 @@ struct Loop {
     dropped: BTreeMap<&'static str, u64>,
     accepted: u64,
     shown: Option<Arc<View>>,
+    /// What the ring had counted at the last look.
+    ring_counted: RingCounters,
+    /// What came from each address of a peer.
+    links: BTreeMap<IpAddr, Counter>,
+    /// A watchdog is configured; since when it is not armed.
+    watchdog: bool,
+    unarmed_since: Option<Instant>,
 }
 
 /// What woke the loop.
@@ -105,12 +118,16 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         views,
         mut stop,
         metrics,
+        watchdog,
         conditions,
     } = setup;
     let now = clock::now();
     let me = loaded.identity.node;
     let addresses = addresses(me, &revision, &bound)?;
     let core = core(now, me, &revision, keys, loaded, boot_id, system_uuid)?;
+    metrics.own.watchdog_configured.set(watchdog.into());
+    counted::revision(&metrics, &revision);
+    let links = link_counters(&metrics.ring.links, &addresses, &revision);
     let outlet = Outlet {
         transport: None,
         persister,
@@ -130,6 +147,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         timeline: super::timeline::Timeline::default(),
         incidents: super::incidents::Incidents::default(),
         conditions: BTreeMap::new(),
+        orders: BTreeMap::new(),
         metrics,
         members: Vec::new(),
         configurations: 0,
@@ -158,6 +176,10 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         dropped: BTreeMap::new(),
         accepted: 0,
         shown: None,
+        ring_counted: RingCounters::default(),
+        links,
+        watchdog,
+        unarmed_since: Some(now),
         revision,
     };
     for (kind, text) in conditions {
@@ -207,8 +229,8 @@ impl Loop {
     }
 
     fn gap(&mut self, now: Instant, gap: Duration) {
-        self.outlet.metrics.gaps.inc();
-        self.outlet.metrics.gap_seconds.observe(gap.as_secs_f64());
+        self.outlet.metrics.own.gaps.inc();
+        self.outlet.metrics.own.gap_seconds.observe(gap.as_secs_f64());
         let text = format!("this member was not run for {} ms", gap.as_millis());
         tracing::warn!(gap_ms = gap.as_millis(), "{text}");
         self.outlet.timeline.add(now, "agent", &text);
@@ -216,11 +238,14 @@ impl Loop {
     }
 
     fn drain(&mut self) {
-        let Self { core, outlet, buffer, more, .. } = self;
+        let Self { core, outlet, buffer, more, links, .. } = self;
         let Some(transport) = &mut outlet.transport else { return };
         // One reading of the clock for the batch: it takes microseconds, and the core wants time that never goes back.
         let now = clock::now();
         *more = transport.drain(buffer, |source, datagram| {
+            if let Some(count) = links.get(&source) {
+                count.inc();
+            }
             core.handle_datagram(now, source, datagram);
         });
         while let Some(node) = transport.poll_closed() {
@@ -300,12 +325,12 @@ impl Loop {
     fn persisted(&mut self, now: Instant, said: Persisted) {
         match said {
             Persisted::Durable { kind, tokens, took } => {
-                self.outlet.metrics.persist_seconds.observe(took.as_secs_f64());
+                self.outlet.metrics.own.persist_seconds.observe(took.as_secs_f64());
                 self.outlet.condition(conditions::STATE_DIR, None);
                 self.core.handle_persisted(now, kind, &tokens);
             }
             Persisted::Failing { kind, error } => {
-                self.outlet.metrics.persist_failures.inc();
+                self.outlet.metrics.own.persist_failures.inc();
                 let text = format!(
                     "{error}: this member's {} is not durable, and nothing that needs it goes on; free space or repair the disk",
                     kind.file_name()
@@ -327,7 +352,10 @@ impl Loop {
             Some(FromExecutor::Hello { life: _ }) => {
                 self.core.handle(now, Input::Executor(ExecutorSays::Restarted));
             }
-            Some(FromExecutor::Says(says)) => self.core.handle(now, Input::Executor(says)),
+            Some(FromExecutor::Says(says)) => {
+                self.outlet.executor_said(&says);
+                self.core.handle(now, Input::Executor(says));
+            }
             Some(FromExecutor::Announced { resource, took, seen }) => {
                 let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 let text = if seen {
@@ -351,9 +379,14 @@ impl Loop {
             }
             Some(FromFencer::Hello { life: _ }) => {}
             Some(FromFencer::Says(says)) => {
+                if let FencerSays::Watchdog { timeout } = &says {
+                    self.watchdog(now, *timeout);
+                }
+                if let FencerSays::Started { .. } = &says {
+                    self.outlet.metrics.fencing.attempts.inc();
+                }
                 if let FencerSays::Ended(result) = &says {
-                    let outcome = if result.outcome.is_ok() { "ok" } else { "failed" };
-                    self.outlet.metrics.fencing.get_or_create(&Outcome { outcome }).inc();
+                    counted::fenced(&self.outlet.metrics, result);
                     self.outlet.incidents.fenced(result);
                     let text = format!(
                         "{:?} of node {} ended after {} ms: {:?}",
@@ -367,6 +400,26 @@ impl Loop {
                 self.core.handle(now, Input::Fencer(says));
             }
         }
+    }
+
+    fn watchdog(&mut self, now: Instant, timeout: Option<Duration>) {
+        let own = &self.outlet.metrics.own;
+        own.watchdog_armed.set(timeout.is_some().into());
+        let seconds = timeout.map_or(0, |timeout| timeout.as_secs());
+        own.watchdog_timeout.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        self.unarmed_since = match timeout {
+            Some(_) => None,
+            None => self.unarmed_since.or(Some(now)),
+        };
+    }
+
+    /// It takes a moment after each start of a part, and is no news then.
+    fn judge_watchdog(&mut self, now: Instant) {
+        let unarmed = self.unarmed_since.is_some_and(|at| now.since(at) >= UNARMED_MAX);
+        let text = (self.watchdog && unarmed && self.stopping.is_none()).then(|| {
+            "the watchdog that this machine's configuration names is not proven armed: nothing resets this machine if its agent hangs; look at the fencer's log and at the device".to_owned()
+        });
+        self.outlet.condition(conditions::WATCHDOG, text);
     }
 
     fn call(&mut self, now: Instant, call: Call) {
@@ -444,6 +497,8 @@ impl Loop {
                 self.outlet.fencer_settings = fencer_settings(&revision);
                 self.outlet.fencer.say(ToFencer::Settings(self.outlet.fencer_settings.clone()));
                 self.revision = (*revision).clone();
+                counted::revision(&self.outlet.metrics, &self.revision);
+                self.outlet.changed = true;
                 self.core.handle(now, Input::Revision(revision));
             }
         }
@@ -495,40 +550,48 @@ impl Loop {
             metrics.failover(&phases);
         }
         let (accepted, dropped) = self.core.datagrams();
-        metrics.received.inc_by(accepted - self.accepted);
+        metrics.ring.received.inc_by(accepted - self.accepted);
         self.accepted = accepted;
         for (why, count) in dropped {
             let known = self.dropped.entry(why.label()).or_insert(0);
             if count > *known {
                 metrics
+                    .ring
                     .dropped
                     .get_or_create(&Reason { reason: why.label() })
                     .inc_by(count - *known);
                 *known = count;
             }
         }
+        let ring = self.core.ring_counters();
+        counted::ring(&metrics, self.ring_counted, ring);
+        self.ring_counted = ring;
+        let state = ring_state(self.core.ring_state());
+        metrics.ring.state.replace(BTreeMap::from([(State { state }, 1)]));
+        self.judge_watchdog(now);
         if !core::mem::take(&mut self.outlet.changed) {
             return;
         }
         let view = self.core.member().status();
-        metrics.quorate.set(view.quorate.into());
-        metrics.era_open.set(view.era.is_some().into());
-        if let Some(era) = view.era {
-            metrics.era_sequence.set(i64::try_from(era.seq).unwrap_or(i64::MAX));
-        }
-        metrics.health.set_ready(view.era.is_some());
-        metrics.coordinator.set((view.coordinator == view.me).into());
-        let debts = view.nodes.iter().filter(|n| n.owes.is_some()).count();
-        metrics.debts.set(i64::try_from(debts).unwrap_or(i64::MAX));
-        let here = |i: &&cluster::status::InstanceStatus| {
-            Some(i.node) == view.me && i.role.is_some_and(base::Role::is_active)
-        };
-        let running = view.instances.iter().filter(here).count();
-        metrics.instances.set(i64::try_from(running).unwrap_or(i64::MAX));
+        counted::view(&metrics, &view, &self.revision);
         if self.shown.as_deref() != Some(&view) {
             let view = Arc::new(view);
             self.shown = Some(Arc::clone(&view));
             views.send_replace(Some(view));
         }
     }
+}
+
+fn link_counters(
+    family: &Family<Link, Counter>,
+    addresses: &Addresses,
+    revision: &Revision,
+) -> BTreeMap<IpAddr, Counter> {
+    let each = addresses.peers.iter().flat_map(|(node, links)| {
+        let peer = counted::peer(revision, *node);
+        links.iter().zip(0_u16..).map(move |(address, link)| {
+            (*address, family.get_or_create_owned(&Link { peer: peer.clone(), link }))
+        })
+    });
+    each.collect()
 }

@@ -102,6 +102,8 @@ pub struct Setup {
     pub stop: mpsc::Receiver<Stop>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Whether the machine's configuration names a watchdog.
+    pub watchdog: bool,
     /// What is wrong already: type and text.
     pub conditions: Vec<(&'static str, String)>,
 }

@@ -7,7 +7,7 @@ use cluster::Status as View;
 use policy::revision::Revision;
 use totem::State;
 
-use super::incidents::Incidents;
+use super::{counted, incidents::Incidents};
 use crate::{
     clock,
     status::{
@@ -31,7 +31,7 @@ pub(super) struct Beside<'a> {
 
 /// Puts it together.
 pub(super) fn status(view: &View, beside: &Beside<'_>) -> Status {
-    let names = |node: NodeId| name(beside.revision, node);
+    let names = |node: NodeId| counted::peer(beside.revision, node);
     let unreported = |n: &&cluster::status::NodeStatus| n.member && !n.reported;
     let waiting: Vec<String> =
         view.nodes.iter().filter(unreported).map(|n| names(n.node)).collect();
@@ -88,11 +88,7 @@ pub(super) fn status(view: &View, beside: &Beside<'_>) -> Status {
     }
 }
 
-fn name(revision: &Revision, node: NodeId) -> String {
-    revision.voter(node).map_or_else(|| format!("node {node}"), |voter| voter.name.to_string())
-}
-
-const fn ring_state(state: State) -> &'static str {
+pub(super) const fn ring_state(state: State) -> &'static str {
     match state {
         State::Commit => "commit",
         State::Gather => "gather",
@@ -119,8 +115,9 @@ const fn disk(n: &cluster::status::NodeStatus) -> Option<&'static str> {
     }
 }
 
-fn node(n: &cluster::status::NodeStatus, names: &impl Fn(NodeId) -> String) -> NodeStatus {
-    let (state, reason) = if n.evicted {
+/// The word for where a member stands, and why.
+pub(super) fn standing(n: &cluster::status::NodeStatus) -> (&'static str, Option<String>) {
+    if n.evicted {
         ("evicted", n.owes.map(|i| format!("being fenced for incident {}", i.ring)))
     } else if let Some(incident) = n.owes {
         ("unclean", Some(format!("owes evidence for incident {}", incident.ring)))
@@ -136,7 +133,11 @@ fn node(n: &cluster::status::NodeStatus, names: &impl Fn(NodeId) -> String) -> N
         ("pending", Some("has not said yet what it runs".into()))
     } else {
         ("online", disk(n).map(Into::into))
-    };
+    }
+}
+
+fn node(n: &cluster::status::NodeStatus, names: &impl Fn(NodeId) -> String) -> NodeStatus {
+    let (state, reason) = standing(n);
     NodeStatus {
         name: n.name.as_ref().map_or_else(|| names(n.node), ToString::to_string),
         id: n.node.as_u16(),
@@ -192,7 +193,10 @@ fn resources(
         });
     }
     for condition in &view.conditions {
-        if let Some(resource) = all.get_mut(&condition.object) {
+        // The engine speaks of `resource db:0`, of `node 3`, of `cluster`.
+        let about = condition.object.strip_prefix("resource ").unwrap_or_default();
+        let about = about.split_once(':').map_or(about, |(of, _)| of);
+        if let Some(resource) = all.get_mut(about) {
             resource.reason.get_or_insert_with(|| condition.text.clone());
         }
     }
@@ -205,14 +209,16 @@ fn debts(view: &View, names: &impl Fn(NodeId) -> String) -> Vec<DebtStatus> {
         .map(|incident| {
             let node = names(incident.node);
             let operation = view.operations.iter().find(|o| o.incident == incident);
-            let condition = view.conditions.iter().find(|c| c.object == node);
+            let object = format!("node {}", incident.node);
+            let condition = view.conditions.iter().find(|c| c.object == object);
             let reason = condition
                 .map(|c| c.text.clone())
                 .or_else(|| operation.and_then(|o| o.failure.clone()))
                 .or_else(|| operation.map(operation_state))
                 .unwrap_or_else(|| "waiting for its grace to end, or for a fencer".into());
             let blocked = view.conditions.iter().filter(|c| c.kind == "Blocked");
-            let blocks = blocked.map(|c| c.object.clone()).collect();
+            let bare = |object: &str| object.strip_prefix("resource ").unwrap_or(object).to_owned();
+            let blocks = blocked.map(|c| bare(&c.object)).collect();
             DebtStatus { node, incident: incident.ring.to_string(), reason, blocks }
         })
         .collect()

@@ -246,6 +246,25 @@ fn a_lost_member_shows_with_its_debt_its_record_and_what_waits_for_it() {
     assert_eq!(writes(&view, &r, &p, &at(400)), []);
 }
 
+/// The engine speaks of `resource vip`, not of the object's name (SAFETY.md#L11: every blocked thing says the next step).
+#[test]
+fn what_the_engine_says_of_a_resource_stands_in_its_object() {
+    let p = picture();
+    let r = revision(&p);
+    let blocked = |object: &str| Condition {
+        kind: "Blocked".into(),
+        object: object.into(),
+        text: format!("{object} waits for somebody"),
+    };
+    let view = View {
+        instances: vec![instance(2, Role::Stopped)],
+        conditions: vec![blocked("resource vip-other"), blocked("resource vip")],
+        ..settled()
+    };
+    let all = writes(&view, &r, &p, &at(100));
+    assert_eq!(status(&all, Kind::VirtualIP, "vip")["reason"], "resource vip waits for somebody");
+}
+
 /// SAFETY.md#S10: quorum is never lost in silence; and CLUSTER.md section 7: the past does not overwrite the truth.
 #[test]
 fn without_quorum_only_that_is_said_and_under_the_newest_era_that_is_known() {

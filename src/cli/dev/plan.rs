@@ -25,6 +25,8 @@ pub(super) const BMC_PORT: u16 = 6230;
 pub(super) const REDFISH_PORT: u16 = 4430;
 /// Where the demonstration listens, on each machine and on its address; and the page of the box, on one of its own.
 pub(super) const WEB_PORT: u16 = 8080;
+const AGENT_METRICS_PORT: u16 = 9465;
+const CONTROLLER_METRICS_PORT: u16 = 9464;
 pub(super) const BMC_USER: &str = "operator";
 /// A Unix socket's path has at most 107 bytes; the longest of ours below DIR has these.
 const SOCKET_BELOW: &str = "/machines/n1/run/executor-watch.sock";
@@ -107,6 +109,16 @@ impl Plan {
 
     pub(super) fn vip_socket(&self) -> SocketAddr {
         SocketAddr::new(self.vip(), WEB_PORT)
+    }
+
+    /// Where the agent of that machine serves its metrics.
+    pub(super) fn metrics(&self, node: &Node) -> SocketAddr {
+        SocketAddr::new(self.port(node), AGENT_METRICS_PORT)
+    }
+
+    /// Where the controller serves its own.
+    pub(super) fn controller_metrics(&self) -> SocketAddr {
+        SocketAddr::new(self.ip(251), CONTROLLER_METRICS_PORT)
     }
 
     /// Where the page of the box is.

@@ -163,7 +163,7 @@ async fn bring_up(
     api.write_for_machines(folder, plan, &relays)?;
     let new = !plan.objects_made;
     api.make_objects(folder, plan).await?;
-    start_controller(folder)?;
+    start_controller(folder, plan)?;
     if new {
         told.say("made: HACluster, fence devices, Secrets, one process, one virtual address");
     }
@@ -192,7 +192,10 @@ fn bmcs(plan: &Plan) -> String {
 }
 
 /// In a thread of its own, as its own process would have one. It ends with this process; what it holds is one Lease.
-fn start_controller(folder: &Folder) -> Result<()> {
+fn start_controller(folder: &Folder, plan: &Plan) -> Result<()> {
+    // Somebody may use that port; all else works without it.
+    let listen = Some(plan.controller_metrics());
+    let listen = listen.filter(|at| std::net::TcpListener::bind(at).is_ok());
     let duration = Duration::from_secs(15);
     let kubeconfig = folder.kubeconfig();
     let life = move || {
@@ -203,7 +206,7 @@ fn start_controller(folder: &Folder) -> Result<()> {
                 kubeconfig: Some(kubeconfig.clone()),
                 namespace: NAMESPACE.into(),
                 identity: IDENTITY.into(),
-                listen: None,
+                listen,
                 lease: controller::lease::Times { duration, renew: duration / 4 },
             }));
             tracing::error!(?ended, "the controller ended and is started again");

@@ -395,6 +395,7 @@ impl Lab {
                 views,
                 stop: stopping,
                 metrics: Arc::new(Metrics::new()),
+                watchdog: false,
                 conditions: Vec::new(),
             };
             runtime().block_on(async {

@@ -58,6 +58,7 @@ pub(super) struct Machine {
     link: IpAddr,
     /// Where its agent binds.
     port: IpAddr,
+    metrics: SocketAddr,
     wires: watch::Sender<Wires>,
     /// The lock of its power: one thing at a time.
     running: Mutex<Option<Running>>,
@@ -71,6 +72,7 @@ impl Machine {
             folder: folder.clone(),
             link: plan.link(node),
             port: plan.port(node),
+            metrics: plan.metrics(node),
             node: node.clone(),
             wires: watch::Sender::new(Wires { alive: false, plugged: true }),
             running: Mutex::new(None),
@@ -201,10 +203,12 @@ impl Machine {
         let config = format!(
             "# Written at each boot of this simulated machine.\n\
              run_dir = {run:?}\nprocess_templates = {templates:?}\nsystem_uuid_file = {:?}\nboot_id_file = {:?}\n\
+             metrics_listen = \"{}\"\n\
              self_fence = \"watchdog\"\nrealtime = \"off\"\n\
              [stand_in]\nkernel = {:?}\nlinks = [\"{}\"]\n",
             dir.join("system-uuid"),
             dir.join("boot-id"),
+            self.metrics,
             self.kernel_socket(),
             self.port,
         );

@@ -3,5 +3,6 @@
 mod boxed;
 mod life;
 mod page;
+mod scrape;
 mod soak;
 mod tutorial;
