@@ -93,6 +93,8 @@ pub mod reason {
     pub const SPEC_REGRESSED: &str = "SpecRegressed";
     /// More than one voter has lost its disk; a person must decide.
     pub const STATE_LOST: &str = "StateLost";
+    /// Nobody is fenced and nothing is recovered, as a person asked (`palisade suspend`).
+    pub const SUSPENDED: &str = "Suspended";
     /// No member may run it.
     pub const UNPLACEABLE: &str = "Unplaceable";
     /// Fencing is off while exclusive resources exist.

@@ -16,6 +16,7 @@ mod resource;
 pub mod sabotage;
 mod simulate;
 mod status;
+mod suspend;
 mod timeline;
 
 use std::process::ExitCode;
@@ -46,6 +47,10 @@ enum Verb {
     Resource(resource::Args),
     /// Plan one transition of a cluster and print it.
     Simulate(simulate::Args),
+    /// Let all agents be stopped: nobody is fenced, nothing is recovered, what runs stays.
+    Suspend(suspend::Args),
+    /// End a suspension.
+    Resume(suspend::Args),
     /// The cluster as the local agent sees it.
     Status(status::Args),
     /// What the local agent saw lately.
@@ -69,6 +74,8 @@ pub fn main() -> ExitCode {
         Verb::Resource(args) => resource::run(args).map(done),
         Verb::Simulate(args) => simulate::run(&args).map(done),
         Verb::Status(args) => status::run(&args).map(done),
+        Verb::Suspend(args) => suspend::suspend(&args).map(done),
+        Verb::Resume(args) => suspend::resume(&args).map(done),
         Verb::Timeline(args) => timeline::run(&args).map(done),
     };
     match result {

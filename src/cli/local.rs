@@ -89,11 +89,14 @@ impl Socket {
 
     /// Asks for something that is done or refused, and says so.
     pub(crate) fn request(&self, request: &Request) -> Result<()> {
+        println!("{}", self.ask_done(request)?);
+        Ok(())
+    }
+
+    /// The same, without a word of it.
+    pub(crate) fn ask_done(&self, request: &Request) -> Result<String> {
         match self.ask(request)? {
-            Reply::Done(text) => {
-                println!("{text}");
-                Ok(())
-            }
+            Reply::Done(text) => Ok(text),
             Reply::Refused(reason) => bail!("{reason}"),
             Reply::Status(_) | Reply::Timeline(_) => {
                 bail!(

@@ -65,7 +65,7 @@ impl fmt::Display for Blocked {
                  the resource up: its stop is tried again"
             ),
             Self::Suspended => {
-                write!(f, "the cluster is suspended; run `palisade cluster resume`")
+                write!(f, "the cluster is suspended; run `palisade resume`")
             }
         }
     }

@@ -57,8 +57,10 @@ pub(crate) enum Effect {
     Answer { asker: NodeId, id: RequestId, result: Result<(), String> },
     /// An order was not let through.
     Withheld { directive: Directive, why: Blocked },
-    /// The rings stop (suspend).
+    /// Make the state durable, then say that the suspension is held.
     Suspended,
+    /// The suspension is over.
+    Resumed,
     /// For the timeline.
     Note { incident: Option<Incident>, text: String },
 }
@@ -68,7 +70,7 @@ impl State {
     pub(crate) fn apply(&mut self, from: NodeId, body: &Message, out: &mut Vec<Effect>) {
         match body {
             Message::Promised => self.promised(from),
-            Message::Report(report) => self.report(from, report),
+            Message::Report(report) => self.report(from, report, out),
             Message::Unreported => self.unreported(from),
             Message::Decision(decision) => self.decision(from, decision, out),
             Message::Ended { id, end } => self.ended(from, *id, end),
@@ -103,7 +105,8 @@ impl State {
             }
             Message::Watchdog { timeout } => {
                 if let Some(voter) = self.voters.get_mut(&from) {
-                    voter.watchdog = *timeout;
+                    // one that is about to be disarmed proves nothing
+                    voter.watchdog = timeout.filter(|_| !self.suspended);
                 }
             }
             Message::Booted { node, boot } => self.booted(*node, *boot, out),
@@ -116,8 +119,11 @@ impl State {
             Message::VotersHeld { accepted } => self.voters_held(from, *accepted, out),
             // Those of a configuration, not of the state; chunks are assembled outside (`revision`, `snapshot`).
             Message::Hello(_) | Message::Propose | Message::Snapshot(_) | Message::Revision(_) => {}
-            // For the executors of the others.
-            Message::Announcing { .. } | Message::Sees { .. } => {}
+            // For the executors of the others; counted outside (`suspend`).
+            Message::Announcing { .. }
+            | Message::Sees { .. }
+            | Message::SuspendHeld
+            | Message::SuspendDone => {}
         }
     }
 
@@ -128,7 +134,7 @@ impl State {
         }
     }
 
-    fn report(&mut self, from: NodeId, report: &lifecycle::Report) {
+    fn report(&mut self, from: NodeId, report: &lifecycle::Report, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get_mut(&from) else { return };
         if member.left {
             return;
@@ -141,13 +147,7 @@ impl State {
             }
             self.saw(from, seen);
         }
-        // A suspension ends at the next era in which all members have reported (CLUSTER.md section 5).
-        let all = self.voters.keys().all(|v| self.members.get(v).is_some_and(|m| m.reported));
-        let earlier = self.suspended_in.is_some_and(|era| era < self.position.era);
-        if self.suspended && all && earlier {
-            self.suspended = false;
-            self.suspended_in = None;
-        }
+        self.resume_when_all_are_back(out);
     }
 
     fn unreported(&mut self, from: NodeId) {

@@ -45,12 +45,13 @@ pub(crate) fn base_state(
         }
     }
     base.members.clear();
+    base.void_half_a_suspension(was.voters.keys().all(|n| configuration.contains(*n)));
     for (node, hello) in hellos {
         base.members.insert(*node, present(hello));
         close_on_return(&mut base, *node);
         if let Some(voter) = base.voters.get_mut(node) {
             voter.debt = Debt::Present;
-            voter.watchdog = hello.watchdog;
+            voter.watchdog = hello.watchdog.filter(|_| !base.suspended);
             voter.uuid = hello.uuid.or(voter.uuid);
             voter.detached = None;
         }

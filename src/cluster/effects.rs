@@ -81,6 +81,7 @@ impl Member {
         for effect in effects {
             self.effect(now, effect);
         }
+        self.agree_on_suspension(now, from, body);
         self.hear_of_address(now, from, body);
     }
 
@@ -148,10 +149,8 @@ impl Member {
                 let text = format!("{} on node {node}: {why}", order.resource);
                 self.record(Phase::Note, None, text);
             }
-            Effect::Suspended => {
-                self.out.push_back(Output::Executor(ExecutorDo::Suspend));
-                self.hold_stop();
-            }
+            Effect::Suspended => self.hold(Message::SuspendHeld),
+            Effect::Resumed => self.resumed(),
             Effect::Note { incident, text } => self.record(Phase::Note, incident, text),
         }
     }
@@ -247,8 +246,10 @@ impl Member {
         match says {
             FencerSays::Started { .. } => {}
             FencerSays::Watchdog { timeout } => {
-                self.watchdog = timeout;
+                // what it said before it heard of the suspension is over
+                self.watchdog = timeout.filter(|_| !self.suspension.told());
                 if self.era_open() {
+                    let timeout = self.watchdog;
                     self.say(&Message::Watchdog { timeout });
                 }
             }
@@ -314,6 +315,12 @@ impl Member {
 
     fn ask(&mut self, now: Instant, id: RequestId, kind: RequestKind) -> Result<(), String> {
         let open = self.era_open();
+        if self.suspension.stopped {
+            return Err(
+                "the cluster is suspended and its ring has stopped; start the agents of all members again, or run `palisade                  resume` on each machine"
+                    .into(),
+            );
+        }
         match &kind {
             RequestKind::AcceptStateLoss { .. } if self.acts_in_ring() => {}
             RequestKind::Leave if !open => {
@@ -350,6 +357,10 @@ impl Member {
     }
 
     fn answered(&mut self, now: Instant, id: RequestId, result: Result<(), String>) {
+        if result.is_ok() && matches!(self.asks.get(&id), Some(RequestKind::Suspend)) {
+            // when it is durable on all and carried out
+            return;
+        }
         let Some(kind) = self.asks.remove(&id) else { return };
         if result.is_ok() {
             match kind {

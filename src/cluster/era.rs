@@ -27,6 +27,7 @@ use crate::{
     merge::{Merged, merge, needed},
     pause::Pauses,
     state::{STATE_MAX, State},
+    suspend::Agreeing,
     wire::{self, Chunk, Hello, Message},
 };
 
@@ -55,6 +56,8 @@ pub(crate) struct Installed {
     /// Orders and commands that should have been answered by then.
     pub(crate) due: BTreeMap<u64, Instant>,
     pub(crate) fence_due: BTreeMap<NodeId, Instant>,
+    /// Who has said what of a suspension.
+    pub(crate) suspending: Agreeing,
 }
 
 /// How far the era of the configuration is.
@@ -152,6 +155,7 @@ impl Member {
             unreported: BTreeMap::new(),
             due: BTreeMap::new(),
             fence_due: BTreeMap::new(),
+            suspending: Agreeing::default(),
         });
         self.assembly.clear();
         self.held.clear();

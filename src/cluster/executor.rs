@@ -51,12 +51,15 @@ impl Member {
                 self.record(Phase::Note, None, text);
             }
             ExecutorSays::Released => self.released(),
+            ExecutorSays::Suspended => self.executor_is_suspended(),
         }
     }
 
     /// A new life of the executor knows of no configuration, and tokens alone would keep it in quorum for ever: it is told
     /// where this member stands, quorate or not, and what else it must know (SAFETY.md#S11, CLUSTER.md section 8).
     fn brief_executor(&mut self, now: Instant) {
+        // before any word of quorum, which would start to count
+        self.tell_suspension();
         if let Some(installed) = &self.installed {
             let ring = installed.configuration.ring;
             let transitional = installed.transitional;
@@ -68,9 +71,6 @@ impl Member {
                 self.take_epoch(now);
             }
             self.unreport();
-        }
-        if self.state.as_ref().is_some_and(|s| s.suspended) {
-            self.out.push_back(Output::Executor(ExecutorDo::Suspend));
         }
         if self.leaving == Leaving::Releasing || self.halted.is_some() {
             self.out.push_back(Output::Executor(ExecutorDo::Leave));

@@ -192,6 +192,8 @@ pub enum ExecutorSays {
         /// Who has it.
         station: Station,
     },
+    /// After [`ExecutorDo::Suspend`]: addresses are permanent, missing tokens and lost quorum stop nothing.
+    Suspended,
 }
 
 /// A link-layer address.
@@ -273,9 +275,10 @@ pub enum RequestKind {
     Detach(Duration),
     /// Release everything, say the clean leave and go.
     Leave,
-    /// Cluster-wide: no fencing, no recovery, addresses permanent, rings stop.
+    /// Cluster-wide: no fencing, no recovery, addresses permanent, rings stop. Answered when it is durable on all members
+    /// and every executor has carried it out; refused unless all of them are here.
     Suspend,
-    /// Ends `Suspend` before the rings have stopped.
+    /// Ends `Suspend` in an open era. Where the rings have stopped, agents are started again instead.
     Resume,
     /// One-shot answer to the condition `StateLost`: go on with the state that is left.
     AcceptStateLoss {
@@ -327,7 +330,7 @@ pub enum Output {
         /// For people.
         reason: String,
     },
-    /// Suspended: the state is durable, the ring stops and the process stays until it is told more.
+    /// Suspended, and all know it: the ring stops, the process stays until it is started again.
     StopRing,
     /// An assertion failed (SAFETY.md 2.1): the executor releases what is exclusive, or fences its machine.
     SafeState {
@@ -372,7 +375,8 @@ pub enum ExecutorDo {
     Carry(Order),
     /// This agent goes away for that long; keep what runs, keep addresses alive so long.
     Detach(Duration),
-    /// The cluster is suspended: addresses become permanent, missing tokens mean nothing.
+    /// The cluster is suspended, and the disk of every member holds it: addresses become permanent, missing tokens and lost
+    /// quorum mean nothing; answered by [`ExecutorSays::Suspended`]. Said again to each new life of the executor.
     Suspend,
     /// Release everything and accept nothing more; answered by [`ExecutorSays::Released`].
     Leave,
@@ -393,6 +397,9 @@ pub enum ExecutorDo {
         /// Who has it.
         station: Station,
     },
+    /// The suspension is over, and this member's disk holds that: addresses have lifetimes again. Said to each new
+    /// life too, because an executor may have outlived the ring part that suspended it.
+    Resume,
 }
 
 /// What the fencer is told.
@@ -416,6 +423,10 @@ pub enum FencerDo {
     Drop(Incident),
     /// Drop everything, close every session: the configuration is gone.
     AbortAll,
+    /// The cluster is suspended: disarm the watchdog and leave it so.
+    Suspend,
+    /// The suspension is over, and the disk holds that: the watchdog may be armed again.
+    Resume,
 }
 
 /// Parts of the way of a failure (DESIGN.md section 3), and what else goes on record.
@@ -473,6 +484,8 @@ pub enum Reason {
     ReportTimeout,
     /// A power command, or an order that was refused, is tried again.
     Retry,
+    /// The cluster is suspended, and all have heard so.
+    RingStops,
     /// A ring was lost and none has formed in the time that this takes.
     Ringless,
 }

@@ -74,6 +74,7 @@ mod safety;
 mod silence;
 mod state;
 pub mod status;
+mod suspend;
 #[cfg(test)]
 mod tests;
 mod transfer;

@@ -25,6 +25,7 @@ use crate::{
     silence::Silence,
     state::{STATE_MAX, State},
     status::Condition,
+    suspend::Suspension,
     transfer::Assembly,
     wire::{self, Change, Message},
 };
@@ -86,6 +87,7 @@ pub struct Member {
     /// Era in which the offered revision was proposed from here.
     pub(crate) proposed: Option<RingId>,
     pub(crate) watchdog: Option<Duration>,
+    pub(crate) suspension: Suspension,
     pub(crate) halted: Option<Broken>,
     pub(crate) conditions: BTreeSet<Condition>,
     /// When the installed ring was given up, and whether none has formed in time since.
@@ -137,7 +139,6 @@ struct Writes {
     /// Said together when the state is durable.
     hold: Vec<Message>,
     dirty: Option<Instant>,
-    stop_ring: bool,
 }
 
 /// What a durable write was for.
@@ -153,8 +154,8 @@ pub(crate) enum After {
     Snapshot(RingId),
     /// A durable state of an era that was opened without this disk: its promises count again.
     Sound(RingId),
-    /// Suspended: the ring may stop.
-    StopRing,
+    /// A suspension that stands, or the end of one: the parts may hear of it.
+    Suspension(bool),
     /// Nobody waits.
     Nothing,
 }
@@ -171,6 +172,7 @@ impl Member {
             .and_then(|b| wire::decode(b, STATE_MAX));
         // A record is sound only after a state was durable: without that state this disk has lost something.
         promise.wiped |= state.is_none();
+        let suspension = Suspension::restored(state.as_ref());
         let offered = Some(Box::new(config.first.clone()));
         let mut member = Self {
             config,
@@ -203,6 +205,7 @@ impl Member {
             shown: false,
             proposed: None,
             watchdog: None,
+            suspension,
             halted: None,
             conditions: BTreeSet::new(),
             broken_at: None,
@@ -224,6 +227,7 @@ impl Member {
         };
         member.restart_deadlines(now);
         member.settings();
+        member.tell_suspension();
         member.refresh_standing(now);
         member
     }
@@ -281,7 +285,7 @@ impl Member {
         });
         let absence = self.away_until.map(|at| (at, Reason::Absence));
         let ringless = self.ringless_at().map(|at| (at, Reason::Ringless));
-        let own = lazy.into_iter().chain(absence).chain(ringless);
+        let own = lazy.into_iter().chain(absence).chain(ringless).chain(self.suspension_wakes());
         self.wakes.iter().copied().chain(late).chain(own).min()
     }
 
@@ -289,6 +293,7 @@ impl Member {
     pub fn era_open(&self) -> bool {
         self.halted.is_none()
             && !self.ringless
+            && !self.suspension.stopped
             && self.installed.as_ref().is_some_and(|i| !i.transitional && i.is_open())
     }
 
@@ -328,6 +333,7 @@ impl Member {
         self.offer();
         self.decide(now);
         self.flush_holds();
+        self.follow_suspension(now);
         if let (Some(installed), Some(state)) = (&mut self.installed, &self.state) {
             installed.due.retain(|order, _| state.overdue_on(*order).is_some());
             installed.fence_due.retain(|node, _| state.intents.contains_key(node));
@@ -395,10 +401,6 @@ impl Member {
         self.writes.hold.push(message);
     }
 
-    pub(crate) fn hold_stop(&mut self) {
-        self.writes.stop_ring = true;
-    }
-
     pub(crate) fn dirty(&mut self, now: Instant) {
         self.writes.dirty.get_or_insert(now);
     }
@@ -409,9 +411,6 @@ impl Member {
             if let Some(ring) = self.ring_id() {
                 self.persist_state(After::Say(ring, messages));
             }
-        }
-        if core::mem::take(&mut self.writes.stop_ring) {
-            self.persist_state(After::StopRing);
         }
     }
 
@@ -436,7 +435,7 @@ impl Member {
                     self.persist_promise(After::Nothing);
                 }
             }
-            After::StopRing => self.out.push_back(Output::StopRing),
+            After::Suspension(stands) => self.suspension_durable(stands),
             After::Nothing => {}
         }
     }

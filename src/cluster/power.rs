@@ -51,8 +51,8 @@ impl Member {
         let Some(state) = self.state.clone() else { return power };
         let facts = self.propose_facts(&state, &mut power);
         self.overdue(now, &state, &mut power);
-        self.evictions(now, &state, wanted, &mut power);
         if !state.suspended {
+            self.evictions(now, &state, wanted, &mut power);
             for incident in state.owing().collect::<Vec<_>>() {
                 if facts.contains(&incident.node) {
                     continue;
@@ -83,7 +83,7 @@ impl Member {
             }
         }
         self.closings(now, &state, &mut power);
-        if let Some(incident) = state.to_power_on() {
+        if let Some(incident) = state.to_power_on().filter(|_| !state.suspended) {
             let executor = self.config.me;
             power.say.push(Message::PowerOn { incident, executor });
         }

@@ -33,6 +33,9 @@ impl State {
     ) -> Result<(), String> {
         out.push(Effect::Changed);
         match kind {
+            RequestKind::Leave | RequestKind::Fence { .. } if self.suspended => Err(
+                "the cluster is suspended: nothing moves and nobody is fenced; run `palisade resume` first".into(),
+            ),
             RequestKind::Standby(node) => self.override_node(*node, |o| o.standby = true),
             RequestKind::Maintenance(node) => self.override_node(*node, |o| o.maintenance = true),
             RequestKind::Online(node) => self.override_node(*node, |o| {
@@ -65,13 +68,12 @@ impl State {
                 Ok(())
             }
             RequestKind::Suspend => {
-                self.suspended = true;
-                self.suspended_in = Some(self.position.era);
+                self.suspend()?;
                 out.push(Effect::Suspended);
                 Ok(())
             }
             RequestKind::Resume => {
-                self.suspended = false;
+                self.resume(out);
                 Ok(())
             }
             RequestKind::Leave => {

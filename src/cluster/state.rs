@@ -70,8 +70,9 @@ pub(crate) struct State {
     pub(crate) asked: BTreeMap<NodeId, String>,
     /// Times of commands against each node, for the budget.
     pub(crate) spent: BTreeMap<NodeId, Vec<i64>>,
+    /// Neither fencing nor recovery (`suspend`).
     pub(crate) suspended: bool,
-    /// Era in which that was said.
+    /// Era in which the disks of all members held that; `None` until they do.
     pub(crate) suspended_in: Option<RingId>,
     /// Input position of the last decision of this era (SAFETY.md#S14).
     pub(crate) decided: Option<u64>,

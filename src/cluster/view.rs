@@ -27,7 +27,9 @@ impl Member {
         let mut status = Status {
             me: Some(self.config.me),
             ring: self.ring_id(),
-            quorate: !self.ringless && merged.is_some_and(|m| m.quorate),
+            quorate: !self.ringless
+                && !self.suspension.stopped
+                && merged.is_some_and(|m| m.quorate),
             state_era: self.state.as_ref().map(|s| s.position.era),
             epoch: installed.and_then(Installed::epoch),
             coordinator: merged.and_then(|m| m.coordinator),
@@ -107,6 +109,9 @@ impl Member {
             && let Some(object) = offered.regressed_from(accepted)
         {
             push("SpecRegressed", crate::revision::regressed(object));
+        }
+        if self.suspension.stopped {
+            return;
         }
         let Some(installed) = &self.installed else {
             return push(
@@ -276,7 +281,7 @@ fn state_conditions(state: &State, out: &mut alloc::collections::BTreeSet<Condit
         out.insert(Condition {
             kind: "Suspended".into(),
             object: "cluster".into(),
-            text: "no fencing and no recovery; run `palisade cluster resume`, or start all agents again".into(),
+            text: "no fencing and no recovery; start the agents of all members again, or run `palisade resume`".into(),
         });
     }
 }

@@ -93,6 +93,10 @@ pub(crate) enum Message {
     Announcing { resource: ResourceId, kind: ResourceKind, station: Station },
     /// The sender takes that station for the holder of the address. Changes nothing.
     Sees { resource: ResourceId, station: Station },
+    /// The sender's disk holds the suspension that was asked for in this era.
+    SuspendHeld,
+    /// The sender's executor has carried it out.
+    SuspendDone,
 }
 
 /// What a member has (CLUSTER.md section 3.1).
@@ -217,7 +221,9 @@ impl Message {
             | Self::Leave { .. }
             | Self::Booted { .. }
             | Self::Revision(_)
-            | Self::Request { .. } => Guarantee::Safe,
+            | Self::Request { .. }
+            | Self::SuspendHeld
+            | Self::SuspendDone => Guarantee::Safe,
             Self::Decision(d) if d.orders.iter().any(|o| !o.order.operation.is_release()) => {
                 Guarantee::Safe
             }

@@ -85,6 +85,9 @@ pub enum Output {
     /// releases until the ring part has given it the epoch again ([`crate::Executor::handle_epoch`]); then it reports anew.
     /// Once until then.
     Regained,
+    /// After [`crate::Executor::handle_suspend`] and the renewals that make addresses permanent: missing tokens and lost
+    /// quorum stop nothing here from now on.
+    Suspended,
     /// After [`crate::Executor::handle_leave`]: nothing runs here any more and nothing is accepted.
     Released,
     /// Reboot the machine without ceremony and answer no watchdog any more. The last output there is.

@@ -143,11 +143,12 @@ impl Executor {
     pub fn handle_token(&mut self, now: Instant, token: Token) {
         self.token_at = self.token_at.max(token.seen_at.min(now));
         let fresh = now.since(token.seen_at) <= self.settings.fresh();
-        if fresh && self.epoch().is_some() {
+        let detached = matches!(self.patience, Patience::Detached { .. });
+        if detached && fresh && self.epoch().is_some() {
             // whoever announced an absence is back
             self.patience = Patience::Usual;
         }
-        if fresh && token.era_open {
+        if fresh && token.era_open && !self.is_suspended() {
             self.regain();
             if self.may_begin(now, Operation::Start) {
                 self.renew(now);
@@ -170,6 +171,9 @@ impl Executor {
 
     /// The ring part says that it goes away on purpose, and for how long (at most [`DETACH_MAX`]).
     pub fn handle_detach(&mut self, now: Instant, span: Duration) {
+        if self.is_suspended() {
+            return;
+        }
         let span = span.min(DETACH_MAX);
         self.patience = Patience::Detached { until: now + span };
         if self.loss == Loss::Held {
@@ -180,12 +184,32 @@ impl Executor {
         self.turn(now);
     }
 
-    /// The cluster is suspended (CLUSTER.md section 5): missing tokens mean nothing and addresses become permanent, until
-    /// tokens of the next epoch.
+    /// The cluster is suspended (CLUSTER.md section 5): missing tokens and lost quorum mean nothing and addresses become
+    /// permanent, until [`Self::handle_resume`]. The watchdog gets no answer meanwhile, so its bound proves nothing. What
+    /// began to stop before goes on to its end.
     pub fn handle_suspend(&mut self, now: Instant) {
-        self.patience = Patience::Suspended;
+        if !self.is_suspended() {
+            let lost = self.loss != Loss::Held;
+            let quorum = if lost { Quorum::Inquorate } else { Quorum::Quorate };
+            self.patience = Patience::Suspended { quorum };
+            if let Loss::Lost { .. } = self.loss {
+                self.loss = Loss::Held;
+            }
+        }
         if self.loss == Loss::Held {
             self.renew_all(None);
+        }
+        self.outputs.push_back(Output::Suspended);
+        self.turn(now);
+    }
+
+    /// The suspension is over: what the ring part last said of quorum counts again, and so do missing tokens, after the
+    /// usual grace.
+    pub fn handle_resume(&mut self, now: Instant) {
+        if let Patience::Suspended { quorum } = self.patience {
+            self.patience = Patience::Detached { until: now + self.settings.agent_restart_grace };
+            self.renewed_at = None;
+            self.note_quorum(now, quorum);
         }
         self.turn(now);
     }
@@ -297,9 +321,15 @@ impl Executor {
         }
     }
 
-    /// Whether the watchdog may be fed: not while this machine is being fenced.
+    /// Whether the watchdog may be fed: not while this machine is being fenced, nor while it is suspended: a machine that
+    /// stops nothing by itself must not look like one that would.
     pub fn answers_watchdog(&self) -> bool {
-        self.loss != Loss::Fenced
+        self.loss != Loss::Fenced && !self.is_suspended()
+    }
+
+    /// Between [`Self::handle_suspend`] and [`Self::handle_resume`].
+    pub const fn is_suspended(&self) -> bool {
+        matches!(self.patience, Patience::Suspended { .. })
     }
 
     /// Whether this executor takes itself for part of a quorate component.
@@ -377,10 +407,13 @@ impl Executor {
     }
 
     fn note_quorum(&mut self, now: Instant, quorum: Quorum) {
+        if let Patience::Suspended { quorum: last } = &mut self.patience {
+            *last = quorum;
+        }
         match (quorum, self.loss) {
             (_, Loss::Fenced) => {}
             (Quorum::Quorate, _) => self.loss = Loss::Held,
-            (Quorum::Inquorate, Loss::Held) => self.lose(now),
+            (Quorum::Inquorate, Loss::Held) if !self.is_suspended() => self.lose(now),
             (Quorum::Inquorate, _) => {}
         }
     }

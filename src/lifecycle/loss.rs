@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use base::Instant;
 
+use crate::Quorum;
+
 /// How far the loss of quorum has gone. A deadline lives in the state that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
@@ -35,8 +37,11 @@ pub(crate) enum Patience {
         /// At most [`crate::DETACH_MAX`] after the announcement.
         until: Instant,
     },
-    /// The cluster is suspended: until tokens of the next epoch.
-    Suspended,
+    /// The cluster is suspended: until the ring part says that it no longer is. Whether there was quorum is remembered.
+    Suspended {
+        /// The ring part's last word of it.
+        quorum: Quorum,
+    },
 }
 
 impl Patience {
@@ -46,7 +51,7 @@ impl Patience {
         match self {
             Self::Usual => Some(usual),
             Self::Detached { until } => Some(usual.max(until)),
-            Self::Suspended => None,
+            Self::Suspended { .. } => None,
         }
     }
 }

@@ -106,6 +106,12 @@ pub enum Fact {
     FenceEnded { by: NodeId, incident: Incident, goal: PowerGoal, off: bool, commanded: bool },
     /// A person said that a machine is off, and it was.
     Confirmed { node: NodeId },
+    /// An executor was suspended, or is no longer.
+    Suspended { node: NodeId, yes: bool },
+    /// A request to suspend the cluster was answered: it is.
+    AllSuspended,
+    /// A person asks for the end of a suspension.
+    Resumed,
     /// An executor released everything for a clean leave.
     Released { node: NodeId },
     /// What the ring part of a running agent says of itself, asked at each tick.

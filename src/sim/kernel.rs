@@ -21,6 +21,10 @@ pub struct Kernel {
     processes: BTreeMap<ResourceId, u64>,
     /// What the executors of this boot wrote down as theirs, in a folder that a power loss empties.
     pub record: BTreeMap<ResourceId, (ResourceKind, bool)>,
+    /// The executor is suspended: lies beside the record, and is lost with it when the power goes.
+    pub suspended: bool,
+    /// The watchdog was disarmed.
+    pub watchdog_off: bool,
     runs: u64,
 }
 
@@ -32,6 +36,8 @@ impl Kernel {
             addresses: BTreeMap::new(),
             processes: BTreeMap::new(),
             record: BTreeMap::new(),
+            suspended: false,
+            watchdog_off: false,
             runs: 0,
         }
     }
@@ -41,6 +47,8 @@ impl Kernel {
         self.addresses.clear();
         self.processes.clear();
         self.record.clear();
+        self.suspended = false;
+        self.watchdog_off = false;
     }
 
     /// Configures an address or starts a process; what is there stays there. Returns the run.

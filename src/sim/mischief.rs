@@ -74,6 +74,7 @@ impl World {
             Fault::PowerCutAll => self.machines.iter().any(|machine| machine.powered),
             Fault::Kill(machine, _)
             | Fault::Restart(machine)
+            | Fault::Suspend(machine)
             | Fault::Freeze(machine, _)
             | Fault::Wipe(machine)
             | Fault::Forget(machine) => there(*machine),
@@ -114,6 +115,13 @@ impl World {
                 self.queue.push(self.now + 200_000, Event::KillAll(machine));
                 for part in Part::ALL {
                     self.machines[machine].slot(part).held_down += 1;
+                }
+            }
+            Fault::Suspend(machine) => {
+                self.request(machine, RequestKind::Suspend);
+                for machine in 0..self.params.nodes {
+                    let at = self.now + self.dice.range(1_000_000, 3_000_000);
+                    self.queue.push(at, Event::Sleep { machine, fault: number });
                 }
             }
             Fault::Freeze(machine, parts) => {
@@ -211,6 +219,21 @@ impl World {
         }
     }
 
+    /// An agent of a suspended cluster ends.
+    pub fn sleep_on(&mut self, machine: usize, fault: usize) {
+        let suspended = self.log.truth.node(node_id(machine)).suspended;
+        if suspended && self.now < self.faults_until && self.asleep.insert((fault, machine)) {
+            self.hold_down(machine, &Part::ALL);
+        }
+    }
+
+    /// It comes back.
+    pub fn wake_up(&mut self, machine: usize, fault: usize) {
+        if self.asleep.remove(&(fault, machine)) {
+            self.let_up(machine, &Part::ALL);
+        }
+    }
+
     /// Ends it.
     pub fn end_fault(&mut self, number: usize) {
         let fault = self.faults[number].fault.clone();
@@ -223,6 +246,12 @@ impl World {
                 }
             }
             Fault::Kill(machine, parts) => self.let_up(machine, &parts),
+            Fault::Suspend(_) => {
+                for machine in 0..self.params.nodes {
+                    let at = self.now + self.dice.range(0, 5_000_000);
+                    self.queue.push(at, Event::Awake { machine, fault: number });
+                }
+            }
             Fault::Restart(machine)
             | Fault::Wipe(machine)
             | Fault::Restore(machine)
@@ -319,6 +348,7 @@ impl World {
         self.net.mend_all();
         self.api.mend();
         self.log.traps.clear();
+        self.asleep.clear();
         for index in 0..self.params.nodes {
             let machine = &mut self.machines[index];
             machine.moods = crate::machine::Moods::default();

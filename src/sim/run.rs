@@ -61,7 +61,8 @@ pub fn run(seed: u64, options: &Options) -> Report {
     base::faulty::choose(options.faulty);
     let mut dice = Dice::new(seed);
     let params = Params::draw(&mut dice, options);
-    let planned = faults::draw(&mut dice, &params, options.duration_us);
+    let mut planned = faults::draw(&mut dice, &params, options.duration_us);
+    planned.extend(faults::suspension(seed, &params, options.duration_us));
     let edits = if dice.chance(500) { dice.range(1, 4) } else { 0 };
     let mut world = World::new(seed, params, dice, options.trace);
     for (number, fault) in planned.iter().enumerate() {
@@ -207,6 +208,12 @@ fn help(world: &mut World, core: &[usize]) {
     }
     for index in core {
         world.request(at, RequestKind::Online(node_id(*index)));
+    }
+    // those that the dead will not end any more
+    if statuses(world, core).iter().any(|status| status.suspended) {
+        for index in core {
+            world.request(*index, RequestKind::Resume);
+        }
     }
 }
 

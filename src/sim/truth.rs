@@ -61,6 +61,8 @@ pub struct Seen {
     pub ring: Option<(RingId, Vec<Member>, Time)>,
     /// Epoch of its executor, whether quorate, and since when.
     pub epoch: Option<(Epoch, bool, Time)>,
+    /// Its executor is suspended: it stops nothing by itself, and its watchdog is disarmed.
+    pub suspended: bool,
     /// Its executor has released everything and refuses all orders until it is started again.
     pub released: bool,
     /// When it last had the newest epoch that allowed it to start something.
@@ -241,6 +243,7 @@ impl Truth {
                     self.stopped.insert((epoch.ring, resource.clone()));
                 }
             }
+            Fact::Suspended { node, yes } => self.with(*node, |seen| seen.suspended = *yes),
             Fact::Confirmed { node } => self.evidence(*node, "confirmation", at),
             Fact::Released { node } => {
                 self.evidence(*node, "clean leave", at);

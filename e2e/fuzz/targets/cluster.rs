@@ -332,6 +332,7 @@ fn executor(what: ExecutorDo) -> Option<Input> {
             end: OrderEnd::Done(Outcome::Ok),
         },
         ExecutorDo::Leave => ExecutorSays::Released,
+        ExecutorDo::Suspend => ExecutorSays::Suspended,
         _ => return None,
     };
     Some(Input::Executor(says))

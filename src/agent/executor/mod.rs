@@ -71,6 +71,7 @@ pub async fn run(setup: Setup) {
     let Setup { run_dir, boot_id, outside, mut rings, mut askers, mut news } = setup;
     let (answers, mut answered) = mpsc::channel(64);
     let (pings, mut pinged) = mpsc::channel(ASKERS_MAX);
+    let (suspended, mut permanent) = mpsc::channel(4);
     let mut record = Record::load(&run_dir, boot_id);
     let found = record.found(outside.survivors().await);
     let mut part = ExecutorPart {
@@ -85,8 +86,14 @@ pub async fn run(setup: Setup) {
         calls: BTreeMap::new(),
         last_work: BTreeMap::new(),
         answers,
+        renewals: Vec::new(),
+        suspended,
         record,
     };
+    if part.record.is_suspended() {
+        // an earlier life was told; until the ring part says otherwise its silence stops nothing
+        part.core().handle_suspend(clock::now());
+    }
     loop {
         part.core().handle_timeout(clock::now());
         part.pump();
@@ -105,6 +112,7 @@ pub async fn run(setup: Setup) {
                 part.calls.remove(&call);
                 part.core().handle_answer(clock::now(), call, answer);
             }
+            Some(()) = permanent.recv() => part.say(ExecutorSays::Suspended),
             Some(word) = news.recv() => {
                 if let Some(port) = &part.ring {
                     // Nobody waits for it: it may be lost.
@@ -163,6 +171,9 @@ struct ExecutorPart {
     /// Ends when everything that was begun for a resource has ended or was broken off.
     last_work: BTreeMap<ResourceId, JoinHandle<()>>,
     answers: mpsc::Sender<(CallId, Answer)>,
+    /// Those that make addresses permanent, until all of them have ended.
+    renewals: Vec<JoinHandle<()>>,
+    suspended: mpsc::Sender<()>,
     record: Record,
 }
 
@@ -209,7 +220,17 @@ impl ExecutorPart {
                 self.settings = settings;
                 self.core().handle_settings(now, settings);
             }
-            ExecutorDo::Suspend => self.core().handle_suspend(now),
+            ExecutorDo::Suspend => {
+                tracing::warn!(
+                    "suspended: addresses stay for ever, and nothing is stopped for want of quorum"
+                );
+                self.record.suspend(true);
+                self.core().handle_suspend(now);
+            }
+            ExecutorDo::Resume => {
+                self.record.suspend(false);
+                self.core().handle_resume(now);
+            }
             ExecutorDo::TakeEpoch { epoch, quorum } => {
                 self.epoch = Some(epoch);
                 self.quorum = Some(quorum);
@@ -253,9 +274,22 @@ impl ExecutorPart {
                     self.say(ExecutorSays::Report { epoch, report });
                 }
                 Output::RenewAddress { resource, kind, lifetime } => {
-                    self.outside.renew(&resource, &kind, lifetime);
+                    let renewal = self.outside.renew(&resource, &kind, lifetime);
+                    if lifetime.is_none() {
+                        self.renewals.extend(renewal);
+                    }
                 }
                 Output::Regained => self.say(ExecutorSays::Regained),
+                Output::Suspended => {
+                    let (renewals, done) =
+                        (std::mem::take(&mut self.renewals), self.suspended.clone());
+                    tokio::spawn(async move {
+                        for renewal in renewals {
+                            let _ = renewal.await;
+                        }
+                        let _ = done.send(()).await;
+                    });
+                }
                 Output::Released => {
                     self.keep_record();
                     self.say(ExecutorSays::Released);

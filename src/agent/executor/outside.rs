@@ -9,6 +9,7 @@ use drivers::{
     resource::Survivor,
 };
 use lifecycle::{Answer, Call};
+use tokio::task::JoinHandle;
 
 /// The machine as an executor sees it.
 pub trait Outside: Send + Sync {
@@ -19,8 +20,13 @@ pub trait Outside: Send + Sync {
     /// (CLUSTER.md section 4).
     fn carry_out<'a>(&'a self, call: &'a Call, permit: Permit) -> BoxFuture<'a, Answer>;
 
-    /// Gives a configured address a new lifetime, `None` for ever. Must not block.
-    fn renew(&self, resource: &ResourceId, kind: &ResourceKind, lifetime: Option<Duration>);
+    /// Gives a configured address a new lifetime, `None` for ever. Must not block; ends when it is done, or has failed.
+    fn renew(
+        &self,
+        resource: &ResourceId,
+        kind: &ResourceKind,
+        lifetime: Option<Duration>,
+    ) -> Option<JoinHandle<()>>;
 
     /// Another member announces an address: looks until this machine takes its station for the holder, and says so.
     fn look_for(&self, resource: &ResourceId, kind: &ResourceKind, station: Station);

@@ -121,15 +121,20 @@ impl Outside for RealOutside {
         })
     }
 
-    fn renew(&self, resource: &ResourceId, kind: &ResourceKind, lifetime: Option<Duration>) {
-        let Some(driver) = self.addresses.driver() else { return };
+    fn renew(
+        &self,
+        resource: &ResourceId,
+        kind: &ResourceKind,
+        lifetime: Option<Duration>,
+    ) -> Option<tokio::task::JoinHandle<()>> {
+        let driver = self.addresses.driver()?;
         let (resource, kind) = (resource.clone(), kind.clone());
-        tokio::spawn(async move {
+        Some(tokio::spawn(async move {
             let instance = Instance { resource: &resource, kind: &kind, lifetime };
             if let Err(error) = driver.renew(instance).await {
                 tracing::warn!(%resource, %error, "an address was not renewed");
             }
-        });
+        }))
     }
 
     fn look_for(&self, resource: &ResourceId, kind: &ResourceKind, station: Station) {

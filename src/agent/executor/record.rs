@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the file in the run directory.
 const NAME: &str = "executor-record";
+/// Name of the file that stands beside it while this machine is suspended.
+const SUSPENDED: &str = "suspended";
 /// Longest record that is read.
 const BYTES_MAX: u64 = 1024 * 1024;
 
@@ -62,6 +64,29 @@ impl Record {
             .map(|written| written.entries)
             .unwrap_or_default();
         Self { path, boot_id, entries }
+    }
+
+    /// Whether the machine was suspended in this boot, as an earlier life of the executor was told last.
+    pub(super) fn is_suspended(&self) -> bool {
+        let text = fs::read_to_string(self.path.with_file_name(SUSPENDED)).unwrap_or_default();
+        text.trim() == format!("{:032x}", self.boot_id.0)
+    }
+
+    /// The next life is to know.
+    pub(super) fn suspend(&self, yes: bool) {
+        let path = self.path.with_file_name(SUSPENDED);
+        let result = if yes {
+            fs::write(&path, format!("{:032x}\n", self.boot_id.0))
+        } else {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            }
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, path = %path.display(),
+                "whether this machine is suspended cannot be noted; a restarted executor would take it from its ring part");
+        }
     }
 
     /// What the core begins with: all that is on record, and all that was found and is not.
@@ -160,5 +185,18 @@ mod tests {
             found.iter().map(|f| (f.resource.as_str(), f.exclusive, f.recorded)).collect();
         assert_eq!(summary, [("web", false, true), ("stray", true, false)]);
         assert_eq!(Record::load(dir.path(), BootId(2)).found(Vec::new()), []);
+    }
+
+    #[test]
+    fn a_suspension_is_remembered_in_this_boot_only() {
+        let dir = tempfile::tempdir().expect("a directory for the test");
+        let record = |boot| Record::load(dir.path(), BootId(boot));
+        assert!(!record(1).is_suspended());
+        record(1).suspend(true);
+        assert!(record(1).is_suspended());
+        assert!(!record(2).is_suspended(), "what it kept is gone with the boot");
+        record(1).suspend(false);
+        record(1).suspend(false);
+        assert!(!record(1).is_suspended());
     }
 }

@@ -36,8 +36,14 @@ impl Outside for Toy {
         Box::pin(std::future::ready(Answer { outcome: Outcome::Ok, run: 42 }))
     }
 
-    fn renew(&self, resource: &ResourceId, _: &ResourceKind, lifetime: Option<Duration>) {
+    fn renew(
+        &self,
+        resource: &ResourceId,
+        _: &ResourceKind,
+        lifetime: Option<Duration>,
+    ) -> Option<JoinHandle<()>> {
         self.note(format!("renew {resource} {lifetime:?}"));
+        None
     }
 
     fn look_for(&self, resource: &ResourceId, _: &ResourceKind, station: cluster::Station) {
@@ -216,4 +222,34 @@ async fn without_a_ring_part_pings_are_answered_and_nothing_is_accepted() {
         panic!("an order of the connection before was carried out");
     };
     assert_eq!(machine.toy.done(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_suspended_executor_answers_no_ping_and_its_next_life_knows_of_it() {
+    let dir = tempfile::tempdir().expect("a directory for the test");
+    let first = machine(Arc::default(), dir.path().into());
+    let ring = connect(&first).await;
+    assert!(ring.send(ToExecutor::Do(ExecutorDo::Suspend, clock::now())));
+    let mut ring = ring;
+    assert_eq!(says(&mut ring).await, ExecutorSays::Suspended);
+    drop((ring, first));
+
+    // no ring part: its last word is on record
+    let second = machine(Arc::default(), dir.path().into());
+    let (ours, theirs) = pair::<Ping, Pong>();
+    second.askers.send(theirs).await.expect("it runs");
+    let mut fencer = ours;
+    assert!(fencer.send(Ping));
+    let pong = tokio::time::timeout(Duration::from_millis(300), fencer.rx.recv()).await;
+    assert!(
+        pong.is_err(),
+        "the watchdog must not look armed on a machine that stops nothing by itself"
+    );
+    let ring = connect(&second).await;
+    assert!(ring.send(ToExecutor::Do(ExecutorDo::Resume, clock::now())));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(fencer.send(Ping));
+    let pong = tokio::time::timeout(Duration::from_secs(5), fencer.rx.recv()).await;
+    assert_eq!(pong.expect("in time"), Some(Pong));
+    assert!(!dir.path().join("suspended").exists());
 }

@@ -187,6 +187,8 @@ impl FencerPart {
             ToFencer::Do(FencerDo::Drop(incident), _) => {
                 self.core().handle_evidence(now, incident);
             }
+            ToFencer::Do(FencerDo::Suspend, _) => self.watch.suspend(true),
+            ToFencer::Do(FencerDo::Resume, _) => self.watch.suspend(false),
             ToFencer::Do(FencerDo::AbortAll, _) => self.core().handle_ring_closed(now),
             ToFencer::Pass(at) => self.watch.ring_passed(at),
             ToFencer::Settings(settings) => {

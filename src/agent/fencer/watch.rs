@@ -2,7 +2,7 @@
 //!
 //! Invariants: a feed follows a pass of the ring's loop that is younger than a third of the timeout *and* an answer of
 //! the executor to a question that was asked after the last feed; a timer alone never feeds (SAFETY.md 2.5, item 20);
-//! disarmed on `detach`, and then no evidence.
+//! disarmed on `detach` and `suspend`, and then no evidence.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +34,7 @@ pub struct Watched {
 enum Tell {
     Pass(Instant),
     Detach(Duration),
+    Suspend(bool),
 }
 
 /// Handle of the task that holds it.
@@ -67,6 +68,11 @@ impl Watch {
     /// A planned absence of the agent.
     pub fn detach(&self, span: Duration) {
         let _ = self.tell.try_send(Tell::Detach(span));
+    }
+
+    /// The cluster is suspended, or no longer: disarmed until then.
+    pub fn suspend(&self, yes: bool) {
+        let _ = self.tell.try_send(Tell::Suspend(yes));
     }
 
     /// The timeout as last read from the device, if it is armed and fed.
@@ -112,6 +118,7 @@ async fn hold(
     let mut answered = false;
     let mut armed: Option<Duration> = None;
     let mut detached_until: Option<Instant> = None;
+    let mut suspended = false;
     let mut asks = tokio::time::interval((timeout / 10).max(Duration::from_millis(100)));
     asks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -123,6 +130,14 @@ async fn hold(
                     stood("disarm", dog.disarm());
                     armed = read(dog.as_mut());
                     let _ = say.try_send(armed);
+                }
+                Some(Tell::Suspend(yes)) => {
+                    suspended = yes;
+                    if yes {
+                        stood("disarm", dog.disarm());
+                        armed = read(dog.as_mut());
+                        let _ = say.try_send(armed);
+                    }
                 }
                 None => {
                     // The clean end of this part: a planned one.
@@ -146,7 +161,7 @@ async fn hold(
                     executor = None;
                     lost.notify_one();
                 }
-                if detached_until.is_some_and(|until| now < until) {
+                if suspended || detached_until.is_some_and(|until| now < until) {
                     continue;
                 }
                 let proof = (answered && pass.is_some_and(|at| now.since(at) <= fresh))
@@ -272,6 +287,32 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(toy.feeds() <= fed + 1, "the ring alone is no proof");
+        watch.suspend(true);
+        assert_eq!(watch.changed().await, Some(None));
+        let fed = toy.feeds();
+        let (stop, mut stopped) = mpsc::channel::<()>(1);
+        let mut executor = _executor;
+        let lives = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    Some(Ping) = executor.rx.recv() => assert!(executor.send(Pong)),
+                    _ = stopped.recv() => return executor,
+                }
+            }
+        });
+        for _ in 0..8 {
+            watch.ring_passed(clock::now());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(toy.feeds(), fed, "suspended: no proof arms it");
+        watch.suspend(false);
+        for _ in 0..8 {
+            watch.ring_passed(clock::now());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(watch.changed().await, Some(Some(TIMEOUT)), "armed again by proof");
+        drop(stop);
+        let _executor = lives.await.expect("no panic");
         watch.detach(Duration::from_secs(1));
         assert_eq!(watch.changed().await, Some(None));
         watch.finish().await;

@@ -392,7 +392,9 @@ fn cluster_conditions(view: &View, revision: &Revision) -> Vec<Judgement> {
     let missing: Vec<&NodeStatus> = view.nodes.iter().filter(|n| !n.member).collect();
     let owing = view.nodes.iter().any(|n| n.owes.is_some() || n.evicted);
     let has = |kind: &str| view.conditions.iter().any(|c| c.kind == kind);
-    let degraded = if has("StateLost") {
+    let degraded = if view.suspended {
+        Some(reason::SUSPENDED)
+    } else if has("StateLost") {
         Some(reason::STATE_LOST)
     } else if has("SpecRegressed") {
         Some(reason::SPEC_REGRESSED)
@@ -433,8 +435,12 @@ fn cluster_conditions(view: &View, revision: &Revision) -> Vec<Judgement> {
         Judgement::new(
             types::READY,
             quorate && !view.suspended,
-            if quorate { reason::AS_SPECIFIED } else { reason::NO_QUORUM },
-            if quorate { String::new() } else { text },
+            match (quorate, view.suspended) {
+                (true, true) => reason::SUSPENDED,
+                (true, false) => reason::AS_SPECIFIED,
+                (false, _) => reason::NO_QUORUM,
+            },
+            if quorate && !view.suspended { String::new() } else { text },
         ),
     ]
 }

@@ -47,6 +47,11 @@ pub enum Request {
         #[serde(default)]
         who: String,
     },
+    /// Cluster-wide: neither fencing nor recovery, addresses for ever, watchdogs off, rings stop (CLUSTER.md section 5). Done
+    /// when it is durable on all members and carried out by their executors.
+    Suspend {},
+    /// Ends that, or what has become of it.
+    Resume {},
     /// All that is known.
     Status {},
     /// What happened lately.

@@ -53,6 +53,8 @@ pub(super) struct Outlet {
     pub(super) networks: BTreeMap<String, String>,
     /// Said again on each connection of the fencer, after its settings.
     pub(super) install: Option<FencerDo>,
+    /// As is whether the cluster is suspended, before that.
+    pub(super) suspension: Option<FencerDo>,
     pub(super) fencer_settings: crate::messages::FencerSettings,
     pub(super) prober: Arc<dyn Prober>,
     pub(super) addresses: BTreeMap<NodeId, Vec<IpAddr>>,
@@ -116,8 +118,8 @@ impl Outlet {
     /// On a new connection of the fencer.
     pub(super) fn greet_fencer(&mut self) {
         self.fencer.say(ToFencer::Settings(self.fencer_settings.clone()));
-        if let Some(install) = self.install.clone() {
-            self.fencer.say(ToFencer::Do(install, self.now));
+        for what in self.suspension.iter().chain(&self.install) {
+            self.fencer.say(ToFencer::Do(what.clone(), self.now));
         }
         self.tell_token(true);
         self.condition(conditions::FENCER_AWAY, None);
@@ -211,6 +213,7 @@ impl World for Outlet {
         match &what {
             FencerDo::Install { .. } => self.install = Some(what.clone()),
             FencerDo::AbortAll => self.install = None,
+            FencerDo::Suspend | FencerDo::Resume => self.suspension = Some(what.clone()),
             FencerDo::Drop(_) => {}
             FencerDo::Carry(command) => {
                 let text = format!(

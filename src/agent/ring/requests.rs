@@ -21,6 +21,8 @@ pub fn kind(request: &Request, revision: &Revision) -> Result<RequestKind, Strin
         }
         Request::Detach { .. } => return Err("an absence lasts from 1 to 60 seconds".into()),
         Request::Leave {} => RequestKind::Leave,
+        Request::Suspend {} => RequestKind::Suspend,
+        Request::Resume {} => RequestKind::Resume,
         Request::Node { action, name, incident, who } => {
             let (node, who) = (node(name)?, short(who));
             match action {

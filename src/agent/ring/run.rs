@@ -136,6 +136,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         executor_settings: None,
         networks: interfaces(me, &revision, &networks),
         install: None,
+        suspension: None,
         fencer_settings: fencer_settings(&revision),
         prober,
         addresses: addresses.peers.clone(),
@@ -426,6 +427,14 @@ impl Loop {
         let reply = match &call.request {
             Request::Status {} => Reply::Status(Box::new(self.status())),
             Request::Timeline { limit } => Reply::Timeline(self.outlet.timeline.last(*limit)),
+            Request::Resume {} if self.core.member().ring_stopped() => {
+                // a new life of this part knows nothing of a ring that was stopped
+                self.stopping = Some((now, Ended::Reconfigured));
+                self.outlet.answered.push_back((OWN_REQUEST, true));
+                Reply::Done(
+                    "this member seeks its ring again; the suspension ends when all members have done so".into(),
+                )
+            }
             request => match requests::kind(request, &self.revision) {
                 Ok(kind) if self.outlet.replies.len() < REPLIES_MAX => {
                     let id = RequestId(self.next_request);

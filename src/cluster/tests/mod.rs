@@ -11,6 +11,7 @@ mod real;
 mod ring;
 mod scenarios;
 mod specimen;
+mod suspend;
 mod told;
 mod unit;
 mod walk;

@@ -109,6 +109,7 @@ impl World {
             && node.frozen.is_none()
             && !node.exec.running.is_empty()
             && node.exec.quorum == Some(Quorum::Inquorate)
+            && !node.exec.suspended
     }
 
     pub(crate) fn stop_by_itself(&mut self, i: usize) {
@@ -133,6 +134,15 @@ impl World {
         exec.queue.clear();
         exec.epoch = None;
         self.give(i, Input::Executor(ExecutorSays::Released));
+    }
+
+    pub(crate) fn suspended_due(&self, i: usize) -> bool {
+        self.acts(i) && self.nodes[i].exec.suspended_due && !self.nodes[i].exec.mute
+    }
+
+    pub(crate) fn say_suspended(&mut self, i: usize) {
+        self.nodes[i].exec.suspended_due = false;
+        self.give(i, Input::Executor(ExecutorSays::Suspended));
     }
 
     // ---- power

@@ -26,6 +26,8 @@ pub(crate) struct Exec {
     pub(crate) report_due: bool,
     pub(crate) leaving: bool,
     pub(crate) suspended: bool,
+    /// It has not said yet that it is.
+    pub(crate) suspended_due: bool,
     /// Says nothing (an executor that hangs).
     pub(crate) mute: bool,
     /// Takes itself for inquorate although its member is not: refuses what is no release until it takes an epoch.
@@ -39,6 +41,7 @@ pub(crate) struct Exec {
 pub(crate) struct FencerPart {
     pub(crate) epoch: Option<Epoch>,
     pub(crate) members: Vec<NodeId>,
+    pub(crate) disarmed: bool,
     /// (delivered, command, sent, was on when sent)
     pub(crate) commands: Vec<(Instant, FenceCommand, bool)>,
 }
@@ -66,7 +69,11 @@ impl Exec {
             ExecutorDo::Leave => self.leaving = true,
             ExecutorDo::LookFor { station, .. } => self.looks.push(station),
             ExecutorDo::SeenAt { station, .. } => self.seen.push(station),
-            ExecutorDo::Suspend => self.suspended = true,
+            ExecutorDo::Suspend => {
+                self.suspended = true;
+                self.suspended_due = true;
+            }
+            ExecutorDo::Resume => self.suspended = false,
             ExecutorDo::Settings(_) | ExecutorDo::Detach(_) => {}
         }
     }
@@ -134,6 +141,8 @@ impl FencerPart {
                 self.epoch = None;
                 self.commands.clear();
             }
+            FencerDo::Suspend => self.disarmed = true,
+            FencerDo::Resume => self.disarmed = false,
         }
     }
 }

@@ -28,6 +28,7 @@ enum Step {
     Effect(usize),
     StopByItself(usize),
     Release(usize),
+    Suspended(usize),
     Tick,
 }
 
@@ -47,9 +48,10 @@ struct Swarm {
     total: bool,
     gaps: bool,
     slow: Option<usize>,
+    suspend: bool,
 }
 
-fn swarm(rng: &mut SplitMix64, n: usize) -> Swarm {
+fn swarm(rng: &mut SplitMix64, n: usize, suspend: bool) -> Swarm {
     let mut on = |of: u64| rng.below(4) < of;
     let (crash, power, freeze) = (on(2), on(2), on(2));
     let (wipe, leave, stop_fails, fence) = (on(1), on(2), on(1), on(1));
@@ -69,6 +71,7 @@ fn swarm(rng: &mut SplitMix64, n: usize) -> Swarm {
         total,
         gaps,
         slow: (rng.below(2) == 0).then(|| usize::try_from(rng.below(n as u64)).expect("few")),
+        suspend,
     }
 }
 
@@ -102,6 +105,9 @@ fn steps(world: &World, gaps: bool) -> Vec<Step> {
             }
             if world.release_due(i) {
                 out.push(Step::Release(i));
+            }
+            if world.suspended_due(i) {
+                out.push(Step::Suspended(i));
             }
             if world.nodes[i].cfg.is_some() && !world.stale(i) {
                 out.push(Step::Token(i));
@@ -141,6 +147,7 @@ fn take(world: &mut World, step: Step, rng: &mut SplitMix64) {
         Step::Effect(i) => world.effect(i),
         Step::StopByItself(i) => world.stop_by_itself(i),
         Step::Release(i) => world.release(i),
+        Step::Suspended(i) => world.say_suspended(i),
         Step::Tick => world.tick(Duration::from_millis(50 + rng.below(2000))),
     }
 }
@@ -157,6 +164,12 @@ fn change(world: &mut World, rng: &mut SplitMix64) {
 fn fault(world: &mut World, rng: &mut SplitMix64, swarm: &Swarm) {
     let Some(i) = pick(rng, &(0..world.n()).collect::<Vec<_>>()) else { return };
     let runs = world.nodes[i].member.is_some();
+    if swarm.suspend && runs && rng.below(4) == 0 {
+        let kind = if rng.below(5) == 0 { RequestKind::Resume } else { RequestKind::Suspend };
+        world.note(|| format!("{kind:?} at {}", i + 1));
+        world.request(i, kind);
+        return;
+    }
     let what = rng.below(10);
     world.note(|| format!("fault {what} at {}", i + 1));
     match what {
@@ -212,7 +225,8 @@ fn recover(world: &mut World, rng: &mut SplitMix64) {
 /// One walk from a seed.
 pub(crate) fn walk(seed: u64, n: usize, length: usize, trace: bool) -> World {
     let mut rng = SplitMix64::new(seed);
-    let swarm = swarm(&mut rng, n);
+    // every third walk, so that the others stay what they were
+    let swarm = swarm(&mut rng, n, seed.is_multiple_of(3));
     let mut world = World::new(n);
     if trace {
         world.trace = Some(Vec::new());

@@ -213,24 +213,6 @@ fn a_frozen_coordinator_does_nothing_when_it_thaws() {
 }
 
 #[test]
-fn suspend_neither_fences_nor_recovers_and_ends_with_all_back() {
-    let mut world = three();
-    world.request(1, RequestKind::Suspend);
-    world.settle(S * 5);
-    assert!((0..3).all(|i| world.nodes[i].member.is_none()), "the rings have stopped");
-    assert_eq!(world.holders(), [1], "and what runs goes on");
-    world.start_process(1);
-    world.start_process(2);
-    world.change(&[0, 1, 1], true);
-    world.settle(S * 60);
-    assert_eq!((world.holders(), world.shots), (vec![1], 0));
-    world.start_process(0);
-    world.join_all(S * 10);
-    assert!(!world.member(0).status().suspended);
-    assert_eq!((world.holders(), world.shots), (vec![1], 0));
-}
-
-#[test]
 fn a_settled_cluster_is_silent() {
     let mut world = three();
     world.settle(S * 10);
@@ -414,15 +396,7 @@ fn deliver_all(world: &mut World) {
 }
 
 #[test]
-fn an_executor_that_starts_alone_hears_of_the_suspension_and_of_a_leave_under_way() {
-    let mut world = three();
-    world.request(1, RequestKind::Suspend);
-    deliver_all(&mut world);
-    assert!(world.nodes[0].exec.suspended && world.nodes[0].member.is_some());
-    world.nodes[0].exec = super::parts::Exec::default();
-    world.give(0, Input::Executor(ExecutorSays::Restarted));
-    assert!(world.nodes[0].exec.suspended, "missing tokens mean nothing to it");
-
+fn an_executor_that_starts_alone_hears_of_a_leave_under_way() {
     let mut world = three();
     world.request(2, RequestKind::Leave);
     deliver_all(&mut world);

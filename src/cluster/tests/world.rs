@@ -506,6 +506,10 @@ impl World {
                     self.release(i);
                     did = true;
                 }
+                if self.suspended_due(i) {
+                    self.say_suspended(i);
+                    did = true;
+                }
                 if self.command_due(i) {
                     let before = self.nodes[i].fencer.commands.clone();
                     self.fence_step(i);

@@ -20,6 +20,7 @@ mod s14;
 mod s16;
 mod s19;
 mod s31;
+mod suspend;
 #[cfg(test)]
 mod tests;
 
@@ -98,4 +99,5 @@ checks! {
     s19: s19::S19,
     s31: s31::S31,
     l09: l09::L09,
+    suspend: suspend::Suspend,
 }

@@ -87,7 +87,9 @@ fn has_evidence(at: Time, voter: NodeId, truth: &Truth) -> bool {
     }
     // the bound counts from the last token that the member can have acted on
     let silent = at.saturating_sub(seen.token_at);
-    let alone = !seen.powered || !seen.parts.contains(&Part::Ring) || seen.ring.is_some();
+    // a suspended machine stops nothing by itself and its watchdog is disarmed: no bound ever passes
+    let alone = !seen.suspended
+        && (!seen.powered || !seen.parts.contains(&Part::Ring) || seen.ring.is_some());
     truth.setup.self_fencing
         && truth.setup.stops_without_quorum
         && alone

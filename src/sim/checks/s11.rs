@@ -33,7 +33,8 @@ impl Check for S11 {
         }
         let bound = setup.grace_us.max(setup.t_mem_us) + 2 * setup.t_stop_us + MARGIN_US;
         for (node, seen) in &truth.nodes {
-            let frozen = seen.frozen.contains_key(&Part::Executor);
+            // a suspended one keeps what it runs (CLUSTER.md section 5)
+            let frozen = seen.frozen.contains_key(&Part::Executor) || seen.suspended;
             let Some(lively) = seen.lively_at.get(&Part::Executor) else { continue };
             if !seen.powered || frozen || !seen.parts.contains(&Part::Executor) {
                 continue;
@@ -52,6 +53,9 @@ impl Check for S11 {
 /// A frozen part feeds nothing: each feed needs a fresh pass of the loop and the answers of all parts.
 fn watchdogs(at: Time, bound: Time, truth: &Truth) -> Result<(), String> {
     for (node, seen) in &truth.nodes {
+        if seen.suspended {
+            continue;
+        }
         let frozen = seen.frozen.iter().find(|(_, since)| at.saturating_sub(**since) > bound);
         if let Some((part, since)) = frozen.filter(|_| seen.powered) {
             return Err(format!(

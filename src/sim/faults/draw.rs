@@ -65,6 +65,18 @@ pub fn draw(dice: &mut Dice, params: &Params, duration: Time) -> Vec<Planned> {
     planned
 }
 
+/// One run in eight suspends the cluster, mostly early, while all are still there. Drawn from dice of its own: all other runs
+/// stay what they were before this fault was invented.
+pub fn suspension(seed: u64, params: &Params, duration: Time) -> Option<Planned> {
+    let mut dice = Dice::new(seed ^ 0x5055_5350_454e_4421);
+    if !dice.chance(125) {
+        return None;
+    }
+    let fault = Fault::Suspend(dice.below(params.nodes as u64) as usize);
+    let begin = dice.range(duration / 10, duration / 2);
+    Some(Planned::new(fault, begin, dice.range(3_000_000, 12_000_000), None))
+}
+
 /// A fault that certainly takes hold, for runs in which others had nothing to do.
 pub fn certain(dice: &mut Dice, nodes: usize) -> Fault {
     let kind = *dice.pick(&[7, 8, 10, 12]);

@@ -5,7 +5,7 @@ mod moment;
 
 use base::ResourceId;
 
-pub use draw::{certain, draw};
+pub use draw::{certain, draw, suspension};
 pub use moment::{Aim, Moment, Trap};
 
 use crate::{fact::Part, queue::Time};
@@ -25,6 +25,9 @@ pub enum Fault {
     Kill(usize, Vec<Part>),
     /// The agent is restarted on purpose and says so.
     Restart(usize),
+    /// The cluster is suspended; where that was answered, all agents end and come back when the fault ends, each in its own
+    /// time. Asked of this machine.
+    Suspend(usize),
     /// Processes of an agent are stopped.
     Freeze(usize, Vec<Part>),
     /// Machines in different groups do not hear each other.
@@ -99,6 +102,7 @@ impl Fault {
             Self::Partition(..) => "partition",
             Self::OneWay(..) => "one-way",
             Self::Mute { .. } => "mute",
+            Self::Suspend(..) => "suspend",
             Self::Swizzle(..) => "swizzle",
             Self::BadWeather { .. } => "bad-weather",
             Self::Wipe(..) => "wipe",
@@ -140,6 +144,7 @@ impl Fault {
             Self::PowerCut(_) => Self::PowerCut(machine),
             Self::Kill(_, parts) => Self::Kill(machine, parts),
             Self::Restart(_) => Self::Restart(machine),
+            Self::Suspend(_) => Self::Suspend(machine),
             Self::Freeze(_, parts) => Self::Freeze(machine, parts),
             Self::Partition(_) => Self::isolate(nodes, machine),
             Self::Mute { hears, .. } => Self::Mute { machine, hears },

@@ -45,7 +45,10 @@ impl ExecutorPart {
             })
             .collect();
         let settings = ctx.params.executor();
-        let executor = Executor::new(ctx.local, settings, found);
+        let mut executor = Executor::new(ctx.local, settings, found);
+        if ctx.kernel.suspended {
+            executor.handle_suspend(ctx.local);
+        }
         let mut part = Self { executor, jobs: BTreeMap::new() };
         part.drain(ctx);
         part
@@ -95,10 +98,26 @@ impl ExecutorPart {
                 self.executor.handle_order(now, order);
             }
             ExecutorDo::Detach(span) => self.executor.handle_detach(now, span),
-            ExecutorDo::Suspend => self.executor.handle_suspend(now),
+            ExecutorDo::Suspend => {
+                self.note_suspended(ctx, true);
+                self.executor.handle_suspend(now);
+            }
+            ExecutorDo::Resume => {
+                self.note_suspended(ctx, false);
+                self.executor.handle_resume(now);
+            }
             ExecutorDo::Leave => self.executor.handle_leave(now),
             // announcements have no model here
             ExecutorDo::LookFor { .. } | ExecutorDo::SeenAt { .. } => {}
+        }
+    }
+
+    /// On record before it is done: a restarted executor must neither stop what a suspended one keeps, nor keep what one
+    /// that is no longer suspended would stop.
+    fn note_suspended(&self, ctx: &mut Context<'_>, yes: bool) {
+        if ctx.kernel.suspended != yes {
+            ctx.kernel.suspended = yes;
+            ctx.log.fact(Fact::Suspended { node: ctx.node, yes });
         }
     }
 
@@ -180,6 +199,7 @@ impl ExecutorPart {
                     ctx.kernel.renew(&resource, at);
                 }
                 Output::Regained => self.say(ctx, ExecutorSays::Regained),
+                Output::Suspended => self.say(ctx, ExecutorSays::Suspended),
                 Output::Released => {
                     ctx.log.fact(Fact::Released { node: ctx.node });
                     self.say(ctx, ExecutorSays::Released);

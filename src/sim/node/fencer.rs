@@ -28,7 +28,7 @@ impl FencerPart {
     pub fn start(ctx: &mut Context<'_>) -> Self {
         let fencer = Fencer::new(Settings { token: ctx.params.token });
         let part = Self { fencer, sessions: BTreeMap::new(), asked: BTreeMap::new() };
-        part.say(ctx, FencerSays::Watchdog { timeout: ctx.params.watchdog() });
+        part.say_watchdog(ctx);
         part
     }
 
@@ -76,7 +76,7 @@ impl FencerPart {
                     }
                 }
                 // the ring part may have started after this one
-                self.say(ctx, FencerSays::Watchdog { timeout: ctx.params.watchdog() });
+                self.say_watchdog(ctx);
             }
             FencerDo::Carry(mut command) => {
                 let FenceCommand { incident, epoch, goal, deadline, .. } = command;
@@ -96,6 +96,10 @@ impl FencerPart {
             }
             FencerDo::Drop(incident) => self.fencer.handle_evidence(now, incident),
             FencerDo::AbortAll => self.fencer.handle_ring_closed(now),
+            FencerDo::Suspend | FencerDo::Resume => {
+                ctx.kernel.watchdog_off = order == FencerDo::Suspend;
+                self.say_watchdog(ctx);
+            }
         }
     }
 
@@ -149,6 +153,12 @@ impl FencerPart {
                 }
             }
         }
+    }
+
+    /// What is read from the device.
+    fn say_watchdog(&self, ctx: &mut Context<'_>) {
+        let timeout = ctx.params.watchdog().filter(|_| !ctx.kernel.watchdog_off);
+        self.say(ctx, FencerSays::Watchdog { timeout });
     }
 
     fn say(&self, ctx: &mut Context<'_>, says: FencerSays) {

@@ -75,7 +75,13 @@ pub struct RingPart {
     backlog: VecDeque<(Vec<u8>, Guarantee)>,
     /// What each new connection of the fencer hears first.
     install: Option<FencerDo>,
+    /// So is whether it is suspended.
+    suspension: Option<FencerDo>,
     requests: u64,
+    /// Those that ask for a suspension.
+    suspends: BTreeSet<RequestId>,
+    /// The ring was stopped by a suspension.
+    stopped: bool,
     buffer: Vec<u8>,
     /// Whether the installed configuration has quorum and its era is open, as `cluster` told the executor.
     acts: bool,
@@ -153,6 +159,9 @@ impl RingPart {
             quorate: false,
             place: None,
             install: None,
+            suspension: None,
+            suspends: BTreeSet::new(),
+            stopped: false,
         };
         let wall = ctx.clock.wall_s(ctx.now);
         part.tell(ctx.local, Input::Wall(wall));
@@ -175,7 +184,7 @@ impl RingPart {
                 self.tell(now, Input::Executor(ExecutorSays::Restarted));
             }
             Message::Connected(Part::Fencer) => {
-                if let Some(install) = self.install.clone() {
+                for install in self.suspension.iter().chain(&self.install).cloned() {
                     let message = Message::FencerDo(install, now);
                     ctx.effects.push(Effect::Tell(Part::Fencer, message));
                 }
@@ -184,8 +193,20 @@ impl RingPart {
             Message::Unreachable(node) => self.ring.handle_unreachable(now, node),
             Message::Wall(seconds) => self.tell(now, Input::Wall(seconds)),
             Message::Revision(revision) => self.tell(now, Input::Revision(revision)),
+            // as the agent does: its ring part starts again
+            Message::Request(cluster::RequestKind::Resume) if self.stopped => {
+                ctx.effects.push(Effect::Exit);
+            }
             Message::Request(kind) => {
                 self.requests += 1;
+                match kind {
+                    cluster::RequestKind::Suspend => {
+                        self.suspends.insert(RequestId(self.requests));
+                    }
+                    // before it is answered: others may hear of it earlier than this one
+                    cluster::RequestKind::Resume => ctx.log.fact(Fact::Resumed),
+                    _ => {}
+                }
                 self.tell(now, Input::Request { id: RequestId(self.requests), kind });
             }
             _ => {}
@@ -405,6 +426,7 @@ impl RingPart {
                 match &order {
                     FencerDo::Install { .. } => self.install = Some(order.clone()),
                     FencerDo::AbortAll => self.install = None,
+                    FencerDo::Suspend | FencerDo::Resume => self.suspension = Some(order.clone()),
                     FencerDo::Carry(_) | FencerDo::Drop(_) => {}
                 }
                 let message = Message::FencerDo(order, ctx.local);
@@ -427,11 +449,17 @@ impl RingPart {
                 self.ring.leave(ctx.local);
                 ctx.effects.push(Effect::Exit);
             }
-            Output::StopRing => self.ring.leave(ctx.local),
+            Output::StopRing => {
+                self.stopped = true;
+                self.ring.leave(ctx.local);
+            }
             Output::SafeState { invariant, detail } => {
                 ctx.log.fact(Fact::Assertion { node: ctx.node, invariant, detail });
             }
             Output::Answer { id, result } => {
+                if result.is_ok() && self.suspends.contains(&id) {
+                    ctx.log.fact(Fact::AllSuspended);
+                }
                 ctx.log.note(|| format!("{} answers {id:?}: {result:?}", ctx.node));
             }
             Output::Record(record) => {

@@ -6,7 +6,7 @@ mod machines;
 mod people;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fencing::DeviceAction;
 use policy::revision::Revision;
@@ -57,6 +57,10 @@ pub enum Event {
     FaultEnds(usize),
     /// All parts of an agent are killed (second half of a planned restart).
     KillAll(usize),
+    /// If all are suspended, an agent ends (second half of a suspension) until that fault is over.
+    Sleep { machine: usize, fault: usize },
+    /// It comes back.
+    Awake { machine: usize, fault: usize },
     /// A look at everything.
     Tick,
     /// Enough faults?
@@ -95,6 +99,8 @@ pub struct World {
     pub faults_begun: u32,
     /// How many of each kind.
     pub kinds: BTreeMap<&'static str, u32>,
+    /// Machines whose agents a fault has put to sleep.
+    pub asleep: BTreeSet<(usize, usize)>,
     effects: Vec<Effect>,
 }
 
@@ -121,6 +127,7 @@ impl World {
             events: 0,
             faults_begun: 0,
             kinds: BTreeMap::new(),
+            asleep: BTreeSet::new(),
             effects: Vec::new(),
             dice,
             params,
@@ -216,6 +223,8 @@ impl World {
                     self.kill(machine, part);
                 }
             }
+            Event::Sleep { machine, fault } => self.sleep_on(machine, fault),
+            Event::Awake { machine, fault } => self.wake_up(machine, fault),
             Event::Tick => self.tick(),
             Event::TopUp => self.top_up(),
             Event::Edit => self.edit(),

@@ -99,6 +99,8 @@ impl World {
             .and_then(|slot| slot.running.as_ref()?.as_executor())
             .is_some_and(ExecutorPart::answers_watchdog);
         let by_timer = broken(Rule::WatchdogByTimer);
+        // disarmed; it counts anew from when it is armed again
+        let by_timer = by_timer || machine.kernel.watchdog_off;
         let loop_passed = answers && Part::ALL.into_iter().all(|part| machine.is_lively(part));
         if by_timer || loop_passed {
             machine.fed_at = now;

@@ -149,7 +149,14 @@ impl Outside for Machine {
         })
     }
 
-    fn renew(&self, _: &ResourceId, _: &ResourceKind, _: Option<Duration>) {}
+    fn renew(
+        &self,
+        _: &ResourceId,
+        _: &ResourceKind,
+        _: Option<Duration>,
+    ) -> Option<tokio::task::JoinHandle<()>> {
+        None
+    }
 
     fn look_for(&self, _: &ResourceId, _: &ResourceKind, _: cluster::Station) {}
 
