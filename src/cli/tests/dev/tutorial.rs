@@ -143,9 +143,9 @@ struct Person {
 impl Person {
     fn sits_down() -> Self {
         let home = tempfile::tempdir().expect("a folder");
-        let release = home.path().join("target/release");
-        fs::create_dir_all(&release).expect("made");
-        symlink(program(), release.join("palisade")).expect("linked");
+        let debug = home.path().join("target/debug");
+        fs::create_dir_all(&debug).expect("made");
+        symlink(program(), debug.join("palisade")).expect("linked");
         let mut sh = Command::new("sh");
         at_home(sh.stdin(Stdio::piped()), home.path());
         let (mut shell, terminal) = Terminal::of(&mut sh);
@@ -160,7 +160,7 @@ impl Person {
     /// `cargo dev`, but that the program is built already.
     fn first_terminal(&mut self) -> &Terminal {
         assert!(
-            CARGO.lines().any(|l| l == r#"dev = "run --release --locked --package cli -- dev""#),
+            CARGO.lines().any(|l| l == r#"dev = "run --locked --package cli -- dev""#),
             "`cargo dev` is no longer what this test runs in its place"
         );
         let mut palisade = Command::new(program());
