@@ -158,7 +158,8 @@ impl Outlet {
             ExecutorSays::Announcing { .. }
             | ExecutorSays::Regained
             | ExecutorSays::Released
-            | ExecutorSays::Sees { .. } => {}
+            | ExecutorSays::Sees { .. }
+            | ExecutorSays::Suspended => {}
         }
     }
 
