@@ -30,11 +30,7 @@ impl Tools {
             wanted.iter().filter(|(p, _)| on_path(p).is_none()).map(|(_, p)| *p).collect();
         install::debian(&missing)?;
         let found = |program: &str| on_path(program).with_context(|| format!("no {program}"));
-        let helm = match on_path("helm") {
-            Some(helm) => helm,
-            None => build_helm()?,
-        };
-        Ok(Self { helm, promtool: found("promtool")?, lua: found("lua5.1")? })
+        Ok(Self { helm: helm()?, promtool: found("promtool")?, lua: found("lua5.1")? })
     }
 
     /// PATH with these in front.
@@ -51,6 +47,11 @@ impl Tools {
     pub fn helm(&self, args: &[&str]) -> Result<String> {
         run(&self.helm.display().to_string(), args)
     }
+}
+
+/// Helm: that of PATH, or built once.
+pub fn helm() -> Result<PathBuf> {
+    on_path("helm").map_or_else(build_helm, Ok)
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -43,3 +43,4 @@ pub mod sabotage;
 pub mod scenario;
 pub mod suite;
 pub mod watchdog;
+pub mod with_api;

@@ -6,6 +6,7 @@ use e2e::kubebox::{KubeBox, Parts};
 use e2e::lab::{self, Lab, LabSpec};
 use e2e::network::Network;
 use e2e::scenario::stack::Options;
+use e2e::with_api::Beside;
 use e2e::{bmc, init, install, network, node_id, power, relay};
 use e2e::{idle, powercuts, product, quickstart, sabotage, scenario, suite};
 use std::path::PathBuf;
@@ -39,6 +40,11 @@ enum Verb {
     Kubectl {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Start a real API server, run a command beside it (KUBECONFIG, kubectl, helm), end the server.
+    Api {
+        #[arg(trailing_var_arg = true, required = true)]
+        argv: Vec<String>,
     },
     /// Set everything up, pull a plug, show what happens. The lab stays up.
     Quickstart {
@@ -258,6 +264,12 @@ fn run(cli: Cli) -> Result<()> {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             print!("{}", KubeBox::of(&Lab::open(&dir)?).kubectl(&args)?);
             Ok(())
+        }
+        Verb::Api { argv } => {
+            install::packages()?;
+            install::kernel()?;
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            Beside::start(&cli.name)?.run(&argv)
         }
         Verb::Relay { listen, to, listen_in, namespace } => {
             relay::run(&listen, listen_in.as_deref(), &to, namespace.as_deref())

@@ -3,6 +3,7 @@
 use crate::product::cargo;
 use crate::scenario;
 use crate::scenario::stack::Options;
+use crate::with_api::Beside;
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::time::Instant;
@@ -22,6 +23,12 @@ const BESIDE: usize = 2;
 /// As many as CI has time for (SAFETY.md 4.7); longer runs by hand.
 const SEEDS: &str = "0..500";
 
+/// What `cargo test` is told, one call a line, with a real API server at hand.
+const BESIDE_KUBERNETES: [&[&str]; 2] = [
+    &["devapi", "--test", "conformance"],
+    &["devapi", "--test", "kubectl_beside", "--", "--include-ignored"],
+];
+
 /// What a step may need.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -37,7 +44,7 @@ struct Step {
     run: fn(Context<'_>) -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", run: |_| cargo(&["fmt", "--all", "--check"]) },
     Step {
         name: "lints",
@@ -58,6 +65,7 @@ const STEPS: [Step; 9] = [
     Step { name: "lab", run: |_| ignored("lab") },
     Step { name: "kubebox", run: |_| ignored("kubebox") },
     Step { name: "objects", run: |_| ignored("objects") },
+    Step { name: "devapi", run: |_| beside_kubernetes() },
     Step { name: "chart", run: |_| ignored("chart") },
     Step {
         name: "scenarios",
@@ -74,6 +82,20 @@ fn ignored(file: &str) -> Result<()> {
     // Labs side by side on two cores would measure each other.
     let arguments = ["test", "--quiet", "--locked", "--package", "e2e", "--lib", "--test", file];
     cargo(&[&arguments[..], &["--", "--ignored", "--test-threads=2"]].concat())
+}
+
+/// Tests of other crates that need a real API server, beside one.
+fn beside_kubernetes() -> Result<()> {
+    let server = Beside::start("devapi")?;
+    let cargo = ["cargo", "test", "--quiet", "--locked", "--package"];
+    let mut failed = Vec::new();
+    for arguments in BESIDE_KUBERNETES {
+        if let Err(error) = server.run(&[&cargo[..], arguments].concat()) {
+            eprintln!("test: {error:#}");
+            failed.push(arguments.join(" "));
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join(", ")) }
 }
 
 /// Runs the named steps, or all; goes on after a failure, so that one run shows everything.

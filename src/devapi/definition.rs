@@ -14,6 +14,16 @@ use crate::table::Columns;
 /// Holds a definition back until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
+/// What Kubernetes says of the fields that every object has.
+const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers \
+    should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: \
+    https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer \
+    this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: \
+    https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+const METADATA: &str = "Standard object's metadata. More info: \
+    https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
@@ -181,12 +191,10 @@ fn whole(schema: &Value) -> Value {
     let name = schema.pointer("/properties/metadata").cloned();
     if let Some(fields) = schema.as_object_mut() {
         let properties = fields.entry("properties").or_insert_with(|| json!({}));
-        properties["apiVersion"] = json!({"type": "string", "description":
-            "APIVersion defines the versioned schema of this representation of an object."});
-        properties["kind"] = json!({"type": "string", "description":
-            "Kind is a string value representing the REST resource this object represents."});
+        properties["apiVersion"] = json!({"type": "string", "description": API_VERSION});
+        properties["kind"] = json!({"type": "string", "description": KIND});
         properties["metadata"] = json!({"$ref": format!("#/$defs/{OBJECT_META}"), "type": "object",
-            "description": "Standard object's metadata."});
+            "description": METADATA});
         // what the definition itself asks of the name is checked beside the shape of all metadata
         if let Some(own) = name {
             properties["metadata"]["x-devapi-own"] = own;

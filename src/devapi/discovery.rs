@@ -7,6 +7,9 @@ use crate::resource::Resource;
 
 const VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// Kubernetes' own order for kinds of definitions.
+const CUSTOM_VERBS: &[&str] =
+    &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
 /// Kinds that are asked and not kept: group, plural, singular, kind.
@@ -59,7 +62,7 @@ pub(crate) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
     let mut list = Vec::new();
     for resource in of(catalog, group, version) {
         let mut entry = json!({"name": resource.plural, "singularName": resource.singular,
-            "namespaced": resource.namespaced, "kind": resource.kind, "verbs": VERBS});
+            "namespaced": resource.namespaced, "kind": resource.kind, "verbs": verbs(resource)});
         if !resource.short_names.is_empty() {
             entry["shortNames"] = json!(resource.short_names);
         }
@@ -82,6 +85,10 @@ pub(crate) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
         if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
                 "resources": list}))
+}
+
+fn verbs(resource: &Resource) -> &'static [&'static str] {
+    if resource.custom { CUSTOM_VERBS } else { VERBS }
 }
 
 fn of<'a>(
@@ -119,7 +126,7 @@ fn all(catalog: &Catalog, group: &str, version: &str) -> Vec<Value> {
             let mut entry = json!({
                 "resource": resource.plural, "responseKind": kind(&resource.kind),
                 "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
-                "singularResource": resource.singular, "verbs": VERBS,
+                "singularResource": resource.singular, "verbs": verbs(resource),
             });
             if !resource.short_names.is_empty() {
                 entry["shortNames"] = json!(resource.short_names);

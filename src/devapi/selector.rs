@@ -100,13 +100,22 @@ fn field_requirements(
             _ => match resource.selectable.iter().find(|(n, _)| n == name) {
                 Some((_, path)) => path.clone(),
                 None => {
-                    return Err(Failure::bad_request(format!("field label not supported: {name}")));
+                    return Err(Failure::bad_request(not_selectable(resource, name)));
                 }
             },
         };
         out.push((path, value.to_owned(), equal));
     }
     limited(out)
+}
+
+/// As Kubernetes says it: kinds that have fields of their own to select by say it shorter.
+fn not_selectable(resource: &Resource, name: &str) -> String {
+    if resource.selectable.is_empty() && !resource.custom {
+        let known = r#"only "metadata.name", "metadata.namespace""#;
+        return format!("{name:?} is not a known field selector: {known}");
+    }
+    format!("field label not supported: {name}")
 }
 
 fn limited<T>(requirements: Vec<T>) -> Result<Vec<T>, Failure> {
@@ -172,13 +181,22 @@ fn requirement(part: &str) -> Result<Requirement, Failure> {
             Err(wrong())
         };
     }
-    let one = |v: &str| vec![v.trim().to_owned()];
+    let one = |v: &str| {
+        let v = v.trim();
+        let odd = v.chars().find(|c| "=!<>()".contains(*c) || c.is_whitespace());
+        match odd {
+            None => Ok(vec![v.to_owned()]),
+            Some(odd) => Err(Failure::bad_request(format!(
+                "unable to parse requirement: found '{odd}', expected: identifier"
+            ))),
+        }
+    };
     if let Some(k) = part.strip_prefix('!') {
         Ok(Requirement::Missing(key(k)?))
     } else if let Some((k, v)) = part.split_once("!=") {
-        Ok(Requirement::NotIn(key(k)?, one(v)))
+        Ok(Requirement::NotIn(key(k)?, one(v)?))
     } else if let Some((k, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        Ok(Requirement::In(key(k)?, one(v)))
+        Ok(Requirement::In(key(k)?, one(v)?))
     } else if let Some((k, v)) = part.split_once('>') {
         Ok(Requirement::Over(key(k)?, v.trim().parse().map_err(|_| wrong())?))
     } else if let Some((k, v)) = part.split_once('<') {
@@ -215,6 +233,7 @@ mod tests {
             ("!x", "", Ok(false)),
             ("x>0,x<2", "", Ok(true)),
             ("x in 2", "", Err(400)),
+            ("x= =1", "", Err(400)),
             ("", "metadata.name=a,metadata.namespace=ns", Ok(true)),
             ("", "metadata.name!=a", Ok(false)),
             ("", "type=Opaque", Ok(true)),

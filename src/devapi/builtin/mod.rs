@@ -65,6 +65,10 @@ pub(crate) fn definitions() -> Arc<Map<String, Value>> {
         );
         let mut definitions = generator.take_definitions(true);
         for (name, definition) in &mut definitions {
+            // Rust's types always have it, Kubernetes' schemas do not ask for it
+            if let Some(required) = definition.get_mut("required").and_then(Value::as_array_mut) {
+                required.retain(|field| field != "metadata");
+            }
             // any JSON, which the types call an object
             if let (true, Some(fields)) = (name.ends_with(".v1.JSON"), definition.as_object_mut()) {
                 fields.remove("type");

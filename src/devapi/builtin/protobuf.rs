@@ -137,7 +137,9 @@ fn message(name: &str, mut bytes: &[u8], depth: usize) -> Result<Map<String, Val
         let (number, wire) = field(&mut bytes)?;
         let Some((json, kind)) = fields.get(&number) else { continue };
         if let Some(kind) = kind.strip_suffix('*') {
-            let item = value(kind, &wire, depth)?;
+            // an empty text in a list is a value: the core group of a role's rule
+            let empty = || (kind == "string").then(|| Value::from(""));
+            let item = value(kind, &wire, depth)?.or_else(empty);
             let list = out.entry(*json).or_insert_with(|| json!([]));
             if let (Some(list), Some(item)) = (list.as_array_mut(), item) {
                 list.push(item);

@@ -43,7 +43,9 @@ struct Watch {
     headed: bool,
     bookmarks: bool,
     next_bookmark: Instant,
-    until: Instant,
+    lasts: Duration,
+    /// Set when the client begins to read: by its own clock a watch never ends early.
+    until: Option<Instant>,
     ended: bool,
     _guard: WatchGuard,
 }
@@ -84,7 +86,8 @@ pub(super) fn watch(
         headed: false,
         bookmarks,
         next_bookmark: now + limits::BOOKMARK_EVERY,
-        until: now + lasts,
+        lasts,
+        until: None,
         ended: false,
         _guard: guard,
     };
@@ -166,7 +169,9 @@ impl Watch {
             if !self.queue.is_empty() {
                 continue;
             }
-            if self.ended || Instant::now() >= self.until {
+            let lasts = self.lasts;
+            let until = *self.until.get_or_insert_with(|| Instant::now() + lasts);
+            if self.ended || Instant::now() >= until {
                 return None;
             }
             if self.behind() {
@@ -177,8 +182,7 @@ impl Watch {
                 let line = self.bookmark(false);
                 return Some(line);
             }
-            let timer =
-                if self.bookmarks { self.until.min(self.next_bookmark) } else { self.until };
+            let timer = if self.bookmarks { until.min(self.next_bookmark) } else { until };
             tokio::select! {
                 changed = self.revisions.changed() => {
                     if changed.is_err() {

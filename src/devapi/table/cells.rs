@@ -11,7 +11,18 @@ pub(super) fn heads(resource: &Resource) -> &'static [&'static str] {
         "Namespace" => &["Status", "Age"],
         "Secret" => &["Type", "Data", "Age"],
         "ConfigMap" => &["Data", "Age"],
-        "Event" => &["Last Seen", "Type", "Reason", "Object", "Message"],
+        "Event" => &[
+            "Last Seen",
+            "Type",
+            "Reason",
+            "Object",
+            "Subobject+",
+            "Source+",
+            "Message",
+            "First Seen+",
+            "Count+",
+            "Name+",
+        ],
         "Node" => &["Status", "Roles", "Age", "Version"],
         "Service" => &["Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "Selector+"],
         "Lease" => &["Holder", "Age"],
@@ -20,7 +31,9 @@ pub(super) fn heads(resource: &Resource) -> &'static [&'static str] {
             &["Desired", "Current", "Ready", "Up-to-date", "Available", "Node Selector", "Age"]
         }
         "Role" | "ClusterRole" | "CustomResourceDefinition" => &["Created At"],
-        "RoleBinding" | "ClusterRoleBinding" => &["Role", "Age"],
+        "RoleBinding" | "ClusterRoleBinding" => {
+            &["Role", "Age", "Users+", "Groups+", "ServiceAccounts+"]
+        }
         "NetworkPolicy" => &["Pod-Selector", "Age"],
         "PodDisruptionBudget" => {
             &["Min Available", "Max Unavailable", "Allowed Disruptions", "Age"]
@@ -84,7 +97,10 @@ pub(super) fn cells(resource: &Resource, o: &Value, now: Timestamp) -> Vec<Value
         }
         "RoleBinding" | "ClusterRoleBinding" => {
             let part = |p| o.pointer(p).and_then(Value::as_str).unwrap_or_default();
-            vec![format!("{}/{}", part("/roleRef/kind"), part("/roleRef/name")).into(), age()]
+            let role = format!("{}/{}", part("/roleRef/kind"), part("/roleRef/name"));
+            let subjects = |kind| subjects(o, kind);
+            let accounts = subjects("ServiceAccount");
+            vec![role.into(), age(), subjects("User"), subjects("Group"), accounts]
         }
         "NetworkPolicy" => vec![pairs(&o["spec"]["podSelector"]["matchLabels"]), age()],
         "PodDisruptionBudget" => vec![
@@ -124,13 +140,48 @@ fn event(o: &Value, now: Timestamp) -> Vec<Value> {
     let object = ["involvedObject", "regarding"].iter().find_map(|f| o.get(*f));
     let part = |f: &str| object.and_then(|o| o[f].as_str()).unwrap_or_default();
     let message = first(&["/message", "/note"]).unwrap_or_default();
+    let begun = first(&["/firstTimestamp", "/deprecatedFirstTimestamp", "/eventTime"]);
+    let count = ["/series/count", "/count", "/deprecatedCount"]
+        .iter()
+        .find_map(|f| o.pointer(f).and_then(Value::as_i64))
+        .unwrap_or(1);
+    let source: Vec<String> = ["/source", "/deprecatedSource"]
+        .iter()
+        .filter_map(|f| o.pointer(f))
+        .flat_map(|s| [s["component"].as_str(), s["host"].as_str()])
+        .flatten()
+        .filter(|s| !s.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let source = match source.as_slice() {
+        [] => first(&["/reportingComponent", "/reportingController"]).unwrap_or_default(),
+        parts => parts.join(", "),
+    };
     vec![
         ago(seen.as_deref(), now),
         o["type"].clone(),
         o["reason"].clone(),
         format!("{}/{}", part("kind").to_lowercase(), part("name")).into(),
+        part("fieldPath").into(),
+        source.into(),
         message.trim().into(),
+        ago(begun.as_deref(), now),
+        json!(count),
+        o["metadata"]["name"].clone(),
     ]
+}
+
+/// The names of one kind of subjects, as the wide table of a binding has them.
+fn subjects(o: &Value, kind: &str) -> Value {
+    let all = o["subjects"].as_array().into_iter().flatten().filter(|s| s["kind"] == kind);
+    let name = |s: &Value| {
+        let name = s["name"].as_str().unwrap_or_default();
+        match s["namespace"].as_str() {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name.to_owned(),
+        }
+    };
+    all.map(name).collect::<Vec<_>>().join(", ").into()
 }
 
 fn ready(o: &Value) -> Value {

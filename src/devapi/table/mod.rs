@@ -94,7 +94,8 @@ pub(crate) fn definitions(resource: &Resource) -> Value {
     let definition = |name: &str, kind: &str, format: &str, description: &str, priority: i64| json!({"name": name, "type": kind, "format": format, "description": description, "priority": priority});
     let name = definition("Name", "string", "name", "Name must be unique within a namespace.", 0);
     let age = definition("Age", "date", "", "When the object was made.", 0);
-    let mut head = vec![name];
+    // an Event's name says nothing: it stands at the end of the wide table
+    let mut head = if named(resource) { vec![name] } else { Vec::new() };
     match &resource.columns {
         Columns::Of(columns) if columns.is_empty() => head.push(age),
         Columns::Of(columns) => head.extend(
@@ -110,8 +111,13 @@ pub(crate) fn definitions(resource: &Resource) -> Value {
     Value::Array(head)
 }
 
+fn named(resource: &Resource) -> bool {
+    resource.custom || resource.kind != "Event"
+}
+
 fn row(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> {
-    let mut row = vec![object["metadata"]["name"].clone()];
+    let name = || object["metadata"]["name"].clone();
+    let mut row = if named(resource) { vec![name()] } else { Vec::new() };
     match &resource.columns {
         Columns::Of(columns) if columns.is_empty() => row.push(cells::age(object, now)),
         Columns::Of(columns) => row.extend(columns.iter().map(|c| cell(c, object, now))),
@@ -124,10 +130,8 @@ fn cell(column: &Column, object: &Value, now: Timestamp) -> Value {
     let found = find(&column.path, object);
     let Some(first) = found.first() else { return Value::Null };
     match column.kind.as_str() {
-        "string" => {
-            let texts: Vec<String> = found.iter().map(|v| paths::printed(v)).collect();
-            texts.join(" ").into()
-        }
+        // of several only the first, as Kubernetes
+        "string" => paths::printed(first).into(),
         "integer" => first
             .as_i64()
             .map_or_else(|| first.as_f64().map_or(Value::Null, |f| json!(f.trunc())), Value::from),

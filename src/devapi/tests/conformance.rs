@@ -1,6 +1,6 @@
 //! Each behaviour of the API, asked of devapi and compared with what a real API server answered.
 //!
-//! The answers of a real server stand in `conformance/kubernetes.json`. With `DEVAPI_CONFORMANCE_KUBECONFIG=FILE` the
+//! The answers of a real server stand in `conformance/kubernetes.json`. With `PALISADE_REAL_API=FILE` the
 //! same questions go to that server now and its answers are compared with the recorded ones; with
 //! `DEVAPI_CONFORMANCE_RECORD=1` beside it they replace them. The server needs its controller manager (garbage
 //! collection, namespaces); the lab's kubebox has all of it.
@@ -16,6 +16,8 @@ use kube::Client;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Map, Value, json};
+
+mod page;
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 const NAMESPACE: &str = "devapi-conformance";
@@ -278,7 +280,7 @@ async fn devapi_answers_what_kubernetes_answers() {
     let server = Server::start(Options::new(dir.path())).await.expect("starts");
     let ours = answers(client(&server.kubeconfig()).await).await;
     server.stop().await.expect("stops");
-    let theirs = match std::env::var_os("DEVAPI_CONFORMANCE_KUBECONFIG") {
+    let theirs = match std::env::var_os("PALISADE_REAL_API") {
         Some(kubeconfig) => {
             let live = answers(client(Path::new(&kubeconfig)).await).await;
             if std::env::var_os("DEVAPI_CONFORMANCE_RECORD").is_some() {
@@ -329,7 +331,5 @@ fn the_page_has_every_case() {
             case["differs"].as_str().map_or_else(|| "equal".into(), |why| format!("differ: {why}"));
         let _ = writeln!(table, "| {name} | {steps} | {verdict} |");
     }
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/devapi.md");
-    let text = std::fs::read_to_string(page).expect("docs/devapi.md");
-    assert!(text.contains(&table), "docs/devapi.md must have this table:\n\n{table}");
+    page::holds("behaviours", &table);
 }

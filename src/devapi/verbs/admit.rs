@@ -218,6 +218,34 @@ fn name_fault(resource: &Resource, name: &str) -> Option<String> {
     (!name.split('.').all(is_label)).then(|| SUBDOMAIN.to_owned())
 }
 
+const KEY_NAME: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end \
+    with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
+/// What is wrong with the key of a label or an annotation.
+fn key_fault(key: &str) -> Option<String> {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(p, n)| (Some(p), n));
+    if let Some(prefix) = prefix {
+        if prefix.is_empty() {
+            return Some("prefix part must be non-empty".into());
+        }
+        if prefix.len() > 253 || !prefix.to_lowercase().split('.').all(is_label) {
+            return Some(format!("prefix part {SUBDOMAIN}"));
+        }
+    }
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    if name.is_empty() {
+        Some("name part must be non-empty".into())
+    } else if name.len() > 63 {
+        Some("name part must be no more than 63 bytes".into())
+    } else if !name.chars().all(fine) || !edge(name.chars().next()) || !edge(name.chars().last()) {
+        Some(KEY_NAME.into())
+    } else {
+        None
+    }
+}
+
 fn metadata_errors(resource: &Resource, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let name = meta::name(object);
@@ -234,7 +262,7 @@ fn metadata_errors(resource: &Resource, object: &Value, old: Option<&Value>) -> 
         }
     }
     let entries = |field: &str| meta::get(object, field).and_then(Value::as_object);
-    for (key, value) in entries("labels").into_iter().flatten() {
+    for (_, value) in entries("labels").into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
@@ -249,11 +277,13 @@ fn metadata_errors(resource: &Resource, object: &Value, old: Option<&Value>) -> 
                     .because("must be no more than 63 bytes"),
             );
         }
-        if key.is_empty() || key.len() > 317 {
-            errors.push(
-                FieldError::new(Fault::Invalid, "metadata.labels", format!("{key:?}"))
-                    .because("name part must be non-empty"),
-            );
+    }
+    for field in ["labels", "annotations"] {
+        for key in entries(field).into_iter().flatten().map(|(key, _)| key) {
+            if let Some(why) = key_fault(key) {
+                let path = format!("metadata.{field}");
+                errors.push(FieldError::new(Fault::Invalid, path, format!("{key:?}")).because(why));
+            }
         }
     }
     let annotations: usize = entries("annotations")
