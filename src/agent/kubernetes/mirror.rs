@@ -186,8 +186,13 @@ impl Out<'_> {
     /// Adds a status if it differs from what stands there.
     fn status(&mut self, kind: Kind, name: &str, current: &Value, mut status: Value) {
         prune(&mut status);
-        status["observedEra"] = self.era.into();
+        // A record is history: it says in which era it changed last, and an era that changes nothing of it writes nothing. Of
+        // the others each says which era it is true of.
+        let history = matches!(kind, Kind::FencingOperation);
+        let kept = current.get("observedEra").filter(|_| history);
+        status["observedEra"] = kept.cloned().unwrap_or_else(|| self.era.into());
         if section(kind).differs(current, &status) {
+            status["observedEra"] = self.era.into();
             self.writes.push(Write::Status { kind, name: name.into(), status });
         }
     }
@@ -323,7 +328,9 @@ impl Out<'_> {
             let current = found.map_or(Value::Null, |o| json!(o.status));
             let status = json!({
                 "phase": phase(view, operation),
-                "reason": said_of(view, &format!("node {}", operation.incident.node)),
+                // What is said of the node now is not about an incident that is over.
+                "reason": (!operation.closed)
+                    .then(|| said_of(view, &format!("node {}", operation.incident.node))),
                 "attempts": operation.attempts,
                 "executor": operation.executor.map(|e| node_name(view, revision, e)),
                 "lastFailure": operation.failure.as_ref().map(|f| cut(f, 256)),

@@ -242,8 +242,24 @@ fn a_lost_member_shows_with_its_debt_its_record_and_what_waits_for_it() {
         (&operation["phase"], &operation["evidence"]["kind"]),
         (&json!("Closed"), &json!("VerifiedOff"))
     );
+    assert_eq!(operation.get("reason"), None, "what waits for its evidence is over");
     echo(&mut p, &all);
     assert_eq!(writes(&view, &r, &p, &at(400)), []);
+    // history: neither the next era nor what is said of its node then writes it again
+    view.era = Some(RingId { seq: 47, rep: id(2) });
+    view.conditions[0].text = "evidence is awaited once more".into();
+    let all = writes(&view, &r, &p, &at(500));
+    assert!(!all.is_empty(), "the others say of which era they are true");
+    assert!(all.iter().all(|w| w.key().0 != Kind::FencingOperation), "{all:#?}");
+    // and one that is open: no more than the era that changed it last
+    view.operations[0].closed = false;
+    let all = writes(&view, &r, &p, &at(600));
+    let operation = status(&all, Kind::FencingOperation, name);
+    assert_eq!((&operation["phase"], &operation["observedEra"]), (&json!("Proven"), &json!(47)));
+    echo(&mut p, &all);
+    view.era = Some(RingId { seq: 48, rep: id(2) });
+    let all = writes(&view, &r, &p, &at(700));
+    assert!(all.iter().all(|w| w.key().0 != Kind::FencingOperation), "{all:#?}");
 }
 
 /// The engine speaks of `resource vip`, not of the object's name (SAFETY.md#L11: every blocked thing says the next step).

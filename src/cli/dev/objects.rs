@@ -134,7 +134,10 @@ mod tests {
 
     #[test]
     fn the_quickstart_becomes_one_for_loopback() {
-        let plan = super::super::plan::new(5, 1).expect("a plan");
+        let plan = {
+            let claim = super::super::plan::Claim::any().expect("free");
+            super::super::plan::new(&claim, 5, 1).expect("a plan")
+        };
         let all = first(&plan).expect("objects");
         let of = |kind: &str| all.iter().filter(|o| o["kind"] == kind).collect::<Vec<_>>();
         assert_eq!((of("Secret").len(), of("FenceDevice").len()), (6, 5));

@@ -31,6 +31,8 @@ pub(super) const BMC_USER: &str = "operator";
 /// A Unix socket's path has at most 107 bytes; the longest of ours below DIR has these.
 const SOCKET_BELOW: &str = "/machines/n1/run/executor-watch.sock";
 const SOCKET_BYTES_MAX: usize = 107;
+/// Of the address of a network that nobody speaks from: whoever has it has the network.
+const CLAIM: u8 = 254;
 /// Boxes of one machine beside each other.
 const SUBNETS: std::ops::RangeInclusive<u8> = 0..=250;
 
@@ -224,10 +226,39 @@ impl Folder {
     }
 }
 
-/// A new box of so many machines, on addresses that nobody uses. The BMCs of the last `redfish` ones speak that.
-pub(super) fn new(nodes: u8, redfish: u8) -> Result<Plan> {
-    let subnet = SUBNETS.into_iter().find(|subnet| is_free(*subnet));
-    let subnet = subnet.context("no free network in 127.77.0.0/16: end other boxes first")?;
+/// A network of loopback that this process has, as long as this lives: by a socket on one address of it, which the kernel
+/// gives to one process only, whosever boxes they are, and takes back however that process ends.
+pub(super) struct Claim {
+    subnet: u8,
+    _held: UdpSocket,
+}
+
+impl Claim {
+    /// Of a box that was made before.
+    pub(super) fn of(plan: &Plan) -> Result<Self> {
+        let subnet = plan.subnet;
+        Self::take(subnet).with_context(|| {
+            format!(
+                "another box uses 127.77.{subnet}.0/24 now: end it, or choose another --dir for a new box beside it"
+            )
+        })
+    }
+
+    /// Of a new box: the first that nobody has. Two that look at once do not find the same.
+    pub(super) fn any() -> Result<Self> {
+        let found = SUBNETS.filter_map(Self::take).find(|claim| is_free(claim.subnet));
+        found.context("no free network in 127.77.0.0/16: end other boxes first")
+    }
+
+    fn take(subnet: u8) -> Option<Self> {
+        let held = UdpSocket::bind((Ipv4Addr::new(127, 77, subnet, CLAIM), RING_PORT)).ok()?;
+        Some(Self { subnet, _held: held })
+    }
+}
+
+/// A new box of so many machines, on addresses of its own. The BMCs of the last `redfish` ones speak that.
+pub(super) fn new(claim: &Claim, nodes: u8, redfish: u8) -> Result<Plan> {
+    let subnet = claim.subnet;
     let key: String =
         [Uuid::new_v4(), Uuid::new_v4()].iter().map(|u| u.simple().to_string()).collect();
     let mut plan = Plan {
@@ -255,7 +286,7 @@ pub(super) fn new(nodes: u8, redfish: u8) -> Result<Plan> {
     Ok(plan)
 }
 
-/// By its first machine and its address: whoever has those has the rest.
+/// By its first machine and its address: whoever has those has the rest. For what is no box, or one of an older version.
 fn is_free(subnet: u8) -> bool {
     let ip = |last| Ipv4Addr::new(127, 77, subnet, last);
     UdpSocket::bind((ip(1), RING_PORT)).is_ok()
@@ -290,7 +321,7 @@ mod tests {
         let folder = Folder::choose(Some(&dir.path().join("b"))).expect("chosen");
         assert!(folder.plan().expect_err("none yet").to_string().contains("palisade dev"));
         folder.make().expect("made");
-        let plan = new(NODES_MAX, 2).expect("free");
+        let plan = new(&Claim::any().expect("free"), NODES_MAX, 2).expect("made");
         folder.store(&plan).expect("stored");
         let kept = folder.plan().expect("loaded");
         assert_eq!(kept.ring_key, plan.ring_key);
@@ -311,6 +342,28 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), usize::from(NODES_MAX) * 3 + 2);
         assert!(kept.node("n10").expect_err("absent").to_string().contains("n1, n2"));
+    }
+
+    #[test]
+    fn two_boxes_that_start_at_once_take_two_networks() {
+        let (boxes, together) = (8, std::sync::Barrier::new(8));
+        let claims: Vec<Claim> = std::thread::scope(|scope| {
+            let look = || {
+                together.wait();
+                Claim::any().expect("free")
+            };
+            let all: Vec<_> = (0..boxes).map(|_| scope.spawn(look)).collect();
+            all.into_iter().map(|one| one.join().expect("found")).collect()
+        });
+        let mut subnets: Vec<u8> = claims.iter().map(|claim| claim.subnet).collect();
+        subnets.sort_unstable();
+        subnets.dedup();
+        assert_eq!(subnets.len(), boxes);
+        let plan = new(&claims[0], 3, 0).expect("made");
+        let Err(refused) = Claim::of(&plan) else { panic!("two boxes in one network") };
+        assert!(refused.to_string().contains("choose another --dir"), "{refused}");
+        drop(claims);
+        Claim::of(&plan).expect("given back");
     }
 
     #[test]

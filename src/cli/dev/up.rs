@@ -23,7 +23,7 @@ use super::{
     control, gap,
     objects::NAMESPACE,
     page,
-    plan::{self, Folder, Plan},
+    plan::{self, Claim, Folder, Plan},
     world::{Times, World},
 };
 
@@ -87,7 +87,7 @@ async fn live(folder: &Folder, choice: &Choice) -> Result<()> {
     tokio::pin!(asked);
 
     let told = Teller(Instant::now());
-    let mut plan = match folder.load()? {
+    let (mut plan, _claim) = match folder.load()? {
         Some(plan) => {
             if choice.nodes.is_some_and(|nodes| usize::from(nodes) != plan.nodes.len()) {
                 bail!(
@@ -104,14 +104,16 @@ async fn live(folder: &Folder, choice: &Choice) -> Result<()> {
                 );
             }
             told.say(&format!("the box in {} again", folder.path().display()));
-            plan
+            let claim = Claim::of(&plan)?;
+            (plan, claim)
         }
         None => {
             let nodes = choice.nodes.unwrap_or(plan::NODES_MIN);
-            let plan = plan::new(nodes, choice.redfish.unwrap_or(REDFISH).min(nodes))?;
+            let claim = Claim::any()?;
+            let plan = plan::new(&claim, nodes, choice.redfish.unwrap_or(REDFISH).min(nodes))?;
             folder.store(&plan)?;
             told.say(&format!("a new box in {}", folder.path().display()));
-            plan
+            (plan, claim)
         }
     };
     let world = World::build(&plan, folder, choice.times).await?;

@@ -43,9 +43,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// With these in its environment, and in that of all below it.
+    pub(crate) fn start_with(dir: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(program())
             .args(["dev", "--boot-ms", "500", "--dir"])
             .arg(dir)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
