@@ -129,12 +129,21 @@ fn the_alerts_match_labels_that_are_exported() {
 fn every_alert_is_in_the_rules_own_tests_and_says_what_to_do() {
     let rules: Value = serde_yaml::from_str(&file("rules.yaml")).expect("YAML");
     let tests = file("rules.test.yaml");
+    let runbooks = path("../../../docs/runbooks.md");
+    let runbooks = fs::read_to_string(runbooks).expect("the runbooks");
     let alerts = rules["groups"][0]["rules"].as_array().expect("rules");
     for alert in alerts {
         let name = alert["alert"].as_str().expect("a name");
-        assert!(tests.matches(name).count() >= 2, "{name}: silent once and raised once");
+        let word = |word: &str| tests.contains(&format!("alertname: {word}}}"));
+        assert!(word(name), "{name}: silent in health");
+        let severity = alert["labels"]["severity"].as_str().expect("a severity");
+        assert!(["critical", "warning", "info"].contains(&severity), "{name}: {severity}");
         for text in ["summary", "description", "runbook"] {
             assert!(alert["annotations"][text].is_string(), "{name} has no {text}");
         }
+        let section = format!("docs/runbooks.md#{}", name.to_lowercase());
+        assert_eq!(alert["annotations"]["runbook_section"], section, "{name}");
+        let heading = format!("\n## {name}\nLook");
+        assert!(runbooks.contains(&heading), "{name} has no section in docs/runbooks.md");
     }
 }
