@@ -11,7 +11,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::metrics::Metrics;
+use crate::metrics::{Health, Metrics};
 
 /// Longest request that is read.
 pub const REQUEST_BYTES_MAX: usize = 4096;
@@ -20,13 +20,28 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Serves for ever.
 pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("metrics_listen {address}: {error}"))
-    })?;
-    run(listener, metrics).await
+    listen(address, Serves::All(metrics)).await
 }
 
-async fn run(listener: TcpListener, metrics: Arc<Metrics>) -> io::Result<()> {
+/// For parts that have no metrics.
+pub async fn serve_health(address: SocketAddr, health: Arc<Health>) -> io::Result<()> {
+    listen(address, Serves::Health(health)).await
+}
+
+#[derive(Clone)]
+enum Serves {
+    All(Arc<Metrics>),
+    Health(Arc<Health>),
+}
+
+async fn listen(address: SocketAddr, serves: Serves) -> io::Result<()> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("listening on {address}: {error}"))
+    })?;
+    run(listener, serves).await
+}
+
+async fn run(listener: TcpListener, serves: Serves) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -34,15 +49,15 @@ async fn run(listener: TcpListener, metrics: Arc<Metrics>) -> io::Result<()> {
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let metrics = Arc::clone(&metrics);
+        let serves = serves.clone();
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(REQUEST_TIME_MAX, connection(stream, &metrics)).await;
+            let _ = tokio::time::timeout(REQUEST_TIME_MAX, connection(stream, &serves)).await;
             drop(place);
         });
     }
 }
 
-async fn connection(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, serves: &Serves) -> io::Result<()> {
     let mut request = vec![0_u8; REQUEST_BYTES_MAX];
     let mut filled = 0;
     while filled < request.len() {
@@ -52,7 +67,10 @@ async fn connection(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> 
         }
         filled += read;
         if request[..filled].windows(4).any(|end| end == b"\r\n\r\n") {
-            let (code, kind, body) = answer(&request[..filled], metrics);
+            let (code, kind, body) = match serves {
+                Serves::All(metrics) => answer(&request[..filled], metrics),
+                Serves::Health(health) => answer_about(&request[..filled], health, None),
+            };
             return reply(&mut stream, code, kind, &body).await;
         }
     }
@@ -61,6 +79,14 @@ async fn connection(mut stream: TcpStream, metrics: &Metrics) -> io::Result<()> 
 
 /// Code, content type and body for one request, of which everything up to the empty line was read.
 pub fn answer(request: &[u8], metrics: &Metrics) -> (&'static str, &'static str, String) {
+    answer_about(request, &metrics.health, Some(metrics))
+}
+
+fn answer_about(
+    request: &[u8],
+    of: &Health,
+    metrics: Option<&Metrics>,
+) -> (&'static str, &'static str, String) {
     const TEXT: &str = "text/plain; charset=utf-8";
     const METRICS: &str = base::exposition::CONTENT_TYPE;
     let path = request
@@ -70,12 +96,12 @@ pub fn answer(request: &[u8], metrics: &Metrics) -> (&'static str, &'static str,
         Ok(()) => ("200 OK", TEXT, "ok\n".to_owned()),
         Err(reason) => ("503 Service Unavailable", TEXT, reason + "\n"),
     };
-    match path {
-        Some(b"/metrics") => ("200 OK", METRICS, metrics.encode()),
-        Some(b"/healthz") => health(metrics.health.alive(crate::clock::now())),
-        Some(b"/readyz") => health(metrics.health.ready(crate::clock::now())),
-        Some(_) => ("404 Not Found", TEXT, "try /metrics, /healthz or /readyz\n".into()),
-        None => ("405 Method Not Allowed", TEXT, "GET only\n".into()),
+    match (path, metrics) {
+        (Some(b"/metrics"), Some(metrics)) => ("200 OK", METRICS, metrics.encode()),
+        (Some(b"/healthz"), _) => health(of.alive(crate::clock::now())),
+        (Some(b"/readyz"), _) => health(of.ready(crate::clock::now())),
+        (Some(_), _) => ("404 Not Found", TEXT, "try /metrics, /healthz or /readyz\n".into()),
+        (None, _) => ("405 Method Not Allowed", TEXT, "GET only\n".into()),
     }
 }
 
@@ -106,7 +132,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("bound");
-        tokio::spawn(run(listener, Arc::clone(&metrics)));
+        tokio::spawn(run(listener, Serves::All(Arc::clone(&metrics))));
 
         let dead = get(address, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(dead.starts_with("HTTP/1.1 503"), "no turn of the loop yet: {dead}");

@@ -60,7 +60,8 @@ struct Watched {
     again_at: Option<Instant>,
 }
 
-/// Runs until a signal ends it, or until the ring part says by exit code 3 that the member has left for good. `parts` are
+/// Runs until a signal ends it, or until the ring part says by exit code 3 or 5 that the member has left for good, or
+/// cannot go on. `parts` are
 /// started here, the others elsewhere on this machine; `command` makes the command line of a part.
 pub async fn run(parts: &[Part], command: impl Fn(Part) -> Command) -> io::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -86,10 +87,12 @@ pub async fn run(parts: &[Part], command: impl Fn(Part) -> Command) -> io::Resul
             status = ended(&mut executor.child) => executor.ended(status),
             status = ended(&mut fencer.child) => fencer.ended(status),
             status = ended(&mut ring.child) => {
-                if matches!(&status, Ok(status) if status.code() == Some(LEFT.into())) {
+                let code = status.as_ref().ok().and_then(|status| status.code());
+                let over = [(LEFT, Ended::Left), (GONE, Ended::Gone)];
+                if let Some((_, ended)) = over.into_iter().find(|(over, _)| code == Some((*over).into())) {
                     ring.child = None;
                     stop(&mut watched).await;
-                    return Ok(Ended::Left);
+                    return Ok(ended);
                 }
                 ring.ended(status);
             }
@@ -106,12 +109,18 @@ pub async fn run(parts: &[Part], command: impl Fn(Part) -> Command) -> io::Resul
     Ok(Ended::Stopped)
 }
 
+/// Exit code of a ring part whose member cannot go on, and has not left cleanly: the agent ends, and whoever watches it
+/// starts it again.
+pub const GONE: u8 = 5;
+
 /// Exit code of a ring part whose member has left for good: it is not started again.
 pub const LEFT: u8 = 3;
 
 /// Why [`run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
+    /// The member cannot go on.
+    Gone,
     /// The member left the cluster; it holds nothing.
     Left,
     /// A signal.

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use agent::{
     config::{Config, Options},
-    process::{self, Exit, Role},
+    process::{self, AfterLeave, Exit, Role},
     supervise::Part,
 };
 use anyhow::Context as _;
@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// Which parts run here. In containers each runs alone; all of one machine share the run directory of --config.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = PARTS, value_name = "PART,...")]
     parts: Vec<Watched>,
+    /// What follows `palisade node leave`: the agent ends with 0, or stays, alive and not ready, until it is told to end.
+    /// `stay` is for containers, which a kubelet would start again whatever they end with.
+    #[arg(long, value_enum, default_value_t = Leave::End)]
+    after_leave: Leave,
     /// Which part this process is; given by the agent to itself.
     #[arg(long, hide = true, requires = "parent")]
     part: Option<PartName>,
@@ -69,6 +73,12 @@ impl From<Watched> for Part {
             Watched::Fencer => Self::Fencer,
         }
     }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Leave {
+    End,
+    Stay,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -103,6 +113,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         _ => Role::Supervisor {
             parts: args.parts.into_iter().map(Part::from).collect(),
             arguments: std::env::args_os().skip(1).collect::<Vec<OsString>>(),
+            after_leave: match args.after_leave {
+                Leave::End => AfterLeave::End,
+                Leave::Stay => AfterLeave::Stay,
+            },
         },
     };
     match process::main(options, role) {

@@ -297,6 +297,19 @@ impl Member {
             && self.installed.as_ref().is_some_and(|i| !i.transitional && i.is_open())
     }
 
+    /// Whether this member may be counted on, for whoever wants to take the next one away: its era is open, it holds the
+    /// state, its disk is whole, and its executor has reported.
+    pub fn is_ready(&self) -> bool {
+        let me = self.config.me;
+        let reported = |s: &State| s.members.get(&me).is_some_and(|m| m.reported && !m.leaving);
+        self.era_open() && !self.promise.wiped && self.state.as_ref().is_some_and(reported)
+    }
+
+    /// The clean leave was said: nothing is held here any more.
+    pub fn has_left(&self) -> bool {
+        self.leaving == Leaving::Said
+    }
+
     /// The newest era that this life of the member opened from nothing: all voters were there and none had a state. What
     /// was accepted before is forgotten by all.
     pub const fn began(&self) -> Option<RingId> {

@@ -232,6 +232,11 @@ impl Member {
         self.suspension.stopped
     }
 
+    /// Executor and fencer of this machine are suspended.
+    pub const fn is_suspended(&self) -> bool {
+        self.suspension.told
+    }
+
     pub(crate) fn suspension_wakes(&self) -> Option<(Instant, Reason)> {
         self.suspension.stop_at.map(|at| (at, Reason::RingStops))
     }

@@ -36,6 +36,7 @@ use crate::{
     clock,
     ipc::Port,
     messages::{FromExecutor, Ping, Pong, ToExecutor},
+    metrics::Health,
     state::random_u128,
 };
 
@@ -47,6 +48,8 @@ const DEFAULTS: Settings = Settings {
     t_stop: Duration::from_secs(20),
     no_quorum: NoQuorumPolicy::Stop,
 };
+/// A turn at least so often, so that who asks for our health sees one.
+const BEAT: Duration = Duration::from_secs(2);
 /// Connections of fencers that ask whether we answer.
 const ASKERS_MAX: usize = 4;
 
@@ -64,11 +67,14 @@ pub struct Setup {
     pub askers: mpsc::Receiver<Port<Pong, Ping>>,
     /// Word of announcements, to be given on.
     pub news: mpsc::Receiver<FromExecutor>,
+    /// Hears of each turn of the loop.
+    pub health: Arc<Health>,
 }
 
 /// Runs until both kinds of connections are over for good.
 pub async fn run(setup: Setup) {
-    let Setup { run_dir, boot_id, outside, mut rings, mut askers, mut news } = setup;
+    let Setup { run_dir, boot_id, outside, mut rings, mut askers, mut news, health } = setup;
+    let mut beat = tokio::time::interval(BEAT);
     let (answers, mut answered) = mpsc::channel(64);
     let (pings, mut pinged) = mpsc::channel(ASKERS_MAX);
     let (suspended, mut permanent) = mpsc::channel(4);
@@ -95,6 +101,8 @@ pub async fn run(setup: Setup) {
         part.core().handle_suspend(clock::now());
     }
     loop {
+        health.turn(clock::now());
+        health.set_ready(part.ring.is_some());
         part.core().handle_timeout(clock::now());
         part.pump();
         let wake = part.core().poll_timeout().map(|(at, _)| at);
@@ -127,6 +135,7 @@ pub async fn run(setup: Setup) {
                 }
             }
             () = sleep_until(wake) => {}
+            _ = beat.tick() => {}
         }
     }
 }

@@ -97,6 +97,7 @@ fn machine(toy: Arc<Toy>, dir: PathBuf) -> Machine {
         rings: ring_queue,
         askers: asker_queue,
         news: mpsc::channel(1).1,
+        health: Arc::default(),
     };
     tokio::spawn(run(setup));
     Machine { toy, rings, askers, _dir: None }

@@ -33,11 +33,14 @@ use crate::{
     executor::sleep_until,
     ipc::Port,
     messages::{FencerSettings, FromFencer, Ping, Pong, ToFencer},
+    metrics::Health,
     state::random_u128,
 };
 
 /// Until the ring part says what the revision says; nothing may be sent before anyway.
 const DEFAULTS: Settings = Settings { token: Duration::from_millis(500) };
+/// A turn at least so often, so that who asks for our health sees one.
+const BEAT: Duration = Duration::from_secs(2);
 /// Credentials are looked up again this often: a new password is in use within 30 s (SAFETY.md 3.3, O13).
 const FETCH_EVERY: Duration = Duration::from_secs(25);
 
@@ -57,11 +60,14 @@ pub struct Setup {
     pub executors: mpsc::Receiver<Port<Ping, Pong>>,
     /// To be told when that connection is lost.
     pub executor_lost: Arc<Notify>,
+    /// Hears of each turn of the loop.
+    pub health: Arc<Health>,
 }
 
 /// Runs until it is told to stop or the ring's connections are over for good; the watchdog is disarmed then.
 pub async fn run(setup: Setup, mut stop: oneshot::Receiver<()>) {
-    let Setup { dir, devices, fetch, dog, mut rings, executors, executor_lost } = setup;
+    let Setup { dir, devices, fetch, dog, mut rings, executors, executor_lost, health } = setup;
+    let mut beat = tokio::time::interval(BEAT);
     let (answers, mut answered) = mpsc::channel(64);
     let (fetched, mut fetches) = mpsc::channel(1);
     let mut part = FencerPart {
@@ -77,6 +83,8 @@ pub async fn run(setup: Setup, mut stop: oneshot::Receiver<()>) {
         fetch_at: None,
     };
     loop {
+        health.turn(clock::now());
+        health.set_ready(part.ring.is_some());
         part.core().handle_timeout(clock::now());
         part.pump();
         let wake = part.core().poll_timeout().map(|(at, _)| at);
@@ -113,6 +121,7 @@ pub async fn run(setup: Setup, mut stop: oneshot::Receiver<()>) {
                 }
             }
             () = sleep_until(wake) => {}
+            _ = beat.tick() => {}
         }
     }
     part.watch.finish().await;

@@ -64,6 +64,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             rings,
             askers,
             news: told,
+            health: super::health_of_part(options.config.health_listen.executor),
         };
         tokio::select! {
             ended = accept(run_dir.join(EXECUTOR_SOCKET), ring) => ended?,

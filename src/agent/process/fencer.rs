@@ -43,6 +43,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             rings,
             executors,
             executor_lost: lost,
+            health: super::health_of_part(options.config.health_listen.fencer),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let part = tokio::spawn(run(setup, stopped));

@@ -9,7 +9,7 @@ mod machine;
 mod ring;
 mod stand_in;
 
-use std::{ffi::OsString, io, path::PathBuf, process::Stdio, time::Duration};
+use std::{ffi::OsString, io, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -22,7 +22,9 @@ pub use stand_in::StandInProber;
 
 use crate::{
     config::Options,
+    http,
     ipc::{Admitted, Listener, Port},
+    metrics::Health,
     state::{DirLock, make_private},
     supervise::{self, Ended, Part},
 };
@@ -50,6 +52,8 @@ pub enum Role {
         parts: Vec<Part>,
         /// As they were given, without the program's name.
         arguments: Vec<OsString>,
+        /// What follows when the member has left for good.
+        after_leave: AfterLeave,
     },
     /// Reads Secrets for the fencer and ends.
     Secrets {
@@ -65,10 +69,22 @@ pub enum Role {
     },
 }
 
+/// What an agent does whose member has said the clean leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterLeave {
+    /// It ends with 0: a unit with `Restart=on-failure` stays ended.
+    End,
+    /// It stays as it is, alive and not ready, until it is told to end: a kubelet would start it again, and the member would
+    /// join again.
+    Stay,
+}
+
 /// Runs one process of the agent to its end.
 pub fn main(options: Options, role: Role) -> io::Result<Exit> {
     match role {
-        Role::Supervisor { parts, arguments } => supervisor(&options, &parts, &arguments),
+        Role::Supervisor { parts, arguments, after_leave } => {
+            supervisor(&options, &parts, &arguments, after_leave)
+        }
         Role::Secrets { parent } => {
             supervise::end_with_parent(parent)?;
             crate::secrets::child(&options)
@@ -84,7 +100,12 @@ pub fn main(options: Options, role: Role) -> io::Result<Exit> {
     }
 }
 
-fn supervisor(options: &Options, parts: &[Part], arguments: &[OsString]) -> io::Result<Exit> {
+fn supervisor(
+    options: &Options,
+    parts: &[Part],
+    arguments: &[OsString],
+    after_leave: AfterLeave,
+) -> io::Result<Exit> {
     make_private(&options.run_dir()).map_err(io::Error::other)?;
     // Parts in containers of their own do not see the whole state directory: there the lock of each part excludes a second one.
     let whole = Part::ALL.iter().all(|part| parts.contains(part));
@@ -109,11 +130,27 @@ fn supervisor(options: &Options, parts: &[Part], arguments: &[OsString]) -> io::
     let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
     tracing::info!(node = %options.node_name, cluster = options.cluster_key(), parts = names.join(","),
         "the agent starts");
-    match runtime()?.block_on(supervise::run(parts, command))? {
+    let runtime = runtime()?;
+    match runtime.block_on(supervise::run(parts, command))? {
         Ended::Stopped => Ok(Exit::Done),
-        Ended::Left => {
-            tracing::info!("this member has left the cluster; the agent ends");
+        Ended::Gone => {
+            tracing::error!("this member is out of the ring, not by its own wish; the agent ends");
             Ok(Exit::Code(1))
+        }
+        Ended::Left if after_leave == AfterLeave::End => {
+            tracing::info!("this member has left the cluster; the agent ends");
+            Ok(Exit::Done)
+        }
+        Ended::Left => {
+            tracing::info!(
+                "this member has left the cluster and stays out of it; take its machine's label, or start the agent again"
+            );
+            runtime.block_on(async {
+                let health = health_of_part(options.config.metrics_listen);
+                health.set_idle(Some("this member has left the cluster for good"));
+                asked_to_end().await
+            })?;
+            Ok(Exit::Done)
         }
     }
 }
@@ -160,6 +197,20 @@ where
             }
         }
     }
+}
+
+/// What a part beside the ring says of itself, served if the configuration says where.
+fn health_of_part(listen: Option<std::net::SocketAddr>) -> Arc<Health> {
+    let health = Arc::new(Health::default());
+    if let Some(address) = listen {
+        let health = Arc::clone(&health);
+        tokio::spawn(async move {
+            if let Err(error) = http::serve_health(address, health).await {
+                tracing::error!(%error, "health is not served");
+            }
+        });
+    }
+    health
 }
 
 /// Names of the parts' sockets in the run directory.

@@ -22,7 +22,7 @@ use crate::{
     ring::{Dial, Ended, Feed, Prober, Setup, Stop, ask_privileges, run},
     state::{Disk, FileKind, StateDir, random_u128},
     status::{RingStatus, Status},
-    supervise::{AGAIN, LEFT},
+    supervise::{AGAIN, GONE, LEFT},
 };
 
 /// Announced when the agent is stopped by a signal: an upgrade or a restart by its supervisor.
@@ -68,11 +68,17 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
         metrics: Arc::clone(&metrics),
     }));
 
+    metrics.health.set_idle(Some(
+        "this member waits for its HACluster, for its name in it, or for the ring key",
+    ));
     let contact = first_contact(&options, known, &mut state_dir, &mut feed, &mut calls);
     let Contact { revision, keys, era } = tokio::select! {
         contact = contact => contact?,
         ended = asked_to_end() => { ended?; return Ok(Exit::Done); }
     };
+    // Its loop has the usual time to begin.
+    metrics.health.turn(clock::now());
+    metrics.health.set_idle(None);
     let me = member(&options, &revision)?;
     let mut loaded = state_dir
         .begin(&options.cluster_key(), me, random_u128(), clock::wall_ms())
@@ -150,6 +156,10 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     };
     match result.map_err(|_| io::Error::other("the ring's thread panicked"))?? {
         Ended::Detached => Ok(Exit::Done),
+        Ended::Gone(reason) => {
+            tracing::error!(%reason, "this member cannot go on");
+            Ok(Exit::Code(GONE))
+        }
         Ended::Left(reason) => {
             tracing::warn!(%reason, "this member has left the ring for good");
             Ok(Exit::Code(LEFT))
@@ -179,7 +189,14 @@ async fn first_contact(
     let mut api = "not yet reached".to_owned();
     loop {
         let missing = match (revision.take(), keys.take()) {
-            (Some(revision), Some(keys)) => return Ok(Contact { revision, keys, era }),
+            (Some(found), Some(known)) => match member(options, &found) {
+                Ok(_) => return Ok(Contact { revision: found, keys: known, era }),
+                Err(error) => {
+                    tracing::warn!(%error, "waiting");
+                    (revision, keys) = (Some(found), Some(known));
+                    "its name in spec.members of the HACluster"
+                }
+            },
             (None, Some(known)) => {
                 keys = Some(known);
                 "a revision of the cluster"

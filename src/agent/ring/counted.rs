@@ -38,7 +38,6 @@ fn gauge(count: usize) -> i64 {
 /// Everything that follows from the view.
 pub(super) fn view(metrics: &Metrics, view: &View, revision: &Revision) {
     metrics.ring.quorate.set(view.quorate.into());
-    metrics.health.set_ready(view.era.is_some());
     let cluster = &metrics.cluster;
     cluster.era_open.set(view.era.is_some().into());
     if let Some(era) = view.era {

@@ -48,6 +48,8 @@ const DETACH_PATIENCE: Duration = Duration::from_millis(1500);
 const REPLIES_MAX: usize = 64;
 /// Requests of our own have numbers above those of people.
 const OWN_REQUEST: RequestId = RequestId(u64::MAX);
+/// How long a gap is shown after it: long enough for a person and a scrape.
+const GAP_SHOWN: Duration = Duration::from_secs(60);
 /// A configured watchdog that is not armed for longer is said.
 const UNARMED_MAX: Duration = Duration::from_secs(15);
 
@@ -77,6 +79,8 @@ struct Loop {
     links: BTreeMap<IpAddr, Counter>,
     /// A watchdog is configured; since when it is not armed.
     watchdog: bool,
+    /// The newest gap that is still shown.
+    gap_at: Option<Instant>,
     unarmed_since: Option<Instant>,
 }
 
@@ -180,6 +184,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         ring_counted: RingCounters::default(),
         links,
         watchdog,
+        gap_at: None,
         unarmed_since: Some(now),
         revision,
     };
@@ -232,7 +237,12 @@ impl Loop {
     fn gap(&mut self, now: Instant, gap: Duration) {
         self.outlet.metrics.own.gaps.inc();
         self.outlet.metrics.own.gap_seconds.observe(gap.as_secs_f64());
+        self.gap_at = Some(now);
         let text = format!("this member was not run for {} ms", gap.as_millis());
+        let why = format!(
+            "{text}, longer than half of the token timeout: nothing was carried out until the ring had proven itself again; look at this machine's load, memory and processor limits, or choose a longer token timeout"
+        );
+        self.outlet.condition(conditions::GAP, Some(why));
         tracing::warn!(gap_ms = gap.as_millis(), "{text}");
         self.outlet.timeline.add(now, "agent", &text);
         self.core.handle_gap(now, gap);
@@ -267,7 +277,8 @@ impl Loop {
             self.keep_house(now, views);
         }
         if let Some(reason) = self.outlet.left.take() {
-            return Some(Ended::Left(reason));
+            let clean = self.core.member().has_left();
+            return Some(if clean { Ended::Left(reason) } else { Ended::Gone(reason) });
         }
         if self.reconfigure_at.is_some_and(|at| at <= now) {
             self.reconfigure_at = None;
@@ -417,10 +428,15 @@ impl Loop {
     /// It takes a moment after each start of a part, and is no news then.
     fn judge_watchdog(&mut self, now: Instant) {
         let unarmed = self.unarmed_since.is_some_and(|at| now.since(at) >= UNARMED_MAX);
-        let text = (self.watchdog && unarmed && self.stopping.is_none()).then(|| {
+        let wanted = self.watchdog && self.stopping.is_none() && !self.core.member().is_suspended();
+        let text = (wanted && unarmed).then(|| {
             "the watchdog that this machine's configuration names is not proven armed: nothing resets this machine if its agent hangs; look at the fencer's log and at the device".to_owned()
         });
         self.outlet.condition(conditions::WATCHDOG, text);
+        if self.gap_at.is_some_and(|at| now.since(at) >= GAP_SHOWN) {
+            self.gap_at = None;
+            self.outlet.condition(conditions::GAP, None);
+        }
     }
 
     fn call(&mut self, now: Instant, call: Call) {
@@ -554,6 +570,7 @@ impl Loop {
             self.core.pump(now, &mut self.outlet);
         }
         self.core.retire_keys(now);
+        self.outlet.metrics.health.set_ready(self.core.member().is_ready());
         let metrics = Arc::clone(&self.outlet.metrics);
         for phases in self.outlet.incidents.over(now) {
             metrics.failover(&phases);

@@ -54,7 +54,9 @@ pub enum Stop {
 pub enum Ended {
     /// As asked.
     Detached,
-    /// For good, with the reason.
+    /// It cannot go on, with the reason.
+    Gone(String),
+    /// For good, by a clean leave, with the reason.
     Left(String),
     /// Members, addresses or times of the ring changed: start again with the cached revision.
     Reconfigured,

@@ -345,6 +345,7 @@ impl Lab {
                 rings: executor_rings,
                 askers,
                 news,
+                health: Arc::default(),
             };
             let fencer = agent::fencer::Setup {
                 dir: run_dir,
@@ -354,6 +355,7 @@ impl Lab {
                 rings: fencer_rings,
                 executors,
                 executor_lost: Arc::default(),
+                health: Arc::default(),
             };
             runtime().block_on(async {
                 tokio::select! {
