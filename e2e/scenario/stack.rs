@@ -383,7 +383,11 @@ fn prepare_api(lab: &Lab, api: &KubeBox) -> Result<()> {
     let mut wait = vec!["wait", "--for=condition=Established", "--timeout=30s"];
     wait.extend(crds.iter().map(String::as_str));
     api.kubectl(&wait)?;
-    api.kubectl(&["apply", "-f", &tree("e2e/manifests/rbac.yaml")])?;
+    // a given cluster may have roles and bindings of ours already
+    for file in ["rights", "rbac.yaml"] {
+        let file = tree(&format!("e2e/manifests/{file}"));
+        api.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file])?;
+    }
     let key = format!("1 {}{}", random_hex(), random_hex());
     secret(lab, api, "ring-key", &[("key", &key)])?;
     for machine in lab.machines() {

@@ -333,7 +333,7 @@ fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written()
     let typed = || {
         let policies = fresh.json(&["get", "validatingadmissionpolicies"]);
         let all = policies["items"].as_array().cloned().unwrap_or_default();
-        all.len() == 3 && all.iter().all(|p| p["status"]["observedGeneration"] == 1)
+        all.len() == 5 && all.iter().all(|p| p["status"]["observedGeneration"] == 1)
     };
     assert!(wait_until(SLOW, typed));
     let policies = fresh.json(&["get", "validatingadmissionpolicies"]).to_string();

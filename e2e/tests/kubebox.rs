@@ -56,7 +56,10 @@ fn it_takes_our_definitions_and_the_quickstart() {
     api.kubectl(&["apply", "--server-side", "-f", &tree("crds")]).expect("the CRDs are taken");
     let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"];
     api.kubectl(&wait).expect("established");
-    api.kubectl(&["apply", "-f", &tree("e2e/manifests/rbac.yaml")]).expect("the roles are taken");
+    for file in ["rights", "rbac.yaml"] {
+        let file = tree(&format!("e2e/manifests/{file}"));
+        api.kubectl(&["apply", "-f", &file]).expect("the roles are taken");
+    }
     api.kubectl(&["apply", "-f", &tree("manifests/quickstart")]).expect("the quickstart is taken");
     let shown = api.kubectl(&["-n", "palisade", "get", "palisade"]).expect("listed");
     for name in ["quickstart", "bmc-n1", "web", "public"] {

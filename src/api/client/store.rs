@@ -26,6 +26,9 @@ use crate::{
 /// Longest wait for a quiet moment: a stream of changes must not keep the newest from ever being looked at.
 const QUIET_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Between a version that the server has forgotten and the next list.
+const LIST_AGAIN: Duration = Duration::from_secs(1);
+
 /// Objects by name, as they were last seen.
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
@@ -178,6 +181,12 @@ impl Store {
     }
 }
 
+/// A server that answers the start of a watch itself with 410, and not within its stream: the watcher would ask for the
+/// same version for ever. It is to list again.
+fn is_expired(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+}
+
 /// A watch that panicked left whole objects behind: each change is one insert or remove.
 fn lock(picture: &Mutex<Picture>) -> MutexGuard<'_, Picture> {
     picture.lock().unwrap_or_else(PoisonError::into_inner)
@@ -195,20 +204,28 @@ impl Begin<'_> {
         let api = Api::<DeserializeGuard<K>>::namespaced(self.client.clone(), self.namespace);
         let (picture, tell) = (Arc::clone(self.picture), self.tell.clone());
         watches.spawn(async move {
-            let mut listing = None;
-            let events = watcher(api, watcher::Config::default()).default_backoff();
-            let mut events = events.into_stream().boxed();
             loop {
-                match events.try_next().await {
-                    Ok(Some(event)) => {
-                        if take::<K>(&mut lock(&picture), &mut listing, event) {
-                            tell.send_modify(|n| *n += 1);
+                let mut listing = None;
+                let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
+                let mut events = events.into_stream().boxed();
+                loop {
+                    match events.try_next().await {
+                        Ok(Some(event)) => {
+                            if take::<K>(&mut lock(&picture), &mut listing, event) {
+                                tell.send_modify(|n| *n += 1);
+                            }
+                        }
+                        Ok(None) => return,
+                        Err(error) => {
+                            // the API is away or refuses: the picture stays as it is, the backoff waits
+                            debug!(kind = K::KIND, %error, "watch interrupted");
+                            if is_expired(&error) {
+                                break;
+                            }
                         }
                     }
-                    Ok(None) => return,
-                    // the API is away or refuses: the picture stays as it is, the backoff waits
-                    Err(error) => debug!(kind = K::KIND, %error, "watch interrupted"),
                 }
+                tokio::time::sleep(LIST_AGAIN).await;
             }
         });
     }

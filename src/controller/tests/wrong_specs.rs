@@ -9,7 +9,7 @@ mod house;
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use futures::StreamExt as _;
-use house::{API, Api, Replica, key, spoil, status_of};
+use house::{API, Api, Replica, key, key_of, spoil, status_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -220,7 +220,7 @@ async fn judged(server: &Api, lines: &mut Vec<Line>, wrong: &mut Vec<String>) {
     // Nodes have no namespace: rows with some come alone, and first
     let (alone, rest): (Vec<_>, Vec<_>) =
         table.rows.iter().enumerate().partition(|(_, row)| !row.nodes.is_empty());
-    for (some, beside) in [(alone, 1), (rest, 6)] {
+    for (some, beside) in [(alone, 1), (rest, 4)] {
         let all = some.into_iter().map(|(i, row)| judge(server, i, row));
         let mut all = futures::stream::iter(all).buffered(beside);
         while let Some((line, unfit)) = all.next().await {
@@ -239,8 +239,8 @@ async fn judge(server: &Api, i: usize, row: &JudgedRow) -> (Line, Vec<String>) {
     let good = world(row);
     let bad: Vec<Value> = good
         .iter()
-        .filter(|o| !row.without.contains(&name_of(o)))
-        .map(|o| if name_of(o) == row.on { spoil(o, &row.set) } else { o.clone() })
+        .filter(|o| !row.without.contains(&key_of(o)))
+        .map(|o| if key_of(o) == row.on { spoil(o, &row.set) } else { o.clone() })
         .collect();
     let at = key(row.at.as_deref().unwrap_or(&row.on));
     let found = |status: &Value| {
@@ -318,11 +318,6 @@ async fn judge(server: &Api, i: usize, row: &JudgedRow) -> (Line, Vec<String>) {
     (line, wrong)
 }
 
-fn name_of(object: &Value) -> String {
-    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
-}
-
 fn world(row: &JudgedRow) -> Vec<Value> {
     let mut all = house::quickstart();
     all.extend(row.also.iter().map(|also| {
@@ -340,7 +335,7 @@ async fn put(server: &Api, namespace: &str, objects: &[Value]) -> Vec<String> {
     let mut warnings = Vec::new();
     for object in objects {
         let answer = server.apply(namespace, object).await;
-        assert!(answer.taken(), "{}: {answer:?}", name_of(object));
+        assert!(answer.taken(), "{}: {answer:?}", key_of(object));
         warnings.extend(answer.warnings);
     }
     warnings

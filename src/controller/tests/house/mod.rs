@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 pub(crate) const API: &str = "palisade.dev/v1alpha1";
 /// On a machine that compiles something else meanwhile.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What a server said.
 #[derive(Debug)]
@@ -72,7 +72,8 @@ impl Api {
             _ => {
                 let plural = self.plurals.iter().find(|(k, _)| k == kind);
                 let plural = &plural.unwrap_or_else(|| panic!("{kind}")).1;
-                format!("/apis/{API}/namespaces/{namespace}/{plural}/{name}")
+                let path = format!("/apis/{API}/namespaces/{namespace}/{plural}/{name}");
+                path.trim_end_matches('/').to_owned()
             }
         }
     }
@@ -106,7 +107,7 @@ impl Api {
         let kind = object["kind"].as_str().unwrap_or_default();
         let dry = if dry { "&dryRun=All" } else { "" };
         let path = self.path(kind, namespace, "");
-        let path = format!("{}?fieldValidation=Strict{dry}", path.trim_end_matches('/'));
+        let path = format!("{path}?fieldValidation=Strict{dry}");
         self.ask("POST", &path, "application/json", object).await
     }
 
@@ -155,7 +156,6 @@ pub(crate) struct Replica {
     writer: Writer,
     leader: lease::Elected,
     quiet: Duration,
-    pub(crate) rounds: usize,
 }
 
 impl Replica {
@@ -165,30 +165,44 @@ impl Replica {
         let leader =
             lease::Elected::start(client.clone(), namespace.into(), identity.into(), times);
         let store = Store::start(client, namespace, Which::Intent);
-        Self { store, writer, leader, quiet, rounds: 0 }
+        Self { store, writer, leader, quiet }
+    }
+
+    /// One turn of the loop; whether there was nothing to write.
+    async fn turn(&mut self) -> bool {
+        let _ = tokio::time::timeout(self.quiet * 5, self.store.settled(self.quiet)).await;
+        if !self.store.listed() || !self.leader.is_held() {
+            return false;
+        }
+        let picture = self.store.picture();
+        let now = Time(Timestamp::now());
+        let actions: Vec<_> = dereference::clusters(&picture)
+            .into_iter()
+            .flat_map(|(name, objects)| desired::actions(&name, &objects, &picture, &now))
+            .collect();
+        if !actions.is_empty() {
+            let _ = self.writer.carry_out(&actions, &self.leader).await;
+        }
+        actions.is_empty()
     }
 
     /// Turns until the picture is as wanted and nothing is to be written; false: it did not come to that.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Picture) -> bool) -> bool {
         let began = std::time::Instant::now();
         while began.elapsed() < WAIT_MAX {
-            let _ = tokio::time::timeout(self.quiet * 5, self.store.settled(self.quiet)).await;
-            if !self.store.listed() || !self.leader.is_held() {
-                continue;
-            }
-            let picture = self.store.picture();
-            let now = Time(Timestamp::now());
-            let actions: Vec<_> = dereference::clusters(&picture)
-                .into_iter()
-                .flat_map(|(name, objects)| desired::actions(&name, &objects, &picture, &now))
-                .collect();
-            self.rounds += 1;
-            if actions.is_empty() && wanted(&picture) {
+            if self.turn().await && wanted(&self.store.picture()) {
                 return true;
             }
-            let _ = self.writer.carry_out(&actions, &self.leader).await;
         }
         false
+    }
+
+    /// Turns for a while.
+    pub(crate) async fn turn_for(&mut self, time: Duration) {
+        let began = std::time::Instant::now();
+        while began.elapsed() < time {
+            self.turn().await;
+        }
     }
 
     pub(crate) fn picture(&self) -> Picture {
@@ -247,6 +261,12 @@ pub(crate) fn spoil(good: &Value, set: &[(String, Value)]) -> Value {
         }
     }
     bad
+}
+
+/// `KIND/NAME` of an object.
+pub(crate) fn key_of(object: &Value) -> String {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 
 /// Kind and name.
