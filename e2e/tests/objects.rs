@@ -67,6 +67,7 @@ fn on_this_server(fresh: &Fresh, test: &str) {
         .args(["--", "--include-ignored", "--test-threads=1"])
         .current_dir(TREE)
         .env("PALISADE_SPECS_KUBECONFIG", file)
+        .env("PALISADE_ALL", "1")
         .status()
         .expect("cargo runs");
     assert!(status.success(), "{test}: its output stands above");
@@ -99,6 +100,13 @@ fn the_table_of_wrong_specs_holds_on_a_real_server() {
     // they take effect a moment after they are made
     std::thread::sleep(Duration::from_secs(10));
     on_this_server(&fresh, "wrong_specs");
+}
+
+/// Every field, whole: some minutes.
+#[test]
+#[ignore = "needs root: cargo lab test objects"]
+fn nonsense_in_any_field_is_refused_or_safe_on_a_real_server() {
+    on_this_server(&Fresh::up("knonsense"), "mechanical");
 }
 
 #[test]
