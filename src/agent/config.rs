@@ -69,6 +69,12 @@ pub struct Config {
     /// where the agent runs in a container. None: they stay in the agent's.
     #[serde(default)]
     pub resource_cgroup: Option<String>,
+    /// As what processes of resources run.
+    #[serde(default)]
+    pub process_runtime: ProcessRuntime,
+    /// D-Bus address of the machine's bus, for `process_runtime = "systemd"`. `unix:path=/run/dbus/system_bus_socket`.
+    #[serde(default)]
+    pub system_bus: Option<String>,
     /// File with the machine's system UUID. `/sys/class/dmi/id/product_uuid`.
     #[serde(default)]
     pub system_uuid_file: Option<PathBuf>,
@@ -150,6 +156,17 @@ pub enum SelfFenceConfig {
     Reboot,
     /// Only the watchdog is not fed any more: for machines that are simulated in one process.
     Watchdog,
+}
+
+/// As what processes of resources run (CLUSTER.md section 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessRuntime {
+    /// Under a shim of the agent's, where the agent is.
+    #[default]
+    Shim,
+    /// As transient units of the machine's systemd.
+    Systemd,
 }
 
 /// Real-time scheduling of the ring's thread.
@@ -276,6 +293,8 @@ mod tests {
             process_templates = "/etc/palisade/processes"
             system_uuid_file = "/etc/palisade/uuid"
             metrics_listen = "127.0.0.1:9465"
+            process_runtime = "systemd"
+            system_bus = "unix:path=/run/dbus/system_bus_socket"
             self_fence = "watchdog"
             realtime = "off"
             [watchdog]
@@ -287,11 +306,13 @@ mod tests {
         )
         .expect("valid");
         assert_eq!(config.interfaces["public"], "eth0");
+        assert_eq!(config.process_runtime, ProcessRuntime::Systemd);
         assert_eq!(config.watchdog.expect("there").timeout(), Duration::from_secs(10));
     }
 
     #[test]
     fn what_cannot_work_is_refused_with_its_place() {
+        assert!(load("process_runtime = \"sh\"").is_err());
         let unknown = load("watchdgo = 1").expect_err("unknown").to_string();
         assert!(unknown.contains("watchdgo"), "{unknown}");
         for text in [

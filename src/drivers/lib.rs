@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi, bmc/redfish   watchdog::Watchdog ◀── device | socket
-//!   executor ─▶ resource::ResourceDriver ◀── process (shim), vip (netlink, ARP/NDP);  tcp (cuts dead connections)
+//!   executor ─▶ resource::ResourceDriver ◀── process (shim), systemd (units), vip (netlink, ARP/NDP);  tcp (cuts dead connections)
 //!   ring ─────▶ probe (is the silent machine dead or only its agent?)
 //!   both ─────▶ stand_in (loopback without rights, only where the configuration names it)
 //! ```
@@ -25,6 +25,7 @@ pub mod process;
 pub mod resource;
 pub mod secret;
 pub mod stand_in;
+pub mod systemd;
 pub mod tcp;
 pub mod vip;
 pub mod watchdog;

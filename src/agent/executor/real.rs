@@ -8,6 +8,7 @@ use drivers::{
     power::{BoxFuture, Permit},
     process::{ProcessConfig, ProcessDriver},
     resource::{self, Instance, ResourceDriver, Survivor},
+    systemd::{SystemdConfig, SystemdDriver},
 };
 use lifecycle::{Answer, Call, Operation, Outcome};
 use tokio::sync::mpsc;
@@ -24,8 +25,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Where things lie on this machine.
 pub struct RealSetup {
-    /// Processes.
+    /// Processes under shims.
     pub process: ProcessConfig,
+    /// Processes as units of the machine, in place of shims; what already runs under one stays there until it is stopped.
+    pub systemd: Option<SystemdConfig>,
     /// Addresses.
     pub addresses: AddressesBy,
     /// How the machine is taken down.
@@ -37,6 +40,7 @@ pub struct RealSetup {
 /// The drivers.
 pub struct RealOutside {
     process: ProcessDriver,
+    systemd: Option<SystemdDriver>,
     addresses: Place,
     self_fence: SelfFenceConfig,
     announcer: Announcer,
@@ -48,6 +52,7 @@ impl RealOutside {
     pub fn open(setup: RealSetup) -> Self {
         Self {
             process: ProcessDriver::new(setup.process),
+            systemd: setup.systemd.map(SystemdDriver::new),
             addresses: Place::open(setup.addresses),
             self_fence: setup.self_fence,
             announcer: Announcer::new(setup.news),
@@ -62,7 +67,18 @@ impl RealOutside {
                     "netlink cannot be opened on this machine: give the executor CAP_NET_ADMIN",
                 ),
             },
-            ResourceKind::Process { .. } => guarded(&self.process, call, permit).await,
+            ResourceKind::Process { .. } => {
+                guarded(self.processes(&call.resource), call, permit).await
+            }
+        }
+    }
+
+    /// The form that this resource runs in. A changed configuration changes the next start, not what runs: else the same
+    /// process would be started a second time beside the first.
+    fn processes(&self, resource: &ResourceId) -> &dyn ResourceDriver {
+        match &self.systemd {
+            Some(systemd) if !self.process.holds(resource) => systemd,
+            _ => &self.process,
         }
     }
 }
@@ -98,6 +114,9 @@ impl Outside for RealOutside {
     fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
         Box::pin(async {
             let mut all = self.process.survivors().await;
+            if let Some(systemd) = &self.systemd {
+                all.extend(systemd.survivors().await);
+            }
             if let Some(addresses) = self.addresses.driver() {
                 all.extend(addresses.survivors().await);
                 addresses.clean().await;

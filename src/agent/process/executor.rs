@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use drivers::{
     process::{Cgroups, ProcessConfig, TEMPLATES},
+    systemd::SystemdConfig,
     vip::VipConfig,
 };
 use tokio::sync::mpsc;
@@ -12,12 +13,14 @@ use super::{
     EXECUTOR_SOCKET, Exit, Machine, PART_LOCK_PATIENCE, WATCH_SOCKET, accept, asked_to_end, runtime,
 };
 use crate::{
-    config::Options,
+    config::{Options, ProcessRuntime},
     executor::{AddressesBy, RealOutside, RealSetup, Setup, run},
     privileges,
     state::{DirLock, make_private},
 };
 
+/// Where systemd's machines have it.
+const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// Word of announcements that waits for the ring part.
 const NEWS_MAX: usize = 256;
 
@@ -35,9 +38,13 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
         let machine = Machine::read(&options.config)?;
         let (news, told) = mpsc::channel(NEWS_MAX);
         let templates = options.config.process_templates.clone();
+        let templates = templates.unwrap_or_else(|| PathBuf::from(TEMPLATES));
+        let bus = options.config.system_bus.clone().unwrap_or_else(|| SYSTEM_BUS.into());
+        let systemd = (options.config.process_runtime == ProcessRuntime::Systemd)
+            .then(|| SystemdConfig { templates: templates.clone(), bus });
         let outside = RealOutside::open(RealSetup {
             process: ProcessConfig {
-                templates: templates.unwrap_or_else(|| PathBuf::from(TEMPLATES)),
+                templates,
                 resources: run_dir.join("resources"),
                 shim: vec![std::env::current_exe()?.into(), "shim".into()],
                 cgroups: match &options.config.resource_cgroup {
@@ -45,6 +52,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
                     None => Cgroups::Stay,
                 },
             },
+            systemd,
             addresses: match &options.config.stand_in {
                 Some(stand_in) => AddressesBy::StandIn(stand_in.kernel.clone()),
                 None => AddressesBy::Kernel(VipConfig {

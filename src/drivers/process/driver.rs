@@ -62,6 +62,11 @@ impl ProcessDriver {
         self.folder(resource).read("exit.json")
     }
 
+    /// Whether anything of a start of this resource is left here.
+    pub fn holds(&self, resource: &ResourceId) -> bool {
+        self.record(resource).is_some()
+    }
+
     fn folder(&self, resource: &ResourceId) -> Folder {
         Folder::new(&self.config.resources, resource)
     }
@@ -324,14 +329,14 @@ impl ResourceDriver for ProcessDriver {
     }
 }
 
-fn template_of(instance: Instance<'_>) -> Result<&Label, Outcome> {
+pub(crate) fn template_of(instance: Instance<'_>) -> Result<&Label, Outcome> {
     match instance.kind {
         ResourceKind::Process { template } => Ok(template),
         _ => Err(failed(ocf::NOT_CONFIGURED, "not a process")),
     }
 }
 
-fn template_failed(error: &TemplateError) -> Outcome {
+pub(crate) fn template_failed(error: &TemplateError) -> Outcome {
     let code = match error {
         TemplateError::Absent(_) => ocf::NOT_INSTALLED,
         TemplateError::Unsafe(_) | TemplateError::Unreadable { .. } => ocf::PERMISSION,

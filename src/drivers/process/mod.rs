@@ -24,6 +24,8 @@ mod template;
 
 pub use cgroup::Cgroups;
 pub use driver::{ProcessConfig, ProcessDriver};
+pub(crate) use driver::{template_failed, template_of};
+pub(crate) use monitor::look as look_at;
 pub use proc::{ProcessId, descendants};
 pub use record::{Exit, Record};
 pub use template::{Monitor, TEMPLATES, Template, TemplateError, load, parse as parse_template};

@@ -17,7 +17,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 1024;
 
 /// What is wrong, if anything.
-pub(super) async fn look(monitor: &Monitor) -> Result<(), String> {
+pub(crate) async fn look(monitor: &Monitor) -> Result<(), String> {
     let work = async {
         match monitor {
             Monitor::None => Ok(()),

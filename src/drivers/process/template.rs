@@ -259,7 +259,7 @@ fn monitor(raw: RawMonitor) -> Result<Monitor, String> {
 }
 
 impl StopSignal {
-    pub(super) const fn signal(self) -> rustix::process::Signal {
+    pub(crate) const fn signal(self) -> rustix::process::Signal {
         use rustix::process::Signal;
         match self {
             Self::Hup => Signal::HUP,

@@ -1,0 +1,318 @@
+//! Start, stop and look, for the executor.
+
+use core::time::Duration;
+use std::{path::PathBuf, sync::Arc, vec::Vec};
+
+use base::{Label, ResourceId, ResourceKind};
+use lifecycle::Outcome;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use super::{
+    bus::{Bus, BusError},
+    unit::{self, PATTERN, State, Unit},
+};
+use crate::{
+    power::BoxFuture,
+    process::{self, Monitor, look_at, template_failed, template_of},
+    resource::{Instance, ResourceDriver, Survivor, failed, ocf},
+};
+
+/// Between two looks while something comes up or goes down.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// A unit that is on its way is waited for so long before its state is judged.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// A machine that has just booted may have no bus yet.
+const BUS_PATIENCE: Duration = Duration::from_secs(10);
+/// Units that are looked at.
+const SURVIVORS_MAX: usize = 4096;
+
+/// Where things lie on this machine.
+#[derive(Clone, Debug)]
+pub struct SystemdConfig {
+    /// Root-owned folder of templates; `/etc/palisade/processes`.
+    pub templates: PathBuf,
+    /// D-Bus address of the machine's bus, `unix:path=/run/dbus/system_bus_socket`.
+    pub bus: String,
+}
+
+/// Runs processes from templates as transient units.
+pub struct SystemdDriver {
+    templates: PathBuf,
+    bus: Arc<Bus>,
+}
+
+/// What could not be asked or is wrong, as an outcome: never "not running".
+fn unknown(error: &BusError) -> Outcome {
+    failed(ocf::GENERIC, error)
+}
+
+impl SystemdDriver {
+    /// Asks nothing yet.
+    pub fn new(config: SystemdConfig) -> Self {
+        Self { templates: config.templates, bus: Arc::new(Bus::new(config.bus)) }
+    }
+
+    /// The unit as it is now.
+    async fn unit(&self, name: &str) -> Result<Option<Unit>, BusError> {
+        let found = self.bus.units(name).await?.into_iter().find(|unit| unit.name == name);
+        Ok(found.filter(|unit| unit.state != State::Down))
+    }
+
+    /// The unit, after one that is just coming or going had time to arrive.
+    async fn settled(&self, name: &str) -> Result<Option<Unit>, BusError> {
+        let until = Instant::now() + SETTLE_MAX;
+        loop {
+            let Some(unit) = self.unit(name).await? else { return Ok(None) };
+            if matches!(unit.state, State::Up | State::Ended) || Instant::now() >= until {
+                return Ok(Some(unit));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn up(&self, resource: &ResourceId, label: &Label) -> Result<Outcome, BusError> {
+        let template = match process::load(&self.templates, label) {
+            Ok(template) => template,
+            Err(error) => return Ok(template_failed(&error)),
+        };
+        let name = match unit::name(resource) {
+            Ok(name) => name,
+            Err(why) => return Ok(failed(ocf::NOT_CONFIGURED, why)),
+        };
+        match self.settled(&name).await? {
+            Some(unit) if unit.state == State::Up => {
+                if unit::template(&unit.description).as_ref() != Some(label) {
+                    let why = format!("{name} runs, {}: stop it first", unit.description);
+                    return Ok(failed(ocf::GENERIC, why));
+                }
+                return self.ready(&name, &template.monitor).await;
+            }
+            Some(unit) if unit.state != State::Ended => {
+                return Ok(failed(ocf::GENERIC, format!("{name} is on its way: {:?}", unit.state)));
+            }
+            Some(_) => {
+                if let Some(left) = self.left(&name).await? {
+                    return Ok(failed(ocf::GENERIC, left));
+                }
+                self.bus.forget(&name).await?;
+            }
+            None => {}
+        }
+        let description = unit::description(resource, label);
+        // From here to the end of the start a call that is broken off takes the unit with it.
+        let begun = Begun { bus: Arc::clone(&self.bus), name: name.clone(), done: false };
+        self.bus.start(&name, &unit::properties(description, &template)).await?;
+        info!(%resource, template = %label, unit = name, "started");
+        let outcome = self.ready(&name, &template.monitor).await?;
+        begun.keep();
+        Ok(outcome)
+    }
+
+    /// Waits until the monitor is content, or the unit ended.
+    async fn ready(&self, name: &str, monitor: &Monitor) -> Result<Outcome, BusError> {
+        loop {
+            match self.unit(name).await? {
+                Some(unit) if unit.state == State::Up => {
+                    if look_at(monitor).await.is_ok() {
+                        return Ok(Outcome::Ok);
+                    }
+                }
+                Some(unit) if unit.state == State::Ended => {
+                    return Ok(failed(ocf::GENERIC, self.bus.result(&unit).await));
+                }
+                Some(_) => {}
+                // Ended with status 0, and systemd has forgotten it.
+                None => return Ok(failed(ocf::GENERIC, "ended with status 0")),
+            }
+            sleep(LOOK_EVERY * 2).await;
+        }
+    }
+
+    /// What is left of a unit that is down, in words.
+    async fn left(&self, name: &str) -> Result<Option<String>, BusError> {
+        let pids = self.bus.processes(name).await?;
+        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+        let said = || format!("its first process ended and others are left: {}", pids.join(", "));
+        Ok((!pids.is_empty()).then(said))
+    }
+
+    async fn look(
+        &self,
+        resource: &ResourceId,
+        label: &Label,
+        deep: bool,
+    ) -> Result<Outcome, BusError> {
+        let Ok(name) = unit::name(resource) else { return Ok(Outcome::NotRunning) };
+        let Some(unit) = self.settled(&name).await? else { return Ok(Outcome::NotRunning) };
+        match unit.state {
+            State::Up if !deep => Ok(Outcome::Ok),
+            State::Up => match process::load(&self.templates, label) {
+                // Running it goes on; only its health cannot be seen.
+                Err(error) => Ok(template_failed(&error)),
+                Ok(template) => match look_at(&template.monitor).await {
+                    Ok(()) => Ok(Outcome::Ok),
+                    Err(why) => match self.unit(&name).await? {
+                        Some(unit) if unit.state == State::Up => Ok(failed(ocf::GENERIC, why)),
+                        _ => Ok(Outcome::NotRunning),
+                    },
+                },
+            },
+            State::Ended => Ok(match self.left(&name).await? {
+                Some(left) => failed(ocf::GENERIC, left),
+                None => Outcome::NotRunning,
+            }),
+            State::Coming | State::Going | State::Down => {
+                Ok(failed(ocf::GENERIC, format!("{name} is on its way: {:?}", unit.state)))
+            }
+        }
+    }
+
+    /// Systemd sends the stop signal, waits for the template's timeout and kills; the caller bounds the whole.
+    async fn down(&self, resource: &ResourceId) -> Result<Outcome, BusError> {
+        // What has no unit's name never had a unit.
+        let Ok(name) = unit::name(resource) else { return Ok(Outcome::Ok) };
+        match self.unit(&name).await? {
+            None => return Ok(Outcome::Ok),
+            Some(unit) if unit.state == State::Ended => {}
+            Some(_) => match self.bus.stop(&name).await {
+                Ok(()) | Err(BusError::NoSuchUnit) => {}
+                Err(other) => return Err(other),
+            },
+        }
+        loop {
+            match self.unit(&name).await? {
+                None => break,
+                Some(unit) if unit.state == State::Ended => {
+                    if let Some(left) = self.left(&name).await? {
+                        // It may wait for a disk: asked again until the caller's patience ends.
+                        warn!(%resource, left, "killed and not gone");
+                        self.bus.kill(&name).await?;
+                        sleep(LOOK_EVERY * 20).await;
+                        continue;
+                    }
+                    self.bus.forget(&name).await?;
+                    break;
+                }
+                Some(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+        info!(%resource, unit = name, "stopped");
+        Ok(Outcome::Ok)
+    }
+
+    async fn token(&self, resource: &ResourceId) -> Option<u64> {
+        let name = unit::name(resource).ok()?;
+        let unit = self.unit(&name).await.ok()??;
+        let up = matches!(unit.state, State::Up | State::Going);
+        if up { unit::run(&self.bus.invocation(&unit).await.ok()?) } else { None }
+    }
+
+    async fn all(&self) -> Vec<Unit> {
+        let until = Instant::now() + BUS_PATIENCE;
+        loop {
+            match self.bus.units(PATTERN).await {
+                Ok(units) => return units,
+                Err(error) if Instant::now() >= until => {
+                    error!(%error, "what runs here cannot be asked; only what is on record is looked for");
+                    return Vec::new();
+                }
+                Err(_) => sleep(LOOK_EVERY * 20).await,
+            }
+        }
+    }
+}
+
+/// A start under way. Dropped before its end, it ends what was begun.
+struct Begun {
+    bus: Arc<Bus>,
+    name: String,
+    done: bool,
+}
+
+impl Begun {
+    fn keep(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let (bus, name) = (Arc::clone(&self.bus), self.name.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // The stop first: it cancels a job that waits; then nothing waits for the stop signal's timeout.
+                for done in [bus.stop(&name).await, bus.kill(&name).await] {
+                    match done {
+                        Ok(()) | Err(BusError::NoSuchUnit) => {}
+                        Err(error) => warn!(name, %error, "a start that was broken off may go on"),
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl ResourceDriver for SystemdDriver {
+    fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match template_of(instance) {
+                Ok(label) => {
+                    self.look(instance.resource, label, false).await.unwrap_or_else(|e| unknown(&e))
+                }
+                Err(outcome) => outcome,
+            }
+        })
+    }
+
+    fn start<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match template_of(instance) {
+                Ok(label) => {
+                    self.up(instance.resource, label).await.unwrap_or_else(|e| unknown(&e))
+                }
+                Err(outcome) => outcome,
+            }
+        })
+    }
+
+    fn stop<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move { self.down(instance.resource).await.unwrap_or_else(|e| unknown(&e)) })
+    }
+
+    fn monitor<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            match template_of(instance) {
+                Ok(label) => {
+                    self.look(instance.resource, label, true).await.unwrap_or_else(|e| unknown(&e))
+                }
+                Err(outcome) => outcome,
+            }
+        })
+    }
+
+    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
+        Box::pin(async move {
+            let mut found = Vec::new();
+            for unit in self.all().await.into_iter().take(SURVIVORS_MAX) {
+                let Some(resource) = unit::resource(&unit.name) else { continue };
+                if matches!(unit.state, State::Down | State::Ended) {
+                    continue;
+                }
+                let kind = unit::template(&unit.description)
+                    .map(|template| ResourceKind::Process { template });
+                let run = self.token(&resource).await.unwrap_or(0);
+                found.push(Survivor { resource, kind, run });
+            }
+            found.sort_by(|a, b| a.resource.cmp(&b.resource));
+            found
+        })
+    }
+
+    fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(self.token(instance.resource))
+    }
+}
