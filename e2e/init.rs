@@ -40,6 +40,9 @@ pub fn run(lab_dir: &Path, name: &str) -> Result<()> {
     }
     std::thread::sleep(Duration::from_millis(lab.spec().boot_delay_ms));
     configure_network(&machine)?;
+    if crate::systemd::is_enabled(&machine) {
+        match crate::systemd::become_init(&lab, &machine)? {}
+    }
     let children = Arc::new(Mutex::new(BTreeMap::new()));
     for entry in machine.boot_list()? {
         start(&machine, &entry, &children);

@@ -29,7 +29,8 @@ pub fn require_root() -> Result<()> {
     Ok(())
 }
 
-fn has(program: &str) -> bool {
+/// Whether a program is installed on the machine.
+pub(crate) fn has(program: &str) -> bool {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .any(|folder| Path::new(folder).join(program).is_file())

@@ -4,31 +4,34 @@
 use crate::certificates::{Authority, Subject};
 use crate::clock::wait_until;
 use crate::command::{attempt, said};
+use crate::gobuild;
 use crate::lab::Lab;
 use crate::network::{API_SERVER_HOST, Network, namespace_file};
 use anyhow::{Context, Result, bail};
-use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where the module lies.
 const MODULE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kubebox");
 /// Of which Kubernetes; go.mod says the same.
 const VERSION: &str = "v1.36.3";
-/// Between two words about a build that goes on.
-const SAY_EVERY: Duration = Duration::from_secs(5);
-/// Lines that are repeated when it fails.
-const LAST_WORDS: usize = 40;
 /// The API server's port on the api network.
 const PORT: u16 = 6443;
 /// Group of the agents' users; each is `palisade:agent:MACHINE`.
 pub const AGENTS: &str = "palisade:agents";
 /// The controller's user.
 pub const CONTROLLER: &str = "palisade:controller";
+
+/// Keys of the API server where it is a kubelet's client.
+const TO_KUBELETS: &str = "to-kubelets";
+
+/// Name of the keys and the kubeconfig of a machine's kubelet.
+#[must_use]
+pub fn node_keys(machine: &str) -> String {
+    format!("node-{machine}")
+}
 
 const CONTROLLERS: [&str; 16] = [
     "namespace",
@@ -62,14 +65,7 @@ pub fn cache_dir() -> Result<PathBuf> {
 
 /// The program for this state of the module, built or not.
 pub fn cached_program() -> Result<PathBuf> {
-    // FNV-1a: the same on every build of this crate, which the standard library's hasher is not.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for file in ["go.sum", "go.mod", "main.go", "etcd.go"] {
-        let path = Path::new(MODULE).join(file);
-        for byte in fs::read(&path).with_context(|| format!("reading {}", path.display()))? {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
+    let hash = gobuild::state(Path::new(MODULE), &["go.sum", "go.mod", "main.go", "etcd.go"])?;
     Ok(cache_dir()?.join(format!("kubebox-{hash:016x}")))
 }
 
@@ -94,58 +90,16 @@ pub fn build() -> Result<PathBuf> {
         "-s -w -X {base}.gitVersion={VERSION} -X {base}.gitMajor=1 -X {base}.gitMinor={minor} \
          -X k8s.io/client-go/pkg/version.gitVersion={VERSION}"
     );
-    // sudo may have taken Go's usual folder out of PATH.
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/go/bin";
-    let mut command = Command::new("go");
+    let mut command = gobuild::go();
     command
-        .env("PATH", path)
         .args(["build", "-v", "-trimpath", "-mod=readonly", "-ldflags", &flags, "-o"])
         .arg(&next)
         .arg(".")
-        .current_dir(MODULE)
-        .env("CGO_ENABLED", "0")
-        .env("GOTOOLCHAIN", "local")
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped());
-    watched_build(command)?;
+        .current_dir(MODULE);
+    gobuild::watched(command, "kubebox")?;
     fs::rename(&next, &program)?;
     eprintln!("lab: built {}", program.display());
     Ok(program)
-}
-
-/// Runs a build of Go's and says every few seconds how far it is; on failure all of its last words.
-fn watched_build(mut command: Command) -> Result<()> {
-    let mut child = command.spawn().context(
-        "cannot run `go`: install Go 1.26 (https://go.dev/dl), or set KUBECONFIG to a cluster of your own",
-    )?;
-    let stderr = child.stderr.take().context("the build's words")?;
-    let begun = Instant::now();
-    let mut said_at = begun;
-    let mut packages = 0_usize;
-    let mut last: VecDeque<String> = VecDeque::new();
-    // A module or a package a line; seconds pass between two at most, until the linker's turn at the end.
-    for line in BufReader::new(stderr).lines() {
-        let line = line.context("the build's words")?;
-        packages += usize::from(!line.starts_with("go: "));
-        if said_at.elapsed() >= SAY_EVERY {
-            said_at = Instant::now();
-            eprintln!("lab:   {:>3} s, {packages} packages: {line}", begun.elapsed().as_secs());
-        }
-        if last.len() == LAST_WORDS {
-            last.pop_front();
-        }
-        last.push_back(line);
-    }
-    if !child.wait().context("waiting for the build")?.success() {
-        for line in last {
-            eprintln!("{line}");
-        }
-        bail!(
-            "building kubebox failed: its last words stand above; without a way to the Go module proxy, set \
-             GOPROXY, or KUBECONFIG to a cluster of your own"
-        );
-    }
-    Ok(())
 }
 
 /// Which parts run beside etcd and the API server.
@@ -230,9 +184,21 @@ impl KubeBox {
             ("controllers".into(), "system:kube-controller-manager".into(), ""),
             ("scheduler".into(), "system:kube-scheduler".into(), ""),
             ("controller".into(), CONTROLLER.into(), ""),
+            // As the API server speaks to kubelets: logs, exec.
+            (TO_KUBELETS.into(), "kube-apiserver-kubelet-client".into(), "system:masters"),
         ];
-        for machine in &self.lab.spec().machines {
-            users.push((format!("agent-{machine}"), format!("palisade:agent:{machine}"), AGENTS));
+        for machine in self.lab.machines() {
+            let name = machine.name();
+            users.push((format!("agent-{name}"), format!("palisade:agent:{name}"), AGENTS));
+            // The node's kubelet: as client and as server.
+            let (keys, address) = (node_keys(name), machine.address(Network::Api).to_string());
+            let subject = Subject {
+                user: &format!("system:node:{name}"),
+                group: "system:nodes",
+                names: &[name, &address, "127.0.0.1"],
+            };
+            authority.issue(&keys, subject)?;
+            self.write_kubeconfig(&keys, &keys, &server)?;
         }
         for (name, user, group) in &users {
             authority.issue(name, Subject { user, group, names: &[] })?;
@@ -357,6 +323,7 @@ impl KubeBox {
             "--allow-privileged=true",
             "--service-cluster-ip-range=10.96.0.0/24",
             "--endpoint-reconciler-type=none",
+            "--kubelet-preferred-address-types=InternalIP",
             "--profiling=false",
             "--requestheader-allowed-names=front-proxy",
             "--requestheader-username-headers=X-Remote-User",
@@ -374,6 +341,9 @@ impl KubeBox {
             ("tls-private-key-file", "apiserver.key"),
             ("client-ca-file", "ca.crt"),
             ("requestheader-client-ca-file", "ca.crt"),
+            ("kubelet-certificate-authority", "ca.crt"),
+            ("kubelet-client-certificate", &format!("{TO_KUBELETS}.crt")),
+            ("kubelet-client-key", &format!("{TO_KUBELETS}.key")),
             ("service-account-key-file", "sa.pub"),
             ("service-account-signing-key-file", "sa.key"),
             ("audit-policy-file", "audit.yaml"),

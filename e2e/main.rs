@@ -7,7 +7,7 @@ use e2e::lab::{self, Lab, LabSpec};
 use e2e::network::Network;
 use e2e::scenario::stack::Options;
 use e2e::with_api::Beside;
-use e2e::{bmc, init, install, network, node_id, power, relay};
+use e2e::{bmc, image, init, install, kubelets, network, node_id, power, relay};
 use e2e::{idle, powercuts, product, quickstart, sabotage, scenario, suite};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +72,27 @@ enum Verb {
         /// As many at one time, each in a lab of its own.
         #[arg(long, default_value_t = 1)]
         beside: usize,
+        #[command(flatten)]
+        with: With,
+    },
+    /// Make the product's image as an OCI archive, with its bill of materials, and try it.
+    Image {
+        /// A static build of the product; built when it is missing.
+        #[arg(long)]
+        program: Option<PathBuf>,
+        /// In place of the version.
+        #[arg(long)]
+        tag: Option<String>,
+        #[arg(long, default_value = "target/image")]
+        out: PathBuf,
+    },
+    /// The chart on machines with real kubelets: install, power cut, test, upgrade, rollback, removal.
+    Kubelets {
+        /// Only these parts, after the install.
+        only: Vec<String>,
+        /// An archive of `cargo lab image`; made when it is missing.
+        #[arg(long)]
+        image: Option<PathBuf>,
         #[command(flatten)]
         with: With,
     },
@@ -315,6 +336,11 @@ fn run(cli: Cli) -> Result<()> {
             } else {
                 sabotage::run(&which, &options, &with.out)?
             })
+        }
+        Verb::Image { program, tag, out } => image::run(&out, program.as_deref(), tag.as_deref()),
+        Verb::Kubelets { only, image, with } => {
+            let given = kubelets::Given { image, only };
+            or_failed(kubelets::run(&given, &with.options(&cli.name)?, &with.out)?)
         }
         Verb::Idle { seconds, with } => idle::run(seconds, &with.options(&cli.name)?, &with.out),
         Verb::Powercuts { count, api_down_interleaved, with } => {

@@ -133,6 +133,7 @@ impl Stack {
             prepare_api(&lab, &api)?;
         }
         for machine in lab.machines() {
+            crate::systemd::disable(&machine)?;
             prepare_machine(&lab, &api, &machine, options)?;
         }
         start_controller(&lab, &api)?;
@@ -146,6 +147,17 @@ impl Stack {
         }
         let out = lab.dir().join("events.jsonl");
         let observation = Observation::start(&lab, &options.observer, &out)?;
+        Ok(Self { lab, api, observation, audit, ready_ns: 0, _lock: lock })
+    }
+
+    /// What was set up in another way.
+    pub(crate) fn over(
+        lab: Lab,
+        api: KubeBox,
+        observation: Observation,
+        lock: File,
+    ) -> Result<Self> {
+        let audit = api.audit_log().map(|log| Cursor::at_end(&log)).transpose()?;
         Ok(Self { lab, api, observation, audit, ready_ns: 0, _lock: lock })
     }
 
@@ -354,7 +366,7 @@ impl Stack {
 /// The agent's local socket on its machine.
 pub const SOCKET: &str = "/run/palisade/agent.sock";
 
-fn progress(what: &str) {
+pub(crate) fn progress(what: &str) {
     eprintln!("  lab: {what}");
 }
 
@@ -363,7 +375,7 @@ fn tree(path: &str) -> String {
 }
 
 /// What an earlier scenario left on the disk must not help or hinder this one.
-fn fresh_disk(machine: &Machine) -> Result<()> {
+pub(crate) fn fresh_disk(machine: &Machine) -> Result<()> {
     let disk = machine.dir().join("disk");
     fs::remove_dir_all(&disk).with_context(|| format!("removing {}", disk.display()))?;
     machine.prepare()?;
@@ -373,10 +385,7 @@ fn fresh_disk(machine: &Machine) -> Result<()> {
 }
 
 fn prepare_api(lab: &Lab, api: &KubeBox) -> Result<()> {
-    let namespace = serde_json::json!({
-        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE},
-    });
-    apply(lab, api, "namespace", &namespace)?;
+    secrets(lab, api)?;
     api.kubectl(&["apply", "--server-side", "-f", &tree("crds")])?;
     let names = ["haclusters", "fencedevices", "virtualips", "resourceplacements"];
     let crds: Vec<String> = names.iter().map(|n| format!("crd/{n}.palisade.dev")).collect();
@@ -388,6 +397,16 @@ fn prepare_api(lab: &Lab, api: &KubeBox) -> Result<()> {
         let file = tree(&format!("e2e/manifests/{file}"));
         api.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &file])?;
     }
+    Ok(())
+}
+
+/// The namespace, and what people bring: the ring's key and the BMCs' credentials.
+pub(crate) fn secrets(lab: &Lab, api: &KubeBox) -> Result<()> {
+    let namespace = serde_json::json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
+    });
+    apply(lab, api, "namespace", &namespace)?;
     let key = format!("1 {}{}", random_hex(), random_hex());
     secret(lab, api, "ring-key", &[("key", &key)])?;
     for machine in lab.machines() {
@@ -432,13 +451,7 @@ fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, options: &Option
         config += &format!("[watchdog]\nsocket = {socket:?}\ntimeout_s = {WATCHDOG_S}\n");
     }
     fs::write(machine.disk("etc/palisade/agent.toml"), config)?;
-    let templates = machine.disk("etc/palisade/processes");
-    fs::create_dir_all(&templates)?;
-    let web = format!(
-        "argv = [\"{}\", \"serve-node-id\"]\nstop_timeout_ms = 3000\nmonitor = {{ http = 80 }}\n",
-        lab.program("e2e").display()
-    );
-    fs::write(templates.join("web.toml"), web)?;
+    web_template(lab, machine)?;
     let kubeconfig = api.kubeconfig(&format!("agent-{}", machine.name()));
     let argv = [
         &lab.program("palisade").display().to_string(),
@@ -463,6 +476,17 @@ fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, options: &Option
         restart_ms: Some(100), // systemd's default
     }])?;
     crate::records::remove(&machine.log("agent"))
+}
+
+/// The process of manifests/quickstart.
+pub(crate) fn web_template(lab: &Lab, machine: &Machine) -> Result<()> {
+    let templates = machine.disk("etc/palisade/processes");
+    fs::create_dir_all(&templates)?;
+    let web = format!(
+        "argv = [\"{}\", \"serve-node-id\"]\nstop_timeout_ms = 3000\nmonitor = {{ http = 80 }}\n",
+        lab.program("e2e").display()
+    );
+    fs::write(templates.join("web.toml"), web).context("the template")
 }
 
 fn start_controller(lab: &Lab, api: &KubeBox) -> Result<()> {

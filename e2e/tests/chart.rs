@@ -50,6 +50,10 @@ fullnameOverride: other
 commonLabels: {team: cloud}
 "#;
 
+/// Processes as units of the machine, no hook.
+const UNITS: &str =
+    "{suspendOnUninstall: false, agent: {processes: {enabled: true, runtime: systemd}}}";
+
 /// Values with nothing of the agents.
 const FEW: &str = r#"
 agent: {enabled: false}
@@ -137,6 +141,7 @@ fn a_wrong_value_is_refused_with_its_place() {
         ("agent.nodeSelector=null", "nodeSelector"),
         ("agent.stateDir=../x", "/agent/stateDir"),
         ("controller.replicas=0", "/controller/replicas"),
+        ("agent.processes.runtime=docker", "/agent/processes/runtime"),
         ("image.digest=latest", "/image/digest"),
         ("agent.updateStrategy.type=Recreate", "/agent/updateStrategy/type"),
     ] {
@@ -302,7 +307,7 @@ fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written()
     let chart = tree("charts/palisade");
     // Definitions first, so that the policies' parameters are known; then each rendering in a dry run of the server.
     fresh.admin(&["apply", "--server-side", "-f", &tree("crds")], None).expect("taken");
-    for (name, values) in [("defaults", ""), ("many", MANY), ("few", FEW)] {
+    for (name, values) in [("defaults", ""), ("many", MANY), ("units", UNITS), ("few", FEW)] {
         let file = fresh.lab.dir().join("values.yaml");
         std::fs::write(&file, values).expect("written");
         let file = file.display().to_string();
@@ -387,7 +392,8 @@ fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written()
 
     // Objects outlive the release, and the next one takes the definitions over.
     fresh.admin(&["apply", "-f", &tree("manifests/quickstart")], None).expect("taken");
-    fresh.helm(&["uninstall", "palisade"]);
+    // No kubelet runs the hook here: `cargo lab kubelets` sees it.
+    fresh.helm(&["uninstall", "palisade", "--no-hooks"]);
     let left =
         fresh.admin(&["get", "palisade", "-o", "name"], None).expect("the kinds are still there");
     for name in ["hacluster.palisade.dev/quickstart", "virtualip.palisade.dev/public"] {
@@ -399,7 +405,7 @@ fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written()
     assert!(!rest.contains("palisade"), "{rest}");
     fresh.install();
     assert!(fresh.admin(&["get", "hac/quickstart"], None).is_ok());
-    fresh.helm(&["uninstall", "palisade"]);
+    fresh.helm(&["uninstall", "palisade", "--no-hooks"]);
 
     // The plain manifests, by kustomize, in earnest.
     fresh

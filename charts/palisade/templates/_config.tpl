@@ -4,9 +4,20 @@ run_dir = {{ .Values.agent.runDir | quote }}
 metrics_listen = {{ printf "%s:%v" .Values.agent.metrics.listen .Values.agent.metrics.port | quote }}
 self_fence = {{ .Values.agent.selfFence | quote }}
 realtime = {{ .Values.agent.realtime | quote }}
+{{- if .Values.agent.identity.systemUuidFile }}
+system_uuid_file = "/etc/palisade/system-uuid"
+{{- end }}
+{{- if .Values.agent.identity.bootIdFile }}
+boot_id_file = "/etc/palisade/boot-id"
+{{- end }}
 {{- if .Values.agent.processes.enabled }}
 process_templates = {{ .Values.agent.processes.templates | quote }}
+{{- if eq .Values.agent.processes.runtime "systemd" }}
+process_runtime = "systemd"
+system_bus = {{ printf "unix:path=%s/system_bus_socket" .Values.agent.processes.busDir | quote }}
+{{- else }}
 resource_cgroup = {{ .Values.agent.processes.cgroup | quote }}
+{{- end }}
 {{- end }}
 {{- if .Values.agent.watchdog.enabled }}
 

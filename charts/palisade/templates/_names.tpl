@@ -107,8 +107,22 @@ app.kubernetes.io/part-of: palisade
 {{- else }}
   configMap: {name: {{ include "palisade.fullname" . }}-agent}
 {{- end }}
+{{- with .Values.agent.identity.systemUuidFile }}
+- name: system-uuid
+  hostPath: {path: {{ . }}, type: File}
+{{- end }}
+{{- with .Values.agent.identity.bootIdFile }}
+- name: boot-id
+  hostPath: {path: {{ . }}, type: File}
+{{- end }}
 {{- end }}
 
 {{- define "palisade.configMount" -}}
 - {name: config, mountPath: /etc/palisade/agent.toml, readOnly: true{{ if not .Values.agent.machineConfig }}, subPath: agent.toml{{ end }}}
+{{- if .Values.agent.identity.systemUuidFile }}
+- {name: system-uuid, mountPath: /etc/palisade/system-uuid, readOnly: true}
+{{- end }}
+{{- if .Values.agent.identity.bootIdFile }}
+- {name: boot-id, mountPath: /etc/palisade/boot-id, readOnly: true}
+{{- end }}
 {{- end }}
