@@ -93,6 +93,9 @@ enum Verb {
         /// An archive of `cargo lab image`; made when it is missing.
         #[arg(long)]
         image: Option<PathBuf>,
+        /// The archive of an earlier version: installed, upgraded to this one, rolled back to.
+        #[arg(long)]
+        before: Option<PathBuf>,
         #[command(flatten)]
         with: With,
     },
@@ -338,8 +341,8 @@ fn run(cli: Cli) -> Result<()> {
             })
         }
         Verb::Image { program, tag, out } => image::run(&out, program.as_deref(), tag.as_deref()),
-        Verb::Kubelets { only, image, with } => {
-            let given = kubelets::Given { image, only };
+        Verb::Kubelets { only, image, before, with } => {
+            let given = kubelets::Given { image, before, only };
             or_failed(kubelets::run(&given, &with.options(&cli.name)?, &with.out)?)
         }
         Verb::Idle { seconds, with } => idle::run(seconds, &with.options(&cli.name)?, &with.out),

@@ -27,6 +27,7 @@ pub(super) struct Cluster {
     stack: Stack,
     tools: Tools,
     values: PathBuf,
+    made: Made,
 }
 
 impl Cluster {
@@ -49,20 +50,23 @@ impl Cluster {
             // Where machines can see them: each has a /tmp and a /root of its own.
             let folder = lab.dir().join("images");
             fs::create_dir_all(&folder)?;
-            let images = [(&pause, "pause.tar"), (&made.archive, "palisade.tar")];
-            let images = images.map(|(from, name)| (from, folder.join(name)));
+            let mut images = vec![(&pause, "pause.tar"), (&made.archive, "palisade.tar")];
+            images.extend(given.before.as_ref().map(|archive| (archive, "before.tar")));
+            let images: Vec<_> =
+                images.into_iter().map(|(from, name)| (from, folder.join(name))).collect();
             for (from, to) in &images {
                 fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
             }
-            let images = images.map(|(_, to)| to);
+            let images: Vec<PathBuf> = images.into_iter().map(|(_, to)| to).collect();
             for machine in lab.machines() {
                 node::import(&lab, &machine, &images)?;
             }
             let observed = lab.dir().join("events.jsonl");
             let observation = Observation::start(&lab, &options.observer, &observed)?;
-            let values = write_values(&lab, &made)?;
+            let before = given.before.as_deref().map(image::made_before).transpose()?;
+            let values = write_values(&lab, before.as_ref().unwrap_or(&made), before.is_some())?;
             let stack = Stack::over(lab, api, observation, lock)?;
-            let this = Self { stack, tools, values };
+            let this = Self { stack, tools, values, made };
             this.nodes_ready()?;
             Ok(this)
         };
@@ -160,6 +164,11 @@ impl Cluster {
         self.helm(&["upgrade", RELEASE, &chart(), "-f", &values, "--set", set])
     }
 
+    /// The tag of this version's image.
+    pub(super) fn tag(&self) -> &str {
+        self.made.reference.rsplit(':').next().unwrap_or_default()
+    }
+
     /// Waits until what the release rolls out stands.
     pub(super) fn rolled_out(&self) -> Result<()> {
         for what in [
@@ -207,10 +216,24 @@ fn chart() -> String {
 }
 
 /// What the lab sets, beside the chart's defaults.
-fn write_values(lab: &Lab, made: &Made) -> Result<PathBuf> {
+///
+/// An earlier version's image knows no units: there the process runs in the executor's container, where it needs the host's
+/// loader and libraries.
+fn write_values(lab: &Lab, made: &Made, in_pod: bool) -> Result<PathBuf> {
     let (repository, tag) = made.reference.rsplit_once(':').context("NAME:TAG")?;
     let bmcs: Vec<String> = lab.machines().iter().map(|m| format!("bmc-{}", m.name())).collect();
     let api = crate::network::Network::Api.address(crate::network::API_SERVER_HOST);
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    let bin = lab.dir().join("bin");
+    let folders = [
+        ("bin", bin.as_path()),
+        ("lib", "/lib/x86_64-linux-gnu".as_ref()),
+        ("lib64", "/lib64".as_ref()),
+    ];
+    for (name, path) in folders.into_iter().filter(|_| in_pod) {
+        volumes.push(json!({"name": name, "hostPath": {"path": path}}));
+        mounts.push(json!({"name": name, "mountPath": path, "readOnly": true}));
+    }
     let values = json!({
         "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
         "cluster": {"name": CLUSTER},
@@ -219,7 +242,9 @@ fn write_values(lab: &Lab, made: &Made) -> Result<PathBuf> {
         "agent": {
             // The machines share a kernel, whose boot id and firmware are not theirs.
             "identity": {"systemUuidFile": "/etc/palisade/system-uuid", "bootIdFile": "/proc/sys/kernel/random/boot_id"},
-            "processes": {"enabled": true, "runtime": "systemd"},
+            "processes": {"enabled": true, "runtime": if in_pod { "pod" } else { "systemd" }},
+            "extraVolumes": volumes,
+            "extraExecutorVolumeMounts": mounts,
         },
     });
     let file = lab.dir().join("values.json");

@@ -1,5 +1,6 @@
 //! The life of an installation, and what must be so on the way.
 
+use super::Given;
 use super::cluster::{Cluster, RELEASE};
 use crate::clock::{monotonic_ns, wait_until};
 use crate::machine::Machine;
@@ -32,16 +33,22 @@ const PARTS: [(&str, Part); 5] = [
     ("uninstall", uninstall),
 ];
 
+/// From an earlier version and back.
+const VERSIONS: [(&str, Part); 2] = [("install", install), ("versions", versions)];
+
 /// Runs the parts; `install` is always one.
-pub(super) fn run(cluster: &Cluster, only: &[String], checks: &mut Checks) -> Result<()> {
-    if let Some(unknown) = only.iter().find(|o| !PARTS.iter().any(|(name, _)| name == o)) {
-        bail!("no part {unknown}: there are {}", PARTS.map(|(name, _)| name).join(", "));
+pub(super) fn run(cluster: &Cluster, given: &Given, checks: &mut Checks) -> Result<()> {
+    let only = &given.only;
+    let parts: &[(&str, Part)] = if given.before.is_some() { &VERSIONS } else { &PARTS };
+    if let Some(unknown) = only.iter().find(|o| !parts.iter().any(|(name, _)| name == o)) {
+        let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+        bail!("no part {unknown}: there are {}", names.join(", "));
     }
-    for (name, part) in PARTS {
-        if name == "install" || only.is_empty() || only.iter().any(|o| o == name) {
+    for (name, part) in parts {
+        if *name == "install" || only.is_empty() || only.iter().any(|o| o == name) {
             progress(name);
             let begun = Instant::now();
-            part(cluster, checks).context(name)?;
+            part(cluster, checks).context(*name)?;
             progress(&format!("{name}: {:.0} s", begun.elapsed().as_secs_f64()));
         }
     }
@@ -220,33 +227,45 @@ impl Running {
 
 /// A changed value, all agents in turn, and back.
 fn upgrade(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
+    let set = "log.level=info\\,totem=debug";
+    in_turn(cluster, checks, "upgrade", &|| cluster.upgrade(set))?;
+    in_turn(cluster, checks, "rollback", &|| cluster.helm(&["rollback", RELEASE, "1"]))
+}
+
+/// From the earlier version, with which the cluster was installed, to this one and back (issue of the image: N-1, N, N-1).
+fn versions(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
+    let set = format!("image.tag={}", cluster.tag());
+    in_turn(cluster, checks, "to_this_version", &|| cluster.upgrade(&set))?;
+    in_turn(cluster, checks, "back_to_the_earlier", &|| cluster.helm(&["rollback", RELEASE, "1"]))
+}
+
+/// All agents are replaced, and what runs for the resources is not.
+fn in_turn(
+    cluster: &Cluster,
+    checks: &mut Checks,
+    what: &str,
+    begin: &dyn Fn() -> Result<String>,
+) -> Result<()> {
     let pods = || -> Result<Vec<String>> {
         let pods = cluster.get(&["pods", "-l", "app.kubernetes.io/component in (agent,fencer)"])?;
         let items = pods["items"].as_array().context("pods")?;
         Ok(items.iter().filter_map(|p| p["metadata"]["uid"].as_str().map(str::to_owned)).collect())
     };
-    for what in ["upgrade", "rollback"] {
-        let running = Running::now(cluster)?;
-        let before = pods()?;
-        let begun = Instant::now();
-        if what == "upgrade" {
-            cluster.upgrade("log.level=info\\,totem=debug")?;
-        } else {
-            cluster.helm(&["rollback", RELEASE, "1"])?;
-        }
-        cluster.rolled_out()?;
-        cluster.stack().wait_whole(BACK)?;
-        let took = begun.elapsed().as_secs_f64();
-        checks.figure(&format!("{what}_s"), took);
-        let kept = pods()?.into_iter().filter(|uid| before.contains(uid)).count();
-        checks.check(
-            &format!("{what}: all six pods are others"),
-            kept == 0,
-            format!("{kept} are the same, {took:.0} s"),
-        );
-        running.unchanged(cluster, checks, what)?;
-    }
-    Ok(())
+    let running = Running::now(cluster)?;
+    let before = pods()?;
+    let begun = Instant::now();
+    begin()?;
+    cluster.rolled_out()?;
+    cluster.stack().wait_whole(BACK)?;
+    let took = begun.elapsed().as_secs_f64();
+    checks.figure(&format!("{what}_s"), took);
+    let kept = pods()?.into_iter().filter(|uid| before.contains(uid)).count();
+    checks.check(
+        &format!("{what}: all six pods are others"),
+        kept == 0,
+        format!("{kept} are the same, {took:.0} s"),
+    );
+    running.unchanged(cluster, checks, what)
 }
 
 /// Removal leaves the address and its process; a new install adopts them.

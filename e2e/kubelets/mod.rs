@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Given {
     /// An image that was made before; none: it is made now.
     pub image: Option<PathBuf>,
+    /// The image of an earlier version: installed first, then upgraded from and rolled back to.
+    pub before: Option<PathBuf>,
     /// Only these parts of the whole; empty: all.
     pub only: Vec<String>,
 }
@@ -31,7 +33,7 @@ pub fn run(given: &Given, options: &Options, out: &Path) -> Result<bool> {
     std::fs::create_dir_all(&dir)?;
     let mut checks = Checks::default();
     let cluster = Cluster::up(given, options, &dir)?;
-    let ran = life::run(&cluster, &given.only, &mut checks);
+    let ran = life::run(&cluster, given, &mut checks);
     let report = report::judge("kubelets", cluster.stack(), checks, ran);
     write_json(&dir.join("verdict.json"), &report)?;
     report.print();

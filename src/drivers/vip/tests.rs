@@ -125,6 +125,32 @@ fn an_address_comes_is_seen_and_goes() {
     }
 }
 
+/// A restarted executor asks before the ring part has told it the interfaces.
+#[test]
+fn what_a_former_life_put_is_found_before_the_interfaces_are_known() {
+    let Some((left, right)) = Namespace::pair() else { return };
+    let folder = folder();
+    left.block_on(move || async move {
+        let bench = Bench::new("left", "10.9.0.7", seconds(30), &folder);
+        let vip = bench.instance();
+        let records = folder.path().join("left");
+        let networks = std::collections::BTreeMap::new();
+        let early = VipDriver::open(VipConfig { networks, records }).expect("netlink");
+        assert_eq!(early.probe(vip).await, Outcome::NotRunning);
+        assert_eq!(bench.driver.start(vip).await, Outcome::Ok);
+        assert_eq!(early.probe(vip).await, Outcome::Ok);
+        let stranger: ResourceId = "other".parse().expect("valid");
+        let other = Instance { resource: &stranger, ..vip };
+        assert!(matches!(early.probe(other).await, Outcome::Failed { .. }), "not its address");
+        assert!(
+            matches!(early.monitor(vip).await, Outcome::Failed { .. }),
+            "health needs the link"
+        );
+        assert_eq!(early.stop(vip).await, Outcome::Ok);
+    });
+    drop(right);
+}
+
 //= SAFETY.md#S31
 //= type=test
 #[test]
