@@ -16,6 +16,7 @@ use crate::schema::decode::Decoded;
 use crate::storage::Change;
 use crate::storage::file::{LogFile, OpenError};
 use crate::storage::state::State;
+use crate::user::User;
 use crate::verbs::{self, Answer, FieldValidation, Part, Plan, Request, World};
 
 /// Rounds of collection after one write. Chains of owners are short; a cycle that never ends is cut here.
@@ -95,6 +96,7 @@ impl Engine {
                 manager: "devapi".to_owned(),
                 validation: FieldValidation::Strict,
                 force: true,
+                user: User::admin(),
             };
             let body = object.to_string();
             // an apply: a newer definition takes the place of the one of the last start

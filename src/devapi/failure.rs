@@ -245,7 +245,7 @@ impl FieldError {
         if self.detail.is_empty() { head } else { format!("{head}: {}", self.detail) }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{}: {}", self.field, self.body())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Promises: what it answers is what a Kubernetes API server answers (`docs/devapi.md` has the comparison); what it
 //! does not do gets a clear 501; a write that was acknowledged is on the disk. It listens on loopback with TLS and a
-//! token. Never: pods (nothing is run), webhooks, more than one user, more than one machine.
+//! token. Never: pods (nothing is run), webhooks, authorization (there is one user, who may be anybody), more than one
+//! machine.
 //!
 //! ```text
 //!   kubectl, helm, kube-rs ─▶ http ─▶ verbs (pure: world + request ─▶ plan) ─▶ engine ─▶ log (fsync) ─▶ state
@@ -25,6 +26,7 @@ pub mod limits;
 pub mod meta;
 mod openapi;
 mod patch;
+mod policies;
 pub mod resource;
 mod rules;
 mod schema;
@@ -32,6 +34,7 @@ mod selector;
 pub mod server;
 pub mod storage;
 mod table;
+mod user;
 mod verbs;
 mod version;
 

@@ -82,6 +82,13 @@ impl Resource {
         self.qualified_plural()
     }
 
+    /// Whether a PUT of nothing makes it, as Kubernetes has it for a few kinds.
+    pub(crate) fn made_by_update(&self) -> bool {
+        let kinds = ["Event", "Lease", "Service"];
+        !self.custom
+            && (kinds.contains(&self.kind.as_str()) || self.group == "rbac.authorization.k8s.io")
+    }
+
     pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
         self.group == group && self.plural == plural
     }

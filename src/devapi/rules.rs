@@ -1,5 +1,7 @@
 //! CEL rules of definitions (`x-kubernetes-validations`), compiled once.
 
+use std::collections::BTreeSet;
+
 use kube::core::cel::{CompiledSchema, ErrorKind, ValidationError, Validator, compile_schema};
 use serde_json::Value;
 
@@ -9,6 +11,17 @@ use crate::failure::{Fault, FieldError};
 pub(crate) struct Rules {
     compiled: CompiledSchema,
     any: bool,
+    /// Rules that tell of another field than the one that they are about.
+    elsewhere: BTreeSet<String>,
+}
+
+/// Rules that an object breaks.
+#[derive(Debug, Default)]
+pub(crate) struct Broken {
+    /// Refused.
+    pub(crate) now: Vec<FieldError>,
+    /// So before: told, and let through.
+    pub(crate) before: Vec<FieldError>,
 }
 
 impl std::fmt::Debug for Rules {
@@ -23,7 +36,9 @@ impl Rules {
         let mut errors = Vec::new();
         let any = each(schema, path, &mut errors);
         if errors.is_empty() {
-            Ok(Self { compiled: compile_schema(schema), any })
+            let mut elsewhere = BTreeSet::new();
+            told_elsewhere(schema, &mut elsewhere);
+            Ok(Self { compiled: compile_schema(schema), any, elsewhere })
         } else {
             Err(errors)
         }
@@ -34,12 +49,33 @@ impl Rules {
         self.any
     }
 
-    /// Every rule that `object` breaks, as a create or, with `old`, as an update.
-    pub(crate) fn broken(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        match Validator::new().validate_compiled(&self.compiled, object, old) {
-            Ok(()) => Vec::new(),
-            Err(errors) => errors.into_vec().into_iter().map(|e| said(e, object)).collect(),
+    /// Every rule that `object` breaks, as a create or, with `old`, as an update; and those that it broke before.
+    pub(crate) fn broken(&self, object: &Value, old: Option<&Value>) -> Broken {
+        let mut broken = Broken::default();
+        let Err(errors) = Validator::new().validate_compiled(&self.compiled, object, old) else {
+            return broken;
+        };
+        for error in errors.into_vec() {
+            if self.unchanged(&error, object, old) {
+                broken.before.push(said(error, object));
+            } else {
+                broken.now.push(said(error, object));
+            }
         }
+        broken
+    }
+
+    /// Whether what is wrong was so before, which an update may leave as it is (ratcheting). Not so for rules between old
+    /// and new; and in lists, whose members cannot be told apart here, everything counts as changed.
+    fn unchanged(&self, error: &ValidationError, object: &Value, old: Option<&Value>) -> bool {
+        let path = error.field_path.as_str();
+        old.is_some_and(|old| {
+            let ratchets = !error.rule.contains("oldSelf")
+                && !self.elsewhere.contains(&error.rule)
+                && !path.is_empty()
+                && !path.contains('[');
+            ratchets && at(object, path).is_some() && at(object, path) == at(old, path)
+        })
     }
 }
 
@@ -67,6 +103,19 @@ fn each(schema: &Value, path: &str, errors: &mut Vec<FieldError>) -> bool {
         }
     }
     any
+}
+
+fn told_elsewhere(schema: &Value, out: &mut BTreeSet<String>) {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        if let (Some(text), true) = (rule["rule"].as_str(), rule.get("fieldPath").is_some()) {
+            out.insert(text.to_owned());
+        }
+    }
+    match schema {
+        Value::Object(fields) => fields.values().for_each(|inner| told_elsewhere(inner, out)),
+        Value::Array(items) => items.iter().for_each(|inner| told_elsewhere(inner, out)),
+        _ => {}
+    }
 }
 
 fn said(error: ValidationError, object: &Value) -> FieldError {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::definition;
 use crate::failure::{Fault, FieldError};
 use crate::meta;
+use crate::policies;
 use crate::resource::Resource;
 use crate::verbs::World;
 
@@ -57,8 +58,12 @@ pub(crate) fn complete(
                 default(port, "", "targetPort", number);
             }
         }
+        "Lease" => default(object, "", "spec", json!({})),
         "Deployment" => default(object, "/spec", "replicas", json!(1)),
         "PriorityClass" => default(object, "", "preemptionPolicy", json!("PreemptLowerPriority")),
+        "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding" => {
+            policies::complete(resource, object);
+        }
         "CustomResourceDefinition" => {
             definition::complete(object);
             definition::establish(object, &world.time());
@@ -98,6 +103,7 @@ pub(crate) fn faults(resource: &Resource, object: &Value, old: Option<&Value>) -
         "PriorityClass" => fixed("/value", "value"),
         "RoleBinding" | "ClusterRoleBinding" => fixed("/roleRef", "roleRef"),
         "Lease" => lease(object, &mut errors),
+        "ValidatingAdmissionPolicy" => errors.extend(policies::faults(object)),
         "CustomResourceDefinition" => {
             for (pointer, field) in [
                 ("/spec/group", "spec.group"),

@@ -221,7 +221,6 @@ pub(super) const ROWS: &[Row] = &[
         status: true,
         unconditional_update: false,
         generation: true,
-        note: NOT_ENFORCED,
         definition: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy",
         ..PLAIN
     },
@@ -233,7 +232,6 @@ pub(super) const ROWS: &[Row] = &[
         namespaced: false,
         unconditional_update: false,
         generation: true,
-        note: NOT_ENFORCED,
         definition: "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
         ..PLAIN
     },

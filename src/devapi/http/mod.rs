@@ -26,6 +26,7 @@ use crate::openapi;
 use crate::resource::Resource;
 use crate::schema::decode::{self, Decoded};
 use crate::selector::Selector;
+use crate::user::User;
 use crate::verbs::{self, FieldValidation, Part, delete, list, patch};
 use accept::Form;
 use path::{Objects, Route};
@@ -230,7 +231,7 @@ async fn review(call: &Call, kind: &str, body: Body) -> Result<Response, Failure
         return Err(Failure::bad_request(format!("the body is no {kind}")));
     }
     object["status"] = if kind == "SelfSubjectReview" {
-        serde_json::json!({"userInfo": {"username": "devapi:admin", "groups": ["system:masters", "system:authenticated"]}})
+        serde_json::json!({"userInfo": User::of(&call.headers)?.info()})
     } else {
         serde_json::json!({"allowed": true, "reason": "devapi has one user, who may do everything"})
     };
@@ -356,6 +357,7 @@ fn request_of(
         manager: call.manager(applies)?,
         validation: call.validation()?,
         force: call.flag("force"),
+        user: User::of(&call.headers)?,
     })
 }
 

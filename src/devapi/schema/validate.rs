@@ -13,16 +13,27 @@ use crate::limits::FIELD_ERRORS_MAX;
 /// Compiled patterns that a thread keeps.
 const PATTERNS_KEPT_MAX: usize = 512;
 
-/// Every structural fault of `value`.
-pub(crate) fn validate(value: &Value, node: Node<'_>, path: &str) -> Vec<FieldError> {
+/// Every structural fault of `value`. What is as it was in `old` has none (Kubernetes calls that ratcheting).
+pub(crate) fn validate(
+    value: &Value,
+    old: Option<&Value>,
+    node: Node<'_>,
+    path: &str,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    walk(value, node, path, &mut errors);
+    walk(value, old, node, path, &mut errors);
     errors.truncate(FIELD_ERRORS_MAX);
     errors
 }
 
-fn walk(value: &Value, node: Node<'_>, path: &str, errors: &mut Vec<FieldError>) {
-    if errors.len() >= FIELD_ERRORS_MAX {
+fn walk(
+    value: &Value,
+    old: Option<&Value>,
+    node: Node<'_>,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
+    if errors.len() >= FIELD_ERRORS_MAX || old == Some(value) {
         return;
     }
     if value.is_null() && node.flag("nullable") {
@@ -40,8 +51,8 @@ fn walk(value: &Value, node: Node<'_>, path: &str, errors: &mut Vec<FieldError>)
     }
     allowed(value, node, path, errors);
     match value {
-        Value::Object(fields) => object(fields, node, path, errors),
-        Value::Array(items) => list(items, node, path, errors),
+        Value::Object(fields) => object(fields, old, node, path, errors),
+        Value::Array(items) => list(items, old, node, path, errors),
         Value::String(text) => string(text, node, path, errors),
         Value::Number(number) => {
             numeric(number.as_f64().unwrap_or(f64::NAN), value, node, path, errors)
@@ -106,7 +117,13 @@ fn allowed(value: &Value, node: Node<'_>, path: &str, errors: &mut Vec<FieldErro
     }
 }
 
-fn object(fields: &Map<String, Value>, node: Node<'_>, path: &str, errors: &mut Vec<FieldError>) {
+fn object(
+    fields: &Map<String, Value>,
+    old: Option<&Value>,
+    node: Node<'_>,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
     let required = node.get("required").and_then(Value::as_array).into_iter().flatten();
     for name in required.filter_map(Value::as_str) {
         if !fields.contains_key(name) {
@@ -129,18 +146,19 @@ fn object(fields: &Map<String, Value>, node: Node<'_>, path: &str, errors: &mut 
         );
     }
     for (name, field) in fields {
-        match node.property(name) {
-            Some(inner) => walk(field, inner, &join(path, name), errors),
-            None => {
-                if let Some(inner) = node.additional() {
-                    walk(field, inner, &join(path, name), errors);
-                }
-            }
+        if let Some(inner) = node.property(name).or_else(|| node.additional()) {
+            walk(field, old.and_then(|o| o.get(name)), inner, &join(path, name), errors);
         }
     }
 }
 
-fn list(items: &[Value], node: Node<'_>, path: &str, errors: &mut Vec<FieldError>) {
+fn list(
+    items: &[Value],
+    old: Option<&Value>,
+    node: Node<'_>,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
     let limit = |key: &str| node.get(key).and_then(Value::as_u64);
     let count = items.len() as u64;
     if let Some(max) = limit("maxItems").filter(|max| count > *max) {
@@ -158,10 +176,16 @@ fn list(items: &[Value], node: Node<'_>, path: &str, errors: &mut Vec<FieldError
     }
     if let Some(inner) = node.items() {
         for (i, item) in items.iter().enumerate() {
-            walk(item, inner, &format!("{path}[{i}]"), errors);
+            walk(item, before(item, old, node), inner, &format!("{path}[{i}]"), errors);
         }
     }
     twice(items, node, path, errors);
+}
+
+/// What a member of a list was before: only lists that have keys can tell.
+fn before<'a>(item: &Value, old: Option<&'a Value>, node: Node<'_>) -> Option<&'a Value> {
+    let ListType::Map(keys) = node.list_type() else { return None };
+    old?.as_array()?.iter().find(|o| keys.iter().all(|key| o.get(*key) == item.get(*key)))
 }
 
 /// Sets and maps hold each member once.

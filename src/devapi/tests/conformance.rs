@@ -48,6 +48,8 @@ struct Asked {
     path: String,
     media: String,
     accept: String,
+    /// Who is impersonated.
+    who: Value,
     body: Vec<u8>,
 }
 
@@ -93,6 +95,7 @@ impl Run {
             path: self.fill(path.trim_matches('"')),
             media,
             accept: text("accept"),
+            who: step["as"].clone(),
             body: self.fill(&body).into_bytes(),
         }
     }
@@ -108,6 +111,20 @@ impl Run {
             .header(header::USER_AGENT, "conformance/1")
             .body(Body::from(asked.body.clone()))
             .expect("a request");
+        let mut request = request;
+        let headers = request.headers_mut();
+        let value = |v: &Value| v.as_str().expect("a text").parse().expect("a header");
+        if let Some(user) = asked.who.get("user") {
+            headers.insert("impersonate-user", value(user));
+        }
+        for group in asked.who["groups"].as_array().into_iter().flatten() {
+            headers.append("impersonate-group", value(group));
+        }
+        for (key, extra) in asked.who["extra"].as_object().into_iter().flatten() {
+            let name = format!("impersonate-extra-{key}");
+            let name = axum::http::HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            headers.append(name, value(extra));
+        }
         let response = self.client.send(request).await.expect("an answer");
         let code = response.status().as_u16();
         let warnings = response
@@ -169,6 +186,7 @@ impl Run {
         for path in expect.iter().filter_map(Value::as_str) {
             let value = match path {
                 "code" => answered.code.into(),
+                "warnings" => answered.warnings.clone().into(),
                 _ => pick(&body, &path.split('.').collect::<Vec<_>>()),
             };
             out.insert(path.to_owned(), value);

@@ -7,6 +7,7 @@ use crate::builtin::complete;
 use crate::failure::{Failure, Fault, FieldError};
 use crate::limits;
 use crate::meta;
+use crate::policies;
 use crate::resource::Resource;
 use crate::schema::decode::Decoded;
 use crate::schema::{defaults, prune, validate};
@@ -123,17 +124,19 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// Defaults, limits and rules. `old` is the object before an update.
+/// Defaults, limits and rules. `old` is the object before an update. What it broke before is only warned of.
 pub(crate) fn admit(
     world: &World<'_>,
     resource: &Resource,
     object: &mut Value,
     old: Option<&Value>,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     defaults::fill(object, resource.schema.root());
     complete::complete(world, resource, object, old);
     let name = meta::name(object).to_owned();
-    let structural = validate::validate(object, resource.schema.root(), "");
+    // what an update leaves as it was may stay, also when its definition has become stricter
+    let kept = old.filter(|_| resource.custom);
+    let structural = validate::validate(object, kept, resource.schema.root(), "");
     if !resource.custom
         && let Some(wrong) = structural
             .iter()
@@ -145,6 +148,7 @@ pub(crate) fn admit(
         )));
     }
     let mut errors = structural;
+    let mut warnings = Vec::new();
     errors.extend(metadata_errors(resource, object, old));
     errors.extend(own_name(resource, object));
     if errors.is_empty() {
@@ -164,8 +168,13 @@ pub(crate) fn admit(
                  to complete validation",
             ));
         } else {
-            errors.extend(rules.broken(object, old));
+            let broken = rules.broken(object, old);
+            errors.extend(broken.now);
+            warnings.extend(broken.before.iter().map(FieldError::text));
         }
+    }
+    if errors.is_empty() && resource.kind == "ValidatingAdmissionPolicy" && !resource.custom {
+        policies::evaluable(object)?;
     }
     if !errors.is_empty() {
         errors.truncate(limits::FIELD_ERRORS_MAX);
@@ -175,7 +184,7 @@ pub(crate) fn admit(
     if bytes > limits::OBJECT_BYTES_MAX {
         return Err(Failure::too_large(limits::OBJECT_BYTES_MAX));
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// What a definition asks of the names of its objects.
@@ -186,7 +195,7 @@ fn own_name(resource: &Resource, object: &Value) -> Vec<FieldError> {
     };
     let definitions = Map::new();
     let node = crate::schema::Node::new(own, &definitions);
-    validate::validate(&object["metadata"], node, "metadata")
+    validate::validate(&object["metadata"], None, node, "metadata")
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \

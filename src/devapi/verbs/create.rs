@@ -8,6 +8,7 @@ use crate::apply;
 use crate::failure::Failure;
 use crate::limits;
 use crate::meta::{self, Key};
+use crate::policies;
 use crate::schema::decode::Decoded;
 
 /// Letters of generated names: none that make words.
@@ -117,9 +118,11 @@ pub(crate) fn finish(
         let writer = request.writer(&version, &time);
         apply::track_update(None, &mut object, resource.schema.root(), &writer)?;
     }
-    let warnings: Vec<String> = resource.note.map(str::to_owned).into_iter().collect();
-    let warnings =
-        if request.validation == FieldValidation::Ignore { Vec::new() } else { warnings };
+    let mut warnings: Vec<String> = resource.note.map(str::to_owned).into_iter().collect();
+    if request.validation == FieldValidation::Ignore {
+        warnings.clear();
+    }
+    warnings.extend(policies::admit(world, request, Some(&object), None)?);
     if request.dry_run {
         return Ok(Plan { code: 201, warnings, ..Plan::shown(object) });
     }

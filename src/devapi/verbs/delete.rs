@@ -7,6 +7,7 @@ use super::{Answer, Plan, Request, World};
 use crate::definition;
 use crate::failure::Failure;
 use crate::meta;
+use crate::policies;
 use crate::resource::Resource;
 use crate::selector::Selector;
 use crate::storage::Change;
@@ -90,16 +91,18 @@ pub(crate) fn delete(
     let version = options.resource_version.as_deref();
     precondition(request, &object, "ResourceVersion", version, "resourceVersion")?;
     let dry_run = request.dry_run || options.dry_run;
+    let asked = Request { dry_run, ..request.clone() };
+    let warnings = policies::admit(world, &asked, None, Some(&object))?;
     Ok(match begin(world, resource, &object, options.propagation) {
-        Begun::Already => Plan::shown(object),
+        Begun::Already => Plan { warnings, ..Plan::shown(object) },
         Begun::Gone => {
             let answer = deleted(request, &object);
             let change = Change { new: None, ..request.store(object) };
             let changes = if dry_run { Vec::new() } else { vec![change] };
-            Plan { changes, answer, code: 200, warnings: Vec::new() }
+            Plan { changes, answer, code: 200, warnings }
         }
-        Begun::Marked(marked) if dry_run => Plan::shown(marked),
-        Begun::Marked(marked) => Plan::written(200, request.store(marked), Vec::new()),
+        Begun::Marked(marked) if dry_run => Plan { warnings, ..Plan::shown(marked) },
+        Begun::Marked(marked) => Plan::written(200, request.store(marked), warnings),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::meta::{self, Key};
 use crate::resource::Resource;
 use crate::storage::Change;
 use crate::storage::state::State;
+use crate::user::User;
 
 /// Everything that a plan may look at.
 pub(crate) struct World<'a> {
@@ -63,6 +64,8 @@ pub(crate) struct Request {
     pub(crate) manager: String,
     pub(crate) validation: FieldValidation,
     pub(crate) force: bool,
+    /// Who asks, for admission policies.
+    pub(crate) user: User,
 }
 
 impl Request {

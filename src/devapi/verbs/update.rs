@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Part, Plan, Request, World, admit, success};
+use super::{Answer, Part, Plan, Request, World, admit, create, success};
 use crate::apply;
 use crate::failure::{Failure, Fault, FieldError};
 use crate::meta;
+use crate::policies;
 use crate::schema::decode::Decoded;
 use crate::storage::Change;
 
@@ -31,6 +32,14 @@ pub(crate) fn update(world: &World<'_>, request: &Request, body: Decoded) -> Res
         return Err(Failure::bad_request(
             "the namespace of the provided object does not match the namespace sent on the request",
         ));
+    }
+    if request.live(world).is_none() && resource.made_by_update() {
+        let mut object = new;
+        meta::set(&mut object, "resourceVersion", None);
+        let object = Decoded { object, duplicates: Vec::new() };
+        let mut plan = create::create(world, request, object)?;
+        plan.warnings.splice(0..0, shaped.warnings);
+        return Ok(plan);
     }
     let old = request.found(world)?;
     if meta::text(&new, "resourceVersion").is_empty() && !resource.unconditional_update {
@@ -74,27 +83,25 @@ pub(crate) fn change(
     }
     let mut new = parts(request, old, new);
     no_new_finalizers(request, old, &new)?;
-    admit::admit(world, resource, &mut new, Some(old))?;
+    let mut warnings = admit::admit(world, resource, &mut new, Some(old))?;
     generation(request, old, &mut new);
     if managed == Managed::Track {
         let (version, time) = (resource.api_version(), world.time());
         let writer = request.writer(&version, &time);
         apply::track_update(Some(old), &mut new, resource.schema.root(), &writer)?;
     }
-    if new == *old {
-        return Ok(Plan::shown(new));
-    }
-    if request.dry_run {
-        return Ok(Plan::shown(new));
+    warnings.extend(policies::admit(world, request, Some(&new), Some(old))?);
+    if new == *old || request.dry_run {
+        return Ok(Plan { warnings, ..Plan::shown(new) });
     }
     let gone = meta::is_deleting(&new)
         && meta::finalizers(&new).is_empty()
         && !(resource.kind == "Namespace" && resource.group.is_empty());
     if gone {
         let change = Change { new: None, ..request.store(new.clone()) };
-        return Ok(Plan { answer: Answer::Object(new), ..Plan::written(200, change, Vec::new()) });
+        return Ok(Plan { answer: Answer::Object(new), ..Plan::written(200, change, warnings) });
     }
-    Ok(Plan::written(200, request.store(new), Vec::new()))
+    Ok(Plan::written(200, request.store(new), warnings))
 }
 
 /// Which parts of `new` this door writes; the rest stays as it was.
