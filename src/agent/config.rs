@@ -31,6 +31,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The file of `--config`, or the defaults.
     pub config: Config,
+    /// Where executor or fencer, alone in its container, says that it lives.
+    pub health_listen: Option<SocketAddr>,
 }
 
 impl Options {
@@ -84,9 +86,6 @@ pub struct Config {
     /// Metrics and health. None: not served.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
-    /// `/healthz` of the other two parts, which have no metrics. None: not served.
-    #[serde(default)]
-    pub health_listen: HealthConfig,
     /// Watchdog of the machine. None: not used.
     #[serde(default)]
     pub watchdog: Option<WatchdogConfig>,
@@ -112,18 +111,6 @@ pub struct StandInConfig {
     pub kernel: PathBuf,
     /// Where the ring is bound here, link 0 first, in place of the addresses that the cluster object says.
     pub links: Vec<IpAddr>,
-}
-
-/// Where the parts beside the ring say that they live.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HealthConfig {
-    /// The executor.
-    #[serde(default)]
-    pub executor: Option<SocketAddr>,
-    /// The fencer.
-    #[serde(default)]
-    pub fencer: Option<SocketAddr>,
 }
 
 /// Which watchdog, and how long it waits.

@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Which parts run here. In containers each runs alone; all of one machine share the run directory of --config.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = PARTS, value_name = "PART,...")]
     parts: Vec<Watched>,
+    /// Where executor or fencer, alone in its container, says by /healthz that its loop turns.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    health_listen: Option<std::net::SocketAddr>,
     /// What follows `palisade node leave`: the agent ends with 0, or stays, alive and not ready, until it is told to end.
     /// `stay` is for containers, which a kubelet would start again whatever they end with.
     #[arg(long, value_enum, default_value_t = Leave::End)]
@@ -102,6 +105,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         cluster: args.cluster,
         state_dir: args.state_dir,
         config,
+        health_listen: args.health_listen,
     };
     let role = match (args.part, args.parent) {
         (Some(part), Some(parent)) => match part {

@@ -48,7 +48,7 @@ enum Verb {
     /// Plan one transition of a cluster and print it.
     Simulate(simulate::Args),
     /// Let all agents be stopped: nobody is fenced, nothing is recovered, what runs stays.
-    Suspend(suspend::Args),
+    Suspend(suspend::SuspendArgs),
     /// End a suspension.
     Resume(suspend::Args),
     /// The cluster as the local agent sees it.

@@ -4,7 +4,17 @@ use agent::local::Request;
 
 use crate::local::Socket;
 
-/// Options of both.
+/// Options of `palisade suspend`.
+#[derive(clap::Args)]
+pub(crate) struct SuspendArgs {
+    /// Is content with an agent that has never been a member, because its HACluster does not exist: nothing runs there.
+    #[arg(long)]
+    if_member: bool,
+    #[command(flatten)]
+    socket: Socket,
+}
+
+/// Options of `palisade resume`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -12,7 +22,11 @@ pub(crate) struct Args {
 }
 
 /// Ends when the disk of every member holds it and every executor has carried it out.
-pub(crate) fn suspend(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn suspend(args: &SuspendArgs) -> anyhow::Result<()> {
+    if args.if_member && args.socket.status()?.ring.state == "waiting" {
+        println!("This agent has never been a member: nothing is to be suspended.");
+        return Ok(());
+    }
     args.socket.ask_done(&Request::Suspend {})?;
     println!(
         "The cluster is suspended: nobody is fenced, nothing is recovered, addresses do not expire, watchdogs are off.\n\

@@ -157,18 +157,17 @@ impl Member {
         if let Some(text) = note {
             self.record(Phase::Note, None, text.into());
         }
-        if done && self.suspension.stop_at.is_none() && !self.suspension.stopped {
+        if !done {
+            return;
+        }
+        if self.suspension.stop_at.is_none() && !self.suspension.stopped {
             self.suspension.stop_at = Some(now + RING_GOES_ON);
-            let asks: Vec<_> = self
-                .asks
-                .iter()
-                .filter(|(_, kind)| matches!(kind, RequestKind::Suspend))
-                .map(|(id, _)| *id)
-                .collect();
-            for id in asks {
-                self.asks.remove(&id);
-                self.out.push_back(Output::Answer { id, result: Ok(()) });
-            }
+        }
+        // whoever asks again meanwhile, too
+        let asks = self.asks.iter().filter(|(_, kind)| matches!(kind, RequestKind::Suspend));
+        for id in asks.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.asks.remove(&id);
+            self.out.push_back(Output::Answer { id, result: Ok(()) });
         }
     }
 

@@ -92,6 +92,18 @@ app.kubernetes.io/part-of: palisade
 - --state-dir={{ .root.Values.agent.stateDir }}
 - --config=/etc/palisade/agent.toml
 - --log-format={{ .root.Values.log.format }}
+# A member that left for good (`palisade node leave`) stays out as long as its pod: take the label off its machine.
+- --after-leave=stay
+{{- end }}
+
+{{- /* Whether the loop of a part turns, never whether the cluster is well. A part that ends is started again by the agent
+itself, at once; this is for one that stands still. Patient: a kubelet's back-off is worse than a slow minute. */ -}}
+{{- define "palisade.liveness" -}}
+httpGet: {path: /healthz, port: {{ .port }}{{ with .host }}, host: {{ . }}{{ end }}}
+initialDelaySeconds: 30
+periodSeconds: 10
+timeoutSeconds: 5
+failureThreshold: 6
 {{- end }}
 
 {{- define "palisade.agentEnv" -}}

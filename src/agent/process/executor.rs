@@ -72,7 +72,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             rings,
             askers,
             news: told,
-            health: super::health_of_part(options.config.health_listen.executor),
+            health: super::health_of_part(options.health_listen),
         };
         tokio::select! {
             ended = accept(run_dir.join(EXECUTOR_SOCKET), ring) => ended?,

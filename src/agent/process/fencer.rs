@@ -43,7 +43,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             rings,
             executors,
             executor_lost: lost,
-            health: super::health_of_part(options.config.health_listen.fencer),
+            health: super::health_of_part(options.health_listen),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let part = tokio::spawn(run(setup, stopped));

@@ -307,3 +307,83 @@ fn an_agent_whose_parts_have_supervisors_of_their_own_is_one_member_and_each_res
     lab.until("it is back", |lab| away(lab).filter(|away| !away));
     assert_eq!(lab.resource(), Some((where_, before)), "the same process");
 }
+
+#[test]
+fn a_suspended_cluster_outlives_all_its_agents_and_is_adopted_by_the_next() {
+    let mut lab = Lab::start(42_221);
+    let (holder, before) = lab.until("the process runs", Lab::resource);
+    lab.all_online(holder);
+    let other = if holder == 1 { 2 } else { 1 };
+
+    // refused while one is away, with the way out
+    lab.terminate_agent(other);
+    lab.until("it is missed", |lab| {
+        let status = lab.status(holder)?;
+        let online = status.nodes.iter().filter(|n| n.state == "online").count();
+        (online == 2 && status.era?.open).then_some(())
+    });
+    let (code, _, error) = lab.palisade(holder, &["suspend"]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("start its agent"), "{error}");
+    lab.start_agent(other);
+    lab.all_online(holder);
+
+    let (code, said, error) = lab.palisade(other, &["suspend"]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(said.contains("The agents may be stopped now"), "{said}");
+    let suspended = |lab: &Lab, node| {
+        let status = lab.status(node)?;
+        Some(status.conditions.iter().any(|c| c.kind == "Suspended"))
+    };
+    assert_eq!(suspended(&lab, holder), Some(true));
+    for node in 1..=3 {
+        assert!(
+            lab.machines[node - 1].dir.join("run/suspended").exists(),
+            "each executor notes it"
+        );
+    }
+    // said twice is said once, also when the rings have stopped
+    lab.until("its ring has stopped", |lab| (!lab.status(holder)?.quorate).then_some(()));
+    let (code, _, error) = lab.palisade(holder, &["suspend"]);
+    assert_eq!(code, Some(0), "{error}");
+    for node in 1..=3 {
+        lab.terminate_agent(node);
+    }
+    assert_eq!(lab.resource(), Some((holder, before)), "nothing is left but what was served");
+
+    // two come back, and wait for longer than anybody is waited for
+    for node in [holder, other] {
+        lab.start_agent(node);
+    }
+    lab.until("two are back", |lab| lab.status(other)?.era?.open.then_some(()));
+    std::thread::sleep(Duration::from_millis(5500));
+    let seen = lab.status(other).expect("it answers");
+    assert!(
+        seen.operations.iter().all(|operation| operation.attempts == 0),
+        "{:?}",
+        seen.operations
+    );
+    assert_eq!(suspended(&lab, other), Some(true));
+    assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+
+    lab.start_agent((1..=3).find(|n| ![holder, other].contains(n)).expect("the third"));
+    lab.all_online(holder);
+    lab.until("the suspension is over", |lab| suspended(lab, holder).filter(|yes| !yes));
+    for node in 1..=3 {
+        lab.until("its executor has heard so", |lab| {
+            (!lab.machines[node - 1].dir.join("run/suspended").exists()).then_some(())
+        });
+    }
+    assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+
+    // and it is a cluster again
+    let (code, _, error) = lab.palisade(holder, &["node", "standby", &format!("ctl-{holder}")]);
+    assert_eq!(code, Some(0), "{error}");
+    lab.until("it moved", |lab| lab.resource().filter(|(node, _)| *node != holder));
+
+    // who leaves for good ends well, and may stay for its kubelet's sake
+    let (code, _, error) = lab.palisade(holder, &["node", "leave"]);
+    assert_eq!(code, Some(0), "{error}");
+    let status = lab.machines[holder - 1].agent.as_mut().expect("started").wait().expect("gone");
+    assert_eq!(status.code(), Some(0), "a unit with Restart=on-failure stays ended");
+}

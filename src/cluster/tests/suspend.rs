@@ -25,6 +25,9 @@ fn asleep() -> World {
     assert_eq!(answer(&world, 1, request), Some(Ok(())));
     assert_eq!(suspended(&world), [true; 3]);
     assert!(world.nodes.iter().all(|node| node.fencer.disarmed));
+    let again = world.request(2, RequestKind::Suspend);
+    world.settle(HALF);
+    assert_eq!(answer(&world, 2, again), Some(Ok(())), "it is");
     world.settle(S * 5);
     assert!((0..3).all(|i| world.nodes[i].member.is_none()), "the rings have stopped");
     assert_eq!(world.holders(), [1], "and what runs goes on");

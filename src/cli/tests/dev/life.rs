@@ -1,8 +1,10 @@
 //! A box from nothing to ready, a power failure of the machine that serves, the end.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::boxed::{Running, address, alone, gone, palisade, served_by, until};
+use crate::boxed::{Running, address, alone, gone, palisade, served_by, status, until, whole};
 
 #[test]
 fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_leaves_nothing() {
@@ -53,6 +55,46 @@ fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_
     assert!(ok, "{said}");
     gone(&below);
     drop(running);
+}
+
+#[test]
+#[ignore = "20 s, an address's lifetime among them: cargo test -p cli --test dev an_address_of_a -- --ignored"]
+fn an_address_of_a_suspended_box_outlives_its_lifetime_and_every_token() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("box");
+    let running = Running::start(&dir);
+    running.wait_ready(&dir);
+    let at = address(&dir);
+    let holder = until("it is served", || served_by(at));
+
+    let (ok, said) = palisade(&["suspend", "--agent"], &dir);
+    assert!(ok && said.contains("The cluster is suspended"), "{said}");
+    // the lifetime is 5 s of grace, T_mem and 2 s
+    std::thread::sleep(Duration::from_secs(12));
+    for node in ["n1", "n2", "n3"] {
+        let seen = status(&dir, node).expect("it answers");
+        assert!(!seen.quorate, "its ring has stopped: {seen:?}");
+        assert!(seen.conditions.iter().any(|c| c.kind == "Suspended"), "{:?}", seen.conditions);
+    }
+    assert_eq!(served_by(at).as_deref(), Some(holder.as_str()), "the address and its service");
+
+    for node in ["n1", "n2", "n3"] {
+        let agent = dir.join("machines").join(node).join("run/agent.sock");
+        let (ok, said) = palisade(&["resume", "--agent"], &agent);
+        assert!(ok && said.contains("seeks its ring again"), "{said}");
+    }
+    until("all are back, and it is over", || {
+        let over = |node: &str| {
+            status(&dir, node).is_some_and(|s| s.conditions.iter().all(|c| c.kind != "Suspended"))
+        };
+        (whole(&dir, &["n1", "n2", "n3"]) && ["n1", "n2", "n3"].into_iter().all(over)).then_some(())
+    });
+    assert_eq!(served_by(at).as_deref(), Some(holder.as_str()), "it did not move");
+    let (_, described) = palisade(&["dev", "describe", "--dir"], &dir);
+    assert!(described.contains("overlaps: 0"), "{described}");
+    let (ok, said) = palisade(&["dev", "stop", "--dir"], &dir);
+    assert!(ok, "{said}");
 }
 
 #[test]
