@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod completion;
 mod controller;
 mod crds;
 mod dev;
@@ -21,7 +22,7 @@ mod timeline;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// High availability for OpenStack control planes.
 #[derive(Parser)]
@@ -35,6 +36,8 @@ struct Cli {
 enum Verb {
     /// Compile objects into placements, for a whole namespace.
     Controller(controller::Args),
+    /// Print what makes a shell complete our words.
+    Completion(completion::Args),
     /// Print the definitions of our kinds.
     Crds,
     /// Be a member of a cluster on this machine.
@@ -51,7 +54,7 @@ enum Verb {
     Suspend(suspend::SuspendArgs),
     /// End a suspension.
     Resume(suspend::Args),
-    /// The cluster as the local agent sees it.
+    /// The cluster as the local agent sees it, or as the API shows it.
     Status(status::Args),
     /// What the local agent saw lately.
     Timeline(timeline::Args),
@@ -65,15 +68,31 @@ pub fn main() -> ExitCode {
         return drivers::process::shim::main(words);
     }
     let done = |()| ExitCode::SUCCESS;
-    let result = match Cli::parse().verb {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let called = std::path::Path::new(&called).file_name().unwrap_or_default();
+    if called == completion::KUBECTL_COMPLETES {
+        return completion::for_kubectl(&Cli::command(), std::env::args().skip(1).collect());
+    }
+    // A plugin of kubectl's by its name: it says so in its own help, and asks the API first.
+    let plugin = called == "kubectl-palisade";
+    let command = match plugin {
+        true => Cli::command().bin_name("kubectl palisade"),
+        false => Cli::command(),
+    };
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+    let result = match cli.verb {
         Verb::Controller(args) => controller::run(args).map(done),
+        Verb::Completion(args) => {
+            completion::run(&args, Cli::command());
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Crds => crds::run().map(done),
         Verb::Agent(args) => agent::run(args),
         Verb::Dev(args) => dev::run(args).map(done),
         Verb::Node(args) => node::run(args).map(done),
         Verb::Resource(args) => resource::run(args).map(done),
         Verb::Simulate(args) => simulate::run(&args).map(done),
-        Verb::Status(args) => status::run(&args).map(done),
+        Verb::Status(args) => status::run(&args, plugin).map(done),
         Verb::Suspend(args) => suspend::suspend(&args).map(done),
         Verb::Resume(args) => suspend::resume(&args).map(done),
         Verb::Timeline(args) => timeline::run(&args).map(done),

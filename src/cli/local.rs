@@ -48,6 +48,16 @@ impl Socket {
         }
     }
 
+    /// Whether the person says whom to ask.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.agent.is_some()
+    }
+
+    /// Whether anybody could be asked here.
+    pub(crate) fn is_there(&self) -> bool {
+        self.candidates().iter().any(|path| path.exists())
+    }
+
     /// Of several agents the one that coordinates, else one with quorum, else any.
     fn best(&self) -> Result<(PathBuf, Status)> {
         let all = self.candidates();

@@ -40,10 +40,14 @@ pub enum ConnectError {
     Client(Box<kube::Error>),
 }
 
+/// One provider of TLS in the whole program (CRATES.md section 3.7); whoever comes second finds it installed.
+pub fn install_provider() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// A client from a kubeconfig, or from the pod's service account.
 pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> {
-    // one provider in the whole program (CRATES.md section 3.7); whoever comes second finds it installed
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    install_provider();
     let mut config = match kubeconfig {
         Some(path) => {
             let at = path.display().to_string();

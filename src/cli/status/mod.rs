@@ -1,8 +1,10 @@
-//! `palisade status`: the cluster as the local agent sees it.
+//! `palisade status`: the cluster as the local agent sees it, or as the API shows it.
 //!
 //! Exit code 1 with the reason on standard error when this component has no quorum or no open era (SAFETY.md#S10): a
 //! script that asks is never told that all is well when nothing may start.
 
+mod mirrored;
+mod reach;
 mod view;
 mod watch;
 
@@ -15,7 +17,11 @@ use agent::status::{IncidentStatus, NodeStatus, ResourceStatus, Status};
 use anyhow::bail;
 use clap::ValueEnum;
 
-pub(crate) use self::view::{Tone, View};
+use self::reach::Source;
+pub(crate) use self::{
+    reach::Reach,
+    view::{Tone, View},
+};
 use crate::local::Socket;
 
 /// Options of `palisade status`.
@@ -29,6 +35,8 @@ pub(crate) struct Args {
     watch: bool,
     #[command(flatten)]
     socket: Socket,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 /// Form of the output.
@@ -43,11 +51,13 @@ enum Output {
 /// Incidents that people are shown.
 const INCIDENTS_SHOWN: usize = 5;
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+/// `plugin`: called as kubectl's.
+pub(crate) fn run(args: &Args, plugin: bool) -> anyhow::Result<()> {
+    let source = Source::choose(&args.socket, &args.reach, plugin);
     if args.watch {
-        return watch::run(&args.socket);
+        return watch::run(&source);
     }
-    let status = args.socket.status()?;
+    let status = source.status()?;
     let mut out = std::io::stdout().lock();
     match args.output {
         Output::Json => {
@@ -81,14 +91,11 @@ struct Text<'a>(&'a Status);
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let s = self.0;
-        writeln!(
-            f,
-            "Cluster {} as {} sees it at {} (agent {})",
-            s.cluster,
-            s.node,
-            clock_time(s.at_ms),
-            s.version
-        )?;
+        write!(f, "Cluster {} as {} sees it at {}", s.cluster, s.node, clock_time(s.at_ms))?;
+        match s.version.as_str() {
+            "" => writeln!(f)?,
+            version => writeln!(f, " (agent {version})")?,
+        }
         let quorum = if s.quorate { "quorate" } else { "NO QUORUM" };
         let id = s.ring.id.as_deref().unwrap_or("none");
         writeln!(f, "  ring         {id} ({}), {quorum}: {}", s.ring.state, list(&s.ring.members))?;

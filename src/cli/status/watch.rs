@@ -10,13 +10,15 @@ use anyhow::Result;
 
 use super::{
     clock_time,
+    reach::Source,
     view::{Machine, Tone, View},
     write_incident,
 };
-use crate::local::Socket;
 
 /// Between two looks: a failover is over in less than a second.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Four lists each: an API server has other things to do.
+const LOOK_AT_API_EVERY: Duration = Duration::from_secs(2);
 /// Longest line; a terminal that is narrower cuts by itself.
 const COLUMNS_MAX: usize = 160;
 
@@ -27,7 +29,8 @@ const REST_OF_SCREEN: &str = "\x1b[J";
 const CLEAR: &str = "\x1b[2J";
 
 /// Until the person ends it. Where the output is no terminal: one screen below the other, when something changed.
-pub(super) fn run(socket: &Socket) -> Result<()> {
+pub(super) fn run(source: &Source<'_>) -> Result<()> {
+    let every = if source.asks_api() { LOOK_AT_API_EVERY } else { LOOK_EVERY };
     let mut out = std::io::stdout().lock();
     let terminal = out.is_terminal();
     if terminal {
@@ -35,9 +38,9 @@ pub(super) fn run(socket: &Socket) -> Result<()> {
     }
     let mut shown = String::new();
     loop {
-        let screen = match View::look(socket) {
+        let screen = match source.look() {
             Ok(view) => screen(&view, terminal),
-            Err(error) => format!("no agent answers: {error:#}\n"),
+            Err(error) => format!("nobody answers: {error:#}\n"),
         };
         if terminal {
             write!(out, "{HOME}")?;
@@ -50,7 +53,7 @@ pub(super) fn run(socket: &Socket) -> Result<()> {
         }
         out.flush()?;
         shown = screen;
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(every);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::boxed::{Running, address, alone, palisade, served_by, status, until};
 
@@ -145,6 +145,42 @@ fn asked_for(file: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("palisade_")).map(str::to_owned).collect()
 }
 
+/// The status that the API shows is the one that an agent sees, once the mirror is at rest.
+fn mirrored_as_seen(dir: &Path, node: &str) {
+    let kubeconfig = dir.join("kubeconfig");
+    let main = |status: &Value| {
+        let of = |list: &str, fields: [&str; 2]| -> Vec<String> {
+            let all = status[list].as_array().map_or([].as_slice(), Vec::as_slice);
+            all.iter().map(|o| fields.map(|field| o[field].to_string()).join(" ")).collect()
+        };
+        let mut runs: Vec<String> = Vec::new();
+        for resource in status["resources"].as_array().into_iter().flatten() {
+            for instance in resource["instances"].as_array().into_iter().flatten() {
+                if instance["role"] != "Stopped" {
+                    runs.push(format!("{} {}", resource["id"], instance["node"]));
+                }
+            }
+        }
+        let era = &status["era"];
+        let head = json!([
+            status["cluster"],
+            status["quorate"],
+            status["coordinator"],
+            era["id"],
+            era["sequence"]
+        ]);
+        (head, of("nodes", ["name", "state"]), of("resources", ["id", "kind"]), runs)
+    };
+    until("the API shows what the agents see", || {
+        let seen = serde_json::to_value(status(dir, node)?).expect("JSON");
+        let words = ["status", "--output", "json", "--kubeconfig"];
+        let (ok, said) = palisade(&words, &kubeconfig);
+        let shown: Value = ok.then(|| serde_json::from_str(&said).ok()).flatten()?;
+        assert_eq!(shown["node"], "the API");
+        (main(&shown) == main(&seen)).then_some(())
+    });
+}
+
 /// All targets of a box: three agents, then the controller.
 fn targets(dir: &Path) -> Vec<SocketAddr> {
     let plan: Value =
@@ -174,6 +210,7 @@ fn a_box_is_scraped_by_the_conventions_and_has_what_alerts_and_dashboard_ask_for
     let others: Vec<&str> = others.collect();
     until("the power-off is proven", || others.iter().find_map(proven));
 
+    mirrored_as_seen(&dir, others[0]);
     let texts = until("the others are scraped, with the failover that is over", || {
         let texts: Vec<String> = targets(&dir).into_iter().filter_map(scrape).collect();
         let recovered = "palisade_failover_phase_seconds_count{phase=\"recover\"} 1";
