@@ -19,11 +19,12 @@ use super::{
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Four lists each: an API server has other things to do.
 const LOOK_AT_API_EVERY: Duration = Duration::from_secs(2);
-/// Longest line; a terminal that is narrower cuts by itself.
+/// Longest line; a terminal that is narrower cuts it, see [`CUT`].
 const COLUMNS_MAX: usize = 160;
 
-/// Home, then each line over the old one: nothing flickers.
-const HOME: &str = "\x1b[H";
+/// A line that is too long is cut by the terminal and not wrapped; while a screen is drawn only.
+const CUT: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 const REST_OF_LINE: &str = "\x1b[K";
 const REST_OF_SCREEN: &str = "\x1b[J";
 const CLEAR: &str = "\x1b[2J";
@@ -43,11 +44,7 @@ pub(super) fn run(source: &Source<'_>) -> Result<()> {
             Err(error) => format!("nobody answers: {error:#}\n"),
         };
         if terminal {
-            write!(out, "{HOME}")?;
-            for line in screen.lines() {
-                writeln!(out, "{line}{REST_OF_LINE}")?;
-            }
-            write!(out, "{REST_OF_SCREEN}")?;
+            write!(out, "{}", over_the_old(&screen))?;
         } else if without_time(&screen) != without_time(&shown) {
             writeln!(out, "{screen}")?;
         }
@@ -55,6 +52,17 @@ pub(super) fn run(source: &Source<'_>) -> Result<()> {
         shown = screen;
         std::thread::sleep(every);
     }
+}
+
+/// Each line at its own place over the old one: nothing flickers, and what is longer than the terminal meets in its last
+/// row. It never scrolls, so the verdict at the top stays.
+fn over_the_old(screen: &str) -> String {
+    let mut out = String::from(CUT);
+    for (row, line) in (1..).zip(screen.lines()) {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "\x1b[{row};1H{line}{REST_OF_LINE}");
+    }
+    out + REST_OF_SCREEN + WRAP
 }
 
 /// The first line has the time in it.
@@ -117,7 +125,17 @@ fn draw(out: &mut String, view: &View, terminal: bool) -> std::fmt::Result {
     }
     if let Some(incident) = &view.incident {
         writeln!(out, "\nlast failure (`palisade timeline` has its steps):")?;
-        write_incident(out, incident)?;
+        let mut line = String::new();
+        write_incident(&mut line, incident)?;
+        // The time of all before its parts: a line of 80 columns holds no more.
+        match line
+            .trim_end()
+            .split_once(": ")
+            .and_then(|(who, parts)| Some((who, parts.rsplit_once("; ")?)))
+        {
+            Some((who, (parts, total))) => writeln!(out, "{who}: {total}\n    {parts}")?,
+            None => write!(out, "{line}")?,
+        }
     }
     writeln!(out, "\nlately:")?;
     for entry in &view.lately {
@@ -165,13 +183,21 @@ ctl-2          online     vip-public
 ctl-1 owes evidence: its BMC does not answer: power it off by hand, then `palisade node confirm-off ctl-1`
 
 last failure (`palisade timeline` has its steps):
-  22:13:20.000Z ctl-1 incident 2.2a: detect 500 agree 40; 540 ms
+  22:13:20.000Z ctl-1 incident 2.2a: 540 ms
+    detect 500 agree 40
 
 lately:
   22:13:20.100Z era      2.2a open
 ";
         let view = View::new(&super::super::specimen(), vec![entry()]);
         assert_eq!(screen(&view, false), expected);
+    }
+
+    #[test]
+    fn a_screen_that_is_longer_than_the_terminal_neither_wraps_nor_scrolls() {
+        let drawn = over_the_old("title\nlast");
+        assert_eq!(drawn, "\x1b[?7l\x1b[1;1Htitle\x1b[K\x1b[2;1Hlast\x1b[K\x1b[J\x1b[?7h");
+        assert!(!drawn.contains('\n'), "a line feed in the last row scrolls");
     }
 
     #[test]
