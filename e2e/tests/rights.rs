@@ -2,7 +2,7 @@
 //! none is refused (SAFETY.md P8), and a settled cluster writes nothing but its Lease (SAFETY.md#S17).
 //!
 //! Needs root and a quarter of an hour: `cargo test -p e2e --test rights -- --ignored`. `PALISADE_QUIET_S` is how long nothing
-//! may be written, 600 s by default.
+//! may be written, 600 s by default; `PALISADE_PROGRAM` takes another program.
 
 use e2e::clock::wait_until;
 use e2e::lab::Lab;
@@ -12,10 +12,10 @@ use e2e::scenario::stack::{CLUSTER, NAMESPACE, Options, Stack};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const SLOW: Duration = Duration::from_secs(120);
+const SLOW: Duration = Duration::from_secs(90);
 
 /// Who: `controller` or `agent`, which the fencer is a part of here. Then `group/resource verb`.
 type Right = (String, String);
@@ -23,9 +23,11 @@ type Right = (String, String);
 #[test]
 #[ignore = "needs root and 15 minutes: cargo test -p e2e --test rights -- --ignored"]
 fn every_right_is_used_none_is_refused_and_a_settled_cluster_writes_nothing() {
-    let stack = Stack::up(&options("krights")).expect("a cluster");
+    let options = options("krights");
+    let stack = Stack::up(&options).expect("a cluster");
     let log = stack.api().audit_log().expect("our own server");
-    work(&stack);
+    // everything is tried and said at the end: a run is a quarter of an hour
+    let mut wrong = work(&stack);
 
     let text = std::fs::read_to_string(&log).expect("the audit log");
     let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -41,12 +43,13 @@ fn every_right_is_used_none_is_refused_and_a_settled_cluster_writes_nothing() {
         } else {
             format!("/{}", word("subresource"))
         };
-        let right = format!(
-            "{}/{}{sub} {}",
-            word("apiGroup"),
-            word("resource"),
-            entry["verb"].as_str().unwrap_or_default()
-        );
+        let verb = entry["verb"].as_str().unwrap_or_default();
+        let right = |verb: &str| format!("{}/{}{sub} {verb}", word("apiGroup"), word("resource"));
+        // an apply that makes its object needs `create` as well, and is logged as what it came as
+        if verb == "patch" && entry["responseStatus"]["code"] == 201 {
+            used.insert((who.clone(), right("create")));
+        }
+        let right = right(verb);
         if entry["annotations"]["authorization.k8s.io/decision"] == "forbid" {
             refused.insert((who, right));
         } else {
@@ -57,8 +60,13 @@ fn every_right_is_used_none_is_refused_and_a_settled_cluster_writes_nothing() {
     assert!(granted.len() > 40, "the roles were read: {granted:?}");
     let unused: Vec<&Right> = granted.difference(&used).collect();
     eprintln!("{} rights granted, {} used, refused: {refused:?}", granted.len(), used.len());
-    assert!(unused.is_empty(), "granted and never used: {unused:#?}");
-    assert!(refused.is_empty(), "asked for and refused: {refused:#?}");
+    if !unused.is_empty() {
+        wrong.push(format!("granted and never used: {unused:#?}"));
+    }
+    if !refused.is_empty() {
+        wrong.push(format!("asked for and refused: {refused:#?}"));
+    }
+    eprintln!("so far: {wrong:#?}");
 
     let seconds = std::env::var("PALISADE_QUIET_S").ok().and_then(|s| s.parse().ok());
     let seconds = seconds.unwrap_or(600);
@@ -74,22 +82,28 @@ fn every_right_is_used_none_is_refused_and_a_settled_cluster_writes_nothing() {
     eprintln!("in {seconds} s: {writes:?}");
     let lease = "palisade:controller update leases";
     let others: Vec<_> = writes.iter().filter(|(what, _)| what != lease).collect();
-    assert!(others.is_empty(), "in {seconds} s at rest: {others:?}");
+    if !others.is_empty() {
+        wrong.push(format!("in {seconds} s at rest: {others:?}"));
+    }
     assert!(writes.iter().any(|(what, _)| what == lease), "the log tells of the Lease: {writes:?}");
     let verdict = stack.verdict().expect("a verdict");
     assert!(verdict.overlap_ms() <= 0.0, "{} ms of overlap", verdict.overlap_ms());
-    stack.end(&std::env::temp_dir(), true, &options("krights")).expect("down");
+    stack.end(&std::env::temp_dir(), true, &options).expect("down");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 fn options(name: &str) -> Options {
-    cargo(&["build", "--quiet", "--package", "cli", "--bin", "palisade"]).expect("built");
-    cargo(&["build", "--quiet", "--package", "e2e", "--bin", "observer"]).expect("built");
     let e2e = Path::new(env!("CARGO_BIN_EXE_e2e"));
+    let given = std::env::var_os("PALISADE_PROGRAM").map(PathBuf::from);
+    let palisade = given.unwrap_or_else(|| {
+        cargo(&["build", "--quiet", "--package", "cli", "--bin", "palisade"]).expect("built");
+        e2e.with_file_name("palisade")
+    });
     Options {
         dir: Lab::default_dir(name),
         name: name.into(),
-        palisade: e2e.with_file_name("palisade"),
-        observer: e2e.with_file_name("observer"),
+        palisade,
+        observer: env!("CARGO_BIN_EXE_observer").into(),
         e2e: e2e.into(),
         boot_delay_ms: 500,
         keep: false,
@@ -133,7 +147,15 @@ fn granted() -> BTreeSet<Right> {
 }
 
 /// Everything that the roles are for, once.
-fn work(stack: &Stack) {
+/// What did not come to pass is the answer.
+fn work(stack: &Stack) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut hope = |what: &str, held: bool| {
+        eprintln!("  {what}: {held}");
+        if !held {
+            wrong.push(what.to_owned());
+        }
+    };
     let kubectl = |args: &[&str]| {
         stack.api().kubectl(&[&["-n", NAMESPACE], args].concat()).map_err(|e| format!("{e:#}"))
     };
@@ -163,22 +185,22 @@ fn work(stack: &Stack) {
     // the controller deletes what nobody wants any more
     patch("vip/public", &json!({"spec": {"with": []}}));
     let gone = || get("plc/public.web.order").is_null();
-    assert!(wait_until(SLOW, gone), "the constraint of an address without companions");
+    hope("the constraint of an address without companions", wait_until(SLOW, gone));
     patch("vip/public", &json!({"spec": {"with": [{"resource": "web"}]}}));
-    assert!(wait_until(SLOW, || !gone()), "and made again");
+    hope("and made again", wait_until(SLOW, || !gone()));
     let mut stray = object("HANode", "n9", json!({"member": "n9"}));
     stray["metadata"]["labels"] =
         json!({"app.kubernetes.io/managed-by": "palisade", "palisade.dev/cluster": CLUSTER});
     stray["metadata"]["ownerReferences"] = json!([{"apiVersion": "palisade.dev/v1alpha1",
         "kind": "HACluster", "name": CLUSTER, "uid": get("hac/quickstart")["metadata"]["uid"]}]);
     make(&stray);
-    assert!(wait_until(SLOW, || get("han/n9").is_null()), "the object of a member that left");
+    hope("the object of a member that left", wait_until(SLOW, || get("han/n9").is_null()));
     // the same bad update twice: one event, counted
     for _ in 0..2 {
         patch("vip/public", &json!({"spec": {"network": "nowhere"}}));
-        assert!(wait_until(SLOW, || ready("vip/public", "UnknownReference")), "refused");
+        hope("refused", wait_until(SLOW, || ready("vip/public", "UnknownReference")));
         patch("vip/public", &json!({"spec": {"network": "public"}}));
-        assert!(wait_until(SLOW, || !ready("vip/public", "UnknownReference")), "taken again");
+        hope("taken again", wait_until(SLOW, || !ready("vip/public", "UnknownReference")));
     }
     // a bare placement of a person, judged
     make(&object(
@@ -187,7 +209,7 @@ fn work(stack: &Stack) {
         json!({"location": {"resources": ["web"],
         "nodes": [{"name": "n1", "score": 1}]}}),
     ));
-    assert!(wait_until(SLOW, || ready("plc/likes", "AsSpecified")), "judged");
+    hope("judged", wait_until(SLOW, || ready("plc/likes", "AsSpecified")));
 
     // records beyond the last hundred of a member are forgotten
     for i in 0..102 {
@@ -201,8 +223,12 @@ fn work(stack: &Stack) {
         let patch = ["patch", "fo", &name, "--subresource=status", "--type=merge", "-p", &closed];
         kubectl(&patch).expect("closed");
     }
-    let kept = || get("fo")["items"].as_array().map_or(0, Vec::len) <= 101;
-    assert!(wait_until(SLOW, kept), "the oldest records are deleted");
+    let kept = || {
+        let all = get("fo")["items"].clone();
+        let of_n2 = |o: &&Value| o["spec"]["node"] == "n2";
+        all.as_array().is_some_and(|all| all.iter().filter(of_n2).count() <= 101)
+    };
+    hope("the oldest records are deleted", wait_until(SLOW, kept));
 
     // asked for through the API: a power-off, and a confirmation for an incident that is not open
     let holder = stack.holder().expect("a holder");
@@ -216,8 +242,9 @@ fn work(stack: &Stack) {
     ));
     let said =
         |what: &str| get(what)["status"]["conditions"].as_array().is_some_and(|c| !c.is_empty());
-    assert!(wait_until(SLOW, || said("fr/shoot")), "{}", get("fr/shoot"));
-    assert!(wait_until(SLOW, || said("fc/off")), "{}", get("fc/off"));
+    hope("a request is answered", wait_until(SLOW, || said("fr/shoot")));
+    hope("a confirmation is answered", wait_until(SLOW, || said("fc/off")));
     std::thread::sleep(Duration::from_secs(5));
-    stack.wait_whole(SLOW).expect("the machine that was shot comes back");
+    hope("the machine that was shot comes back", stack.wait_whole(SLOW).is_ok());
+    wrong
 }

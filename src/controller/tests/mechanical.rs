@@ -19,7 +19,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// One in so many is asked of a server in CI.
-const SHARE: u64 = 8;
+const SHARE: u64 = 16;
 
 #[derive(Deserialize)]
 struct Table {
@@ -338,6 +338,6 @@ async fn every_field_with_every_nonsense_is_refused_with_its_path_or_taken_and_s
     }
     eprintln!("{names} fields, {tried} tried, {taken} taken as updates");
     assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(names > 150 && taken > 20, "{names} fields, {taken} taken");
+    assert!(names > 150 && taken > 10, "{names} fields, {taken} taken");
     server.stop().await;
 }

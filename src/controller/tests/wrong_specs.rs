@@ -376,7 +376,7 @@ fn page(lines: &[Line]) -> String {
          is tried as create, as update of a good object, and then reverted: by the check of `palisade` itself, by devapi (in CI), and by a\n\
          real API server (`cargo lab test objects`), which words the SCH rows in its own way. SCH: schema. CEL: rule of the definition. UPD: rule\n\
          between old and new. ST: taken, and judged by the controller in a condition; what runs stays as it is. WARN: said at `kubectl apply`\n\
-         as well, by a policy of the chart. Rows that only agents can judge stand in docs/install.md.\n\n\
+         as well, by a policy of the chart. What only agents see (keys, credentials, links) is not in this table.\n\n\
          | row | kind | what | layer | message | on create | on update | after revert |\n|---|---|---|---|---|---|---|---|\n",
     );
     let cell = |text: &str| text.replace('|', "\\|").replace('`', "'");

@@ -48,10 +48,16 @@ impl Running {
 
     /// With these in its environment, and in that of all below it.
     pub(crate) fn start_with(dir: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(program())
+        let mut program = Command::new(program());
+        program.envs(environment.iter().copied());
+        Self::start_as(program, dir)
+    }
+
+    /// With what `program` has already.
+    pub(crate) fn start_as(mut program: Command, dir: &Path) -> Self {
+        let mut child = program
             .args(["dev", "--boot-ms", "500", "--dir"])
             .arg(dir)
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -35,7 +35,7 @@ const LABELS: [&str; 14] = [
     "version",
 ];
 
-fn scrape(at: SocketAddr) -> Option<String> {
+pub(crate) fn scrape(at: SocketAddr) -> Option<String> {
     let mut stream = TcpStream::connect(at).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let request = format!("GET /metrics HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
@@ -182,7 +182,7 @@ fn mirrored_as_seen(dir: &Path, node: &str) {
 }
 
 /// All targets of a box: three agents, then the controller.
-fn targets(dir: &Path) -> Vec<SocketAddr> {
+pub(crate) fn targets(dir: &Path) -> Vec<SocketAddr> {
     let plan: Value =
         serde_json::from_slice(&std::fs::read(dir.join("box.json")).expect("there")).expect("JSON");
     let subnet = plan["subnet"].as_u64().and_then(|n| u8::try_from(n).ok()).expect("a number");
