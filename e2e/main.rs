@@ -96,6 +96,9 @@ enum Verb {
         /// The archive of an earlier version: installed, upgraded to this one, rolled back to.
         #[arg(long)]
         before: Option<PathBuf>,
+        /// Agents as units of the machines; all of them lose power while the API is away.
+        #[arg(long)]
+        units: bool,
         #[command(flatten)]
         with: With,
     },
@@ -341,8 +344,8 @@ fn run(cli: Cli) -> Result<()> {
             })
         }
         Verb::Image { program, tag, out } => image::run(&out, program.as_deref(), tag.as_deref()),
-        Verb::Kubelets { only, image, before, with } => {
-            let given = kubelets::Given { image, before, only };
+        Verb::Kubelets { only, image, before, units, with } => {
+            let given = kubelets::Given { image, before, units, only };
             or_failed(kubelets::run(&given, &with.options(&cli.name)?, &with.out)?)
         }
         Verb::Idle { seconds, with } => idle::run(seconds, &with.options(&cli.name)?, &with.out),

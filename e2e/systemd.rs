@@ -28,8 +28,9 @@ const KEPT: [&str; 2] = ["dbus.service", "dbus.socket"];
 /// Devices that every machine has.
 const DEVICES: [&str; 7] = ["null", "zero", "full", "random", "urandom", "tty", "kmsg"];
 
-/// From its next boot on a machine that is off boots systemd, with its boot list as units.
-pub fn enable(machine: &Machine, entries: &[BootEntry]) -> Result<()> {
+/// From its next boot on a machine that is off boots systemd, with these entries as units; `others` are units that lie on
+/// its disk already.
+pub fn enable(machine: &Machine, entries: &[BootEntry], others: &[&str]) -> Result<()> {
     if !Path::new(PROGRAM).is_file() {
         bail!("no {PROGRAM} on this host: install systemd, of which only its programs are used");
     }
@@ -45,7 +46,8 @@ pub fn enable(machine: &Machine, entries: &[BootEntry]) -> Result<()> {
     let manager = "[Manager]\nDefaultStandardOutput=null\nDefaultStandardError=null\n";
     fs::write(machine.disk("etc/systemd/system.conf.d/lab.conf"), manager)?;
     fs::write(machine.disk("etc/fstab"), "")?;
-    let wants: Vec<String> = entries.iter().map(|e| format!("{}.service", e.name)).collect();
+    let mut wants: Vec<String> = entries.iter().map(|e| format!("{}.service", e.name)).collect();
+    wants.extend(others.iter().map(|unit| (*unit).to_owned()));
     let target = format!(
         "[Unit]\nRequires=basic.target\nAfter=basic.target\nWants=dbus.service {}\n",
         wants.join(" ")

@@ -1,7 +1,8 @@
 //! The cluster: control plane, nodes, chart, objects.
 
+use super::Given;
+use super::node::{self, Agent};
 use super::programs::Programs;
-use super::{Given, node};
 use crate::chart::Tools;
 use crate::clock::wait_until;
 use crate::image::{self, Made};
@@ -45,8 +46,9 @@ impl Cluster {
         let pause = out.join("pause.tar");
         image::pause(&pause, programs.pause())?;
         let lock = lab::lock(&options.dir)?;
+        let agent = if given.units { Agent::Unit } else { Agent::Pods };
         let up = || -> Result<Self> {
-            let (lab, api) = Self::machines(options, &programs)?;
+            let (lab, api) = Self::machines(options, &programs, agent)?;
             // Where machines can see them: each has a /tmp and a /root of its own.
             let folder = lab.dir().join("images");
             fs::create_dir_all(&folder)?;
@@ -64,7 +66,8 @@ impl Cluster {
             let observed = lab.dir().join("events.jsonl");
             let observation = Observation::start(&lab, &options.observer, &observed)?;
             let before = given.before.as_deref().map(image::made_before).transpose()?;
-            let values = write_values(&lab, before.as_ref().unwrap_or(&made), before.is_some())?;
+            let values =
+                write_values(&lab, before.as_ref().unwrap_or(&made), before.is_some(), agent)?;
             let stack = Stack::over(lab, api, observation, lock)?;
             let this = Self { stack, tools, values, made };
             this.nodes_ready()?;
@@ -80,7 +83,7 @@ impl Cluster {
         up
     }
 
-    fn machines(options: &Options, programs: &Programs) -> Result<(Lab, KubeBox)> {
+    fn machines(options: &Options, programs: &Programs, agent: Agent) -> Result<(Lab, KubeBox)> {
         progress("three machines, their networks and BMCs");
         let spec =
             LabSpec { boot_delay_ms: options.boot_delay_ms, ..LabSpec::three(&options.name) };
@@ -93,8 +96,15 @@ impl Cluster {
         progress("etcd, API server, controllers, scheduler");
         let api = KubeBox::start(&lab, Parts { controllers: true, scheduler: true })?;
         secrets(&lab, &api)?;
+        if agent == Agent::Unit {
+            // What the chart's accounts may, for users with certificates.
+            for file in ["rights", "rbac.yaml"] {
+                let file = format!("{}/e2e/manifests/{file}", crate::product::TREE);
+                api.kubectl(&["apply", "--server-side", "-f", &file])?;
+            }
+        }
         for machine in lab.machines() {
-            node::prepare(&lab, &machine, programs)?;
+            node::prepare(&lab, &machine, programs, agent)?;
             web_template(&lab, &machine)?;
             node::route(&lab, &machine)?;
         }
@@ -155,7 +165,8 @@ impl Cluster {
     /// `helm install` of the chart as it lies in the tree, with the lab's values.
     pub(super) fn install(&self) -> Result<String> {
         let values = self.values.display().to_string();
-        self.helm(&["install", RELEASE, &chart(), "-f", &values])
+        // Roles may be there from before, where agents are no pods.
+        self.helm(&["install", RELEASE, &chart(), "-f", &values, "--take-ownership"])
     }
 
     /// `helm upgrade`, the lab's values and one more.
@@ -171,11 +182,8 @@ impl Cluster {
 
     /// Waits until what the release rolls out stands.
     pub(super) fn rolled_out(&self) -> Result<()> {
-        for what in [
-            "daemonset/palisade-agent",
-            "daemonset/palisade-fencer",
-            "deployment/palisade-controller",
-        ] {
+        let all = self.kubectl(&["get", "daemonset,deployment", "-o", "name"])?;
+        for what in all.lines() {
             progress(&format!("waiting for {what}"));
             self.kubectl(&["rollout", "status", what, "--timeout=300s"])?;
         }
@@ -219,7 +227,7 @@ fn chart() -> String {
 ///
 /// An earlier version's image knows no units: there the process runs in the executor's container, where it needs the host's
 /// loader and libraries.
-fn write_values(lab: &Lab, made: &Made, in_pod: bool) -> Result<PathBuf> {
+fn write_values(lab: &Lab, made: &Made, in_pod: bool, agent: Agent) -> Result<PathBuf> {
     let (repository, tag) = made.reference.rsplit_once(':').context("NAME:TAG")?;
     let bmcs: Vec<String> = lab.machines().iter().map(|m| format!("bmc-{}", m.name())).collect();
     let api = crate::network::Network::Api.address(crate::network::API_SERVER_HOST);
@@ -239,7 +247,9 @@ fn write_values(lab: &Lab, made: &Made, in_pod: bool) -> Result<PathBuf> {
         "cluster": {"name": CLUSTER},
         "api": {"host": api, "port": 6443},
         "secrets": {"bmc": bmcs},
+        "fencer": {"enabled": agent == Agent::Pods},
         "agent": {
+            "enabled": agent == Agent::Pods,
             // The machines share a kernel, whose boot id and firmware are not theirs.
             "identity": {"systemUuidFile": "/etc/palisade/system-uuid", "bootIdFile": "/proc/sys/kernel/random/boot_id"},
             "processes": {"enabled": true, "runtime": if in_pod { "pod" } else { "systemd" }},

@@ -36,10 +36,17 @@ const PARTS: [(&str, Part); 5] = [
 /// From an earlier version and back.
 const VERSIONS: [(&str, Part); 2] = [("install", install), ("versions", versions)];
 
+/// With agents as units of the machines.
+const UNITS: [(&str, Part); 2] = [("install", install), ("all-cut", all_cut)];
+
 /// Runs the parts; `install` is always one.
 pub(super) fn run(cluster: &Cluster, given: &Given, checks: &mut Checks) -> Result<()> {
     let only = &given.only;
-    let parts: &[(&str, Part)] = if given.before.is_some() { &VERSIONS } else { &PARTS };
+    let parts: &[(&str, Part)] = match given {
+        Given { units: true, .. } => &UNITS,
+        Given { before: Some(_), .. } => &VERSIONS,
+        _ => &PARTS,
+    };
     if let Some(unknown) = only.iter().find(|o| !parts.iter().any(|(name, _)| name == o)) {
         let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
         bail!("no part {unknown}: there are {}", names.join(", "));
@@ -82,7 +89,9 @@ fn install(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
         who("fencer")?,
         who("controller")?
     );
-    checks.check("as pods", seen == "3 agents, 3 fencers, 2 controllers", seen);
+    let wanted = ["3 agents, 3 fencers, 2 controllers", "0 agents, 0 fencers, 2 controllers"];
+    let units = cluster.get(&["daemonsets"])?["items"].as_array().is_some_and(Vec::is_empty);
+    checks.check("its pods", seen == wanted[usize::from(units)], seen);
     Ok(())
 }
 
@@ -121,6 +130,32 @@ fn power_cut(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
     let back = pressed.elapsed().as_secs_f64();
     checks.figure("back_s", back);
     checks.check("the machine comes back", true, format!("a member {back:.1} s after power-on"));
+    cluster.rolled_out()
+}
+
+/// All machines lose power while the API is away: what no kubelet starts comes back by the units.
+fn all_cut(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
+    let stack = cluster.stack();
+    stack.api().stop_api()?;
+    for machine in stack.lab().machines() {
+        power::off(&machine, "scenario")?;
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let begun = monotonic_ns();
+    progress("power on, with the API away");
+    for machine in stack.lab().machines() {
+        power::on(&machine, "scenario")?;
+    }
+    let who = stack.wait_served(begun, Duration::from_secs(90))?;
+    let took = ms(monotonic_ns() - begun) / 1000.0;
+    checks.figure("all_cut_service_s", took);
+    let away = !stack.api().is_ready();
+    let seen = format!("{who:?} {took:.1} s after power-on");
+    checks.check("the address is served again", who.is_some(), seen);
+    checks.check("with the API away", away, away.to_string());
+    stack.api().start_api()?;
+    stack.wait_whole(BACK)?;
+    cluster.nodes_ready()?;
     cluster.rolled_out()
 }
 

@@ -23,6 +23,8 @@ pub struct Given {
     pub image: Option<PathBuf>,
     /// The image of an earlier version: installed first, then upgraded from and rolled back to.
     pub before: Option<PathBuf>,
+    /// Agents as units of the machines, and then a power cut of all of them with the API away.
+    pub units: bool,
     /// Only these parts of the whole; empty: all.
     pub only: Vec<String>,
 }

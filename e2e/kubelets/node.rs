@@ -6,6 +6,7 @@ use crate::kubebox::node_keys;
 use crate::lab::Lab;
 use crate::machine::{BootEntry, Machine};
 use crate::network::Network;
+use crate::scenario::stack::{CLUSTER, NAMESPACE};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -27,7 +28,12 @@ fn folder(machine: &Machine, name: &str) -> PathBuf {
 }
 
 /// Empties what an earlier run left on it, and writes what it is configured by. It must be off.
-pub(super) fn prepare(lab: &Lab, machine: &Machine, programs: &Programs) -> Result<()> {
+pub(super) fn prepare(
+    lab: &Lab,
+    machine: &Machine,
+    programs: &Programs,
+    agent: Agent,
+) -> Result<()> {
     for name in ["containerd", "kubelet"] {
         let folder = folder(machine, name);
         let _ = fs::remove_dir_all(&folder);
@@ -44,7 +50,51 @@ pub(super) fn prepare(lab: &Lab, machine: &Machine, programs: &Programs) -> Resu
     fs::write(machine.disk("etc/cni/net.d/10-lab.conflist"), network.to_string())?;
     fs::write(machine.disk("etc/kubernetes/kubelet.json"), kubelet(lab, machine).to_string())?;
     // As on a real node: what Palisade starts can be a unit of the machine, beside its pods.
-    crate::systemd::enable(machine, &boot_list(lab, machine))
+    let others: &[&str] = match agent {
+        Agent::Pods => &[],
+        Agent::Unit => {
+            unit(lab, machine)?;
+            &[UNIT]
+        }
+    };
+    crate::systemd::enable(machine, &boot_list(lab, machine), others)
+}
+
+/// As what an agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agent {
+    /// The chart's.
+    Pods,
+    /// A unit of the machine.
+    Unit,
+}
+
+const UNIT: &str = "palisade-agent.service";
+
+/// The unit as people get it; only the program lies elsewhere, as /usr is the host's.
+fn unit(lab: &Lab, machine: &Machine) -> Result<()> {
+    let from = format!("{}/manifests/machine/{UNIT}", crate::product::TREE);
+    let text = fs::read_to_string(&from).with_context(|| from.clone())?;
+    let there = "/usr/local/bin/palisade";
+    if !text.contains(&format!("ExecStart={there} ")) {
+        bail!("{from} does not start {there}");
+    }
+    let units = machine.disk("etc/systemd/system");
+    fs::create_dir_all(&units)?;
+    fs::write(
+        units.join(UNIT),
+        text.replace(there, &lab.program("palisade").display().to_string()),
+    )?;
+    let kubeconfig = lab.dir().join(format!("kube/agent-{}.kubeconfig", machine.name()));
+    let environment = format!(
+        "NODE_NAME={}\nNAMESPACE={NAMESPACE}\nCLUSTER={CLUSTER}\nKUBECONFIG={}\n",
+        machine.name(),
+        kubeconfig.display()
+    );
+    fs::write(machine.disk("etc/palisade/agent.env"), environment)?;
+    let config = "process_runtime = \"systemd\"\nsystem_uuid_file = \"/etc/palisade/system-uuid\"\n\
+                  metrics_listen = \"0.0.0.0:9465\"\n";
+    fs::write(machine.disk("etc/palisade/agent.toml"), config).context("the agent's configuration")
 }
 
 fn boot_list(lab: &Lab, machine: &Machine) -> Vec<BootEntry> {
