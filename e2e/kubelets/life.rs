@@ -178,6 +178,8 @@ fn incident(cluster: &Cluster, lost: &Machine) -> Result<Option<serde_json::Valu
 }
 
 fn test(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
+    // It asks whether there is quorum at this moment.
+    cluster.stack().wait_whole(BACK)?;
     let said = cluster.helm(&["test", RELEASE, "--timeout", "120s"]);
     checks.done("helm test", &said);
     let succeeded = said.as_ref().map_or(0, |s| s.matches("Phase:          Succeeded").count());
