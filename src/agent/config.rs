@@ -86,6 +86,10 @@ pub struct Config {
     /// Metrics and health. None: not served.
     #[serde(default)]
     pub metrics_listen: Option<SocketAddr>,
+    /// How long an agent that is stopped by a signal says that it will be away, in seconds: nobody fences or recovers for it
+    /// meanwhile. 1 to 60; 10 by default. Longer where its successor may have to fetch an image first.
+    #[serde(default)]
+    pub planned_absence_s: Option<u8>,
     /// Watchdog of the machine. None: not used.
     #[serde(default)]
     pub watchdog: Option<WatchdogConfig>,
@@ -218,7 +222,18 @@ impl Config {
         Ok(config)
     }
 
+    /// Announced when the agent is stopped by a signal: an upgrade, or a restart by its supervisor (CLUSTER.md section 5).
+    pub fn planned_absence(&self) -> Duration {
+        Duration::from_secs(self.planned_absence_s.unwrap_or(10).into())
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
+        if self.planned_absence_s.is_some_and(|seconds| !(1..=60).contains(&seconds)) {
+            return Err(ConfigError::Value {
+                key: "planned_absence_s",
+                rule: "must be 1 to 60: whoever is away longer is fenced",
+            });
+        }
         if let Some(watchdog) = &self.watchdog {
             if watchdog.device.is_some() == watchdog.socket.is_some() {
                 return Err(ConfigError::Value {
@@ -280,6 +295,7 @@ mod tests {
             process_templates = "/etc/palisade/processes"
             system_uuid_file = "/etc/palisade/uuid"
             metrics_listen = "127.0.0.1:9465"
+            planned_absence_s = 45
             process_runtime = "systemd"
             system_bus = "unix:path=/run/dbus/system_bus_socket"
             self_fence = "watchdog"
@@ -293,6 +309,7 @@ mod tests {
         )
         .expect("valid");
         assert_eq!(config.interfaces["public"], "eth0");
+        assert_eq!(config.planned_absence(), Duration::from_secs(45));
         assert_eq!(config.process_runtime, ProcessRuntime::Systemd);
         assert_eq!(config.watchdog.expect("there").timeout(), Duration::from_secs(10));
     }
@@ -303,6 +320,8 @@ mod tests {
         let unknown = load("watchdgo = 1").expect_err("unknown").to_string();
         assert!(unknown.contains("watchdgo"), "{unknown}");
         for text in [
+            "planned_absence_s = 0",
+            "planned_absence_s = 61",
             "[watchdog]\ntimeout_s = 10",
             "[watchdog]\ndevice = \"/dev/watchdog\"\ntimeout_s = 1",
             "[interfaces]\npublic = \"an interface name that is too long\"",

@@ -4,6 +4,7 @@ run_dir = {{ .Values.agent.runDir | quote }}
 metrics_listen = {{ printf "%s:%v" .Values.agent.metrics.listen .Values.agent.metrics.port | quote }}
 self_fence = {{ .Values.agent.selfFence | quote }}
 realtime = {{ .Values.agent.realtime | quote }}
+planned_absence_s = {{ .Values.agent.updateStrategy.absenceSeconds }}
 {{- if .Values.agent.identity.systemUuidFile }}
 system_uuid_file = "/etc/palisade/system-uuid"
 {{- end }}

@@ -1,6 +1,6 @@
 //! The ring's process: one thread for the ring, this one for everything that may wait: the local socket, metrics, the API.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc, thread};
 
 use base::NodeId;
 use policy::revision::{REVISION_FORMAT, Revision};
@@ -25,8 +25,6 @@ use crate::{
     supervise::{AGAIN, GONE, LEFT},
 };
 
-/// Announced when the agent is stopped by a signal: an upgrade or a restart by its supervisor.
-const DETACH: Duration = Duration::from_secs(10);
 /// Requests on their way to the ring.
 const CALLS_MAX: usize = 16;
 /// News of the API on their way to the ring.
@@ -40,6 +38,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
 
 async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     let machine = Machine::read(&options.config)?;
+    let absence = options.config.planned_absence();
     let metrics = Arc::new(Metrics::new());
     let (call, mut calls) = mpsc::channel(CALLS_MAX);
     let listener = Listener::bind(&options.socket(), Admitted::own())?;
@@ -150,7 +149,7 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
         result = &mut end => result,
         asked = asked_to_end() => {
             asked?;
-            let _ = stop.send(Stop::Detach(DETACH)).await;
+            let _ = stop.send(Stop::Detach(absence)).await;
             end.await
         }
     };
