@@ -23,6 +23,9 @@ pub const STATE_SET_ASIDE: &str = "StateSetAside";
 /// The watchdog is configured and not armed.
 pub const WATCHDOG: &str = "WatchdogNotArmed";
 
+/// What other members hear of, and stands on the member's HANode.
+pub const TOLD: [&str; 2] = [GAP, WATCHDOG];
+
 /// All of them: each has a series from the start.
 pub const ALL: [&str; 11] = [
     API_UNREACHABLE,

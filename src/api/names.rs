@@ -43,6 +43,10 @@ pub mod condition {
     pub const QUORATE: &str = "Quorate";
     /// It does what the spec says.
     pub const READY: &str = "Ready";
+    /// The agent of the member was not run for longer than half of the token timeout, a moment ago.
+    pub const EXECUTION_GAP: &str = "ExecutionGap";
+    /// The watchdog that the member's machine is configured with is not proven armed.
+    pub const WATCHDOG_NOT_ARMED: &str = "WatchdogNotArmed";
     /// As kstatus reads it: work in progress.
     pub const RECONCILING: &str = "Reconciling";
     /// As kstatus reads it: cannot go on without a person.
@@ -93,6 +97,8 @@ pub mod reason {
     pub const SPEC_REGRESSED: &str = "SpecRegressed";
     /// More than one voter has lost its disk; a person must decide.
     pub const STATE_LOST: &str = "StateLost";
+    /// The member says so of itself.
+    pub const SAID_BY_MEMBER: &str = "SaidByMember";
     /// Nobody is fenced and nothing is recovered, as a person asked (`palisade suspend`).
     pub const SUSPENDED: &str = "Suspended";
     /// No member may run it.

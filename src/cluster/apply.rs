@@ -122,6 +122,7 @@ impl State {
             // For the executors of the others; counted outside (`suspend`).
             Message::Announcing { .. }
             | Message::Sees { .. }
+            | Message::Ails(_)
             | Message::SuspendHeld
             | Message::SuspendDone => {}
         }

@@ -82,6 +82,9 @@ impl Member {
             self.effect(now, effect);
         }
         self.agree_on_suspension(now, from, body);
+        if let Message::Ails(ails) = body {
+            self.heard_ails(from, ails);
+        }
         self.hear_of_address(now, from, body);
     }
 

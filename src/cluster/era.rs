@@ -56,6 +56,8 @@ pub(crate) struct Installed {
     /// Orders and commands that should have been answered by then.
     pub(crate) due: BTreeMap<u64, Instant>,
     pub(crate) fence_due: BTreeMap<NodeId, Instant>,
+    /// What members say is wrong with themselves.
+    pub(crate) ails: BTreeMap<NodeId, Vec<(String, String)>>,
     /// Who has said what of a suspension.
     pub(crate) suspending: Agreeing,
 }
@@ -155,6 +157,7 @@ impl Member {
             unreported: BTreeMap::new(),
             due: BTreeMap::new(),
             fence_due: BTreeMap::new(),
+            ails: BTreeMap::new(),
             suspending: Agreeing::default(),
         });
         self.assembly.clear();
@@ -580,6 +583,7 @@ impl Member {
         self.restart_deadlines(now);
         self.settings();
         self.take_epoch(now);
+        self.say_ails();
         for incident in debts {
             self.record(Phase::Agree, Some(incident), format!("era {ring} is open without it"));
         }

@@ -110,6 +110,9 @@ pub enum Input {
         /// The machine.
         node: NodeId,
     },
+    /// What is wrong with this member by its own word: type and text. Said to the others, who show it; decides nothing. At
+    /// most [`crate::AILS_MAX`].
+    Ails(Vec<(String, String)>),
     /// Seconds since 1970 on this machine, now and then. Written into decisions, never compared across machines.
     Wall(i64),
     /// A revision that this member compiled from the API (200 ms without change). Offering one twice is harmless.

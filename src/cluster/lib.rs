@@ -48,6 +48,7 @@ compile_error!(
 );
 
 pub mod admission;
+mod ails;
 mod allowed;
 mod apply;
 mod coordinator;
@@ -81,6 +82,7 @@ mod transfer;
 mod view;
 mod wire;
 
+pub use ails::AILS_MAX;
 pub use io::{
     Config, ExecutorDo, ExecutorSays, FencerDo, FencerSays, File, Input, Output, PersistId, Phase,
     Planner, Reason, Record, Refused, RequestId, RequestKind, Station, Stored, Verdict,

@@ -87,6 +87,8 @@ pub struct Member {
     /// Era in which the offered revision was proposed from here.
     pub(crate) proposed: Option<RingId>,
     pub(crate) watchdog: Option<Duration>,
+    /// What the agent last said of itself.
+    pub(crate) ails: Vec<(String, String)>,
     pub(crate) suspension: Suspension,
     pub(crate) halted: Option<Broken>,
     pub(crate) conditions: BTreeSet<Condition>,
@@ -205,6 +207,7 @@ impl Member {
             shown: false,
             proposed: None,
             watchdog: None,
+            ails: Vec::new(),
             suspension,
             halted: None,
             conditions: BTreeSet::new(),
@@ -249,6 +252,7 @@ impl Member {
             Input::Probed { node, verdict } => self.silence.probed(node, verdict),
             Input::Heard { node, standing } => self.heard_outside(now, node, &standing),
             Input::Silent { node } => self.silent(now, node),
+            Input::Ails(ails) => self.ails(ails),
             Input::Wall(seconds) => self.wall = (seconds, now),
             Input::Revision(revision) => {
                 self.offered = Some(revision);

@@ -39,6 +39,8 @@ pub struct Status {
     pub operations: Vec<OperationStatus>,
     /// What is wrong or waits, each with the next step.
     pub conditions: Vec<Condition>,
+    /// What members of this configuration say is wrong with themselves, by node.
+    pub ails: Vec<Condition>,
 }
 
 /// The accepted revision.

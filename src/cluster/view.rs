@@ -50,6 +50,7 @@ impl Member {
             state_conditions(state, &mut conditions);
         }
         status.conditions = conditions.into_iter().collect();
+        status.ails = self.ails_of_all();
         status
     }
 

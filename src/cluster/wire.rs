@@ -97,6 +97,8 @@ pub(crate) enum Message {
     SuspendHeld,
     /// The sender's executor has carried it out.
     SuspendDone,
+    /// What is wrong with the sender by its own word: type and text. Changes nothing.
+    Ails(Vec<(String, String)>),
 }
 
 /// What a member has (CLUSTER.md section 3.1).

@@ -134,7 +134,7 @@ pub const fn section(kind: Kind) -> Section {
         Kind::HANode => Section {
             manager,
             fields: &["observedEra", "nodeId", "state", "incarnation", "running", "resources"],
-            conditions: &[types::READY],
+            conditions: &[types::EXECUTION_GAP, types::READY, types::WATCHDOG_NOT_ARMED],
         },
         Kind::ResourcePlacement => Section {
             manager,
@@ -254,7 +254,8 @@ impl Out<'_> {
                 (false, true) => reason::FENCING,
                 (false, false) => reason::MEMBERS_MISSING,
             };
-            let judged = vec![Judgement::new(types::READY, ready, cause, text)];
+            let mut judged = vec![Judgement::new(types::READY, ready, cause, text)];
+            judged.extend(said_by_member(view, node.node));
             let conditions = self.conditions(&current, object.metadata.generation, judged);
             let status = json!({
                 "nodeId": node.node.as_u16(),
@@ -594,6 +595,15 @@ fn said_of_placement(view: &View, placement: &Placement) -> String {
     let said = view.conditions.iter().filter(|c| about(&c.object));
     let texts: BTreeSet<&str> = said.map(|c| c.text.as_str()).collect();
     cut(&texts.into_iter().collect::<Vec<_>>().join("; "), 500)
+}
+
+/// What the member says is wrong with itself; what is over is gone.
+fn said_by_member(view: &View, node: NodeId) -> impl Iterator<Item = Judgement> {
+    let about = format!("node {node}");
+    [types::EXECUTION_GAP, types::WATCHDOG_NOT_ARMED].into_iter().filter_map(move |kind| {
+        let said = view.ails.iter().find(|c| c.object == about && c.kind == kind)?;
+        Some(Judgement::new(kind, true, reason::SAID_BY_MEMBER, said.text.clone()))
+    })
 }
 
 /// What the view says of one object, in one line.

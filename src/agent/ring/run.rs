@@ -237,12 +237,14 @@ impl Loop {
     fn gap(&mut self, now: Instant, gap: Duration) {
         self.outlet.metrics.own.gaps.inc();
         self.outlet.metrics.own.gap_seconds.observe(gap.as_secs_f64());
-        self.gap_at = Some(now);
         let text = format!("this member was not run for {} ms", gap.as_millis());
-        let why = format!(
-            "{text}, longer than half of the token timeout: nothing was carried out until the ring had proven itself again; look at this machine's load, memory and processor limits, or choose a longer token timeout"
-        );
-        self.outlet.condition(conditions::GAP, Some(why));
+        // the first of a series: it would be written anew with each
+        if self.gap_at.replace(now).is_none() {
+            let why = format!(
+                "{text}, longer than half of the token timeout: nothing was carried out until the ring had proven itself again; look at load, memory and processor limits of this machine, or choose a longer token timeout"
+            );
+            self.outlet.condition(conditions::GAP, Some(why));
+        }
         tracing::warn!(gap_ms = gap.as_millis(), "{text}");
         self.outlet.timeline.add(now, "agent", &text);
         self.core.handle_gap(now, gap);
@@ -437,6 +439,11 @@ impl Loop {
             self.gap_at = None;
             self.outlet.condition(conditions::GAP, None);
         }
+        let own = &self.outlet.conditions;
+        let told = conditions::TOLD.into_iter();
+        let ails =
+            told.filter_map(|kind| Some((kind.to_owned(), own.get(kind)?.clone()))).collect();
+        self.core.handle(now, Input::Ails(ails));
     }
 
     fn call(&mut self, now: Instant, call: Call) {

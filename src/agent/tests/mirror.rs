@@ -185,6 +185,46 @@ fn a_settled_cluster_is_told_once_and_then_nothing_is_written() {
 }
 
 #[test]
+fn what_a_member_says_of_itself_stands_on_its_node_until_it_is_over() {
+    let mut p = picture();
+    let r = revision(&p);
+    let before = writes(&settled(), &r, &p, &at(100));
+    echo(&mut p, &before);
+    let ail = |kind: &str, n: u16| Condition {
+        kind: kind.into(),
+        object: format!("node {n}"),
+        text: "look at it".into(),
+    };
+    let ails = vec![ail("WatchdogNotArmed", 2), ail("ExecutionGap", 3), ail("Unheard", 3)];
+    let view = View { ails, ..settled() };
+    let all = writes(&view, &r, &p, &at(200));
+    assert_eq!(all.len(), 2, "two members, and nothing else: {all:#?}");
+    let of = |n: &str| status(&all, Kind::HANode, n);
+    let said = ("True".to_owned(), "SaidByMember".to_owned());
+    assert_eq!(condition(of("n2"), "WatchdogNotArmed"), said);
+    assert_eq!(condition(of("n3"), "ExecutionGap"), said);
+    assert_eq!(condition(of("n3"), "Ready").0, "True", "it serves all the same");
+    echo(&mut p, &all);
+    assert_eq!(writes(&view, &r, &p, &at(300)), []);
+    let over = writes(&settled(), &r, &p, &at(400));
+    for n in ["n2", "n3"] {
+        let kinds = status(&over, Kind::HANode, n)["conditions"].to_string();
+        assert!(!kinds.contains("Gap") && !kinds.contains("Watchdog"), "{kinds}");
+    }
+}
+
+#[test]
+fn a_suspended_cluster_says_so() {
+    let p = picture();
+    let view = View { suspended: true, ..settled() };
+    let all = writes(&view, &revision(&p), &p, &at(100));
+    let cluster = status(&all, Kind::HACluster, "main");
+    assert_eq!(condition(cluster, "Ready"), ("False".into(), "Suspended".into()));
+    assert_eq!(condition(cluster, "Degraded"), ("True".into(), "Suspended".into()));
+    assert_eq!(condition(cluster, "Quorate").0, "True");
+}
+
+#[test]
 fn a_lost_member_shows_with_its_debt_its_record_and_what_waits_for_it() {
     let mut p = picture();
     let r = revision(&p);

@@ -1,7 +1,7 @@
 //! What is told of a failure on its way (DESIGN.md section 3), and by whom.
 
 use core::time::Duration;
-use std::vec;
+use std::{string::String, vec, vec::Vec};
 
 use fencing::{DeviceError, FenceResult};
 
@@ -84,4 +84,28 @@ fn a_fencer_that_answers_late_does_not_end_the_attempt_of_another_member() {
     world.slow_bmc.remove(&0);
     world.settle(S * 5);
     assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
+#[test]
+fn what_a_member_says_is_wrong_with_itself_is_seen_by_all_in_each_era_until_it_is_over() {
+    let mut world = three();
+    let ails = vec![(String::from("WatchdogNotArmed"), String::from("look at the device"))];
+    let seen = |world: &World, at: usize| {
+        let all = world.member(at).status().ails;
+        all.into_iter().map(|c| (c.kind, c.object)).collect::<Vec<_>>()
+    };
+    let said = [(String::from("WatchdogNotArmed"), String::from("node 3"))];
+    world.give(2, Input::Ails(ails.clone()));
+    while world.round() {}
+    assert!((0..3).all(|at| seen(&world, at) == said));
+    let before = world.member(0).position();
+    world.give(2, Input::Ails(ails));
+    while world.round() {}
+    assert_eq!(world.member(0).position(), before, "said once");
+    world.change(&[0, 1, 0], true);
+    world.settle(Duration::from_secs(1));
+    assert!([0, 2].iter().all(|at| seen(&world, *at) == said), "and again in the next era");
+    world.give(2, Input::Ails(Vec::new()));
+    while world.round() {}
+    assert_eq!(seen(&world, 0), []);
 }
