@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod bundle;
 mod completion;
 mod controller;
 mod crds;
@@ -36,6 +37,8 @@ struct Cli {
 enum Verb {
     /// Compile objects into placements, for a whole namespace.
     Controller(controller::Args),
+    /// Collect what somebody else needs to help, without secrets.
+    Bundle(bundle::Args),
     /// Print what makes a shell complete our words.
     Completion(completion::Args),
     /// Print the definitions of our kinds.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     let result = match cli.verb {
         Verb::Controller(args) => controller::run(args).map(done),
+        Verb::Bundle(args) => bundle::run(&args).map(done),
         Verb::Completion(args) => {
             completion::run(&args, Cli::command());
             Ok(ExitCode::SUCCESS)

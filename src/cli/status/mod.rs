@@ -19,7 +19,7 @@ use clap::ValueEnum;
 
 use self::reach::Source;
 pub(crate) use self::{
-    reach::Reach,
+    reach::{Reach, list as objects_of},
     view::{Tone, View},
 };
 use crate::local::Socket;

@@ -181,6 +181,49 @@ fn mirrored_as_seen(dir: &Path, node: &str) {
     });
 }
 
+/// Everything but what nobody shall see: passwords of BMCs, the ring's key, and a canary in a log.
+fn bundled_without_secrets(dir: &Path, targets: Vec<SocketAddr>) {
+    const CANARY: &str = "Seč'r\"$(x)\\n";
+    let log = dir.join("some.log");
+    std::fs::write(&log, format!("a line\nOS_PASSWORD={CANARY}\nanother\n")).expect("written");
+    let file = dir.join("bundle.tar.gz");
+    let mut command = std::process::Command::new(crate::boxed::program());
+    command.arg("bundle").arg("-o").arg(&file).arg("--agent").arg(dir).arg("--log").arg(&log);
+    command.arg("--log").arg(dir.join("box.log")).arg("--kubeconfig").arg(dir.join("kubeconfig"));
+    for at in &targets {
+        command.args(["--metrics", &at.to_string()]);
+    }
+    let done = command.output().expect("it runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let bytes = std::fs::File::open(&file).expect("made");
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for entry in tar::Archive::new(flate2::read::GzDecoder::new(bytes)).entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let name = entry.path().expect("a name").display().to_string();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).expect("text");
+        found.insert(name, text);
+    }
+    let part = |name: &str| &found[&format!("palisade-bundle/{name}")];
+    assert!(part("objects/haclusters.json").contains("\"quickstart\""));
+    assert!(part("agent/status.json").contains("\"quorate\": true"));
+    assert!(part("manifest.json").contains("objects/fencedevices.json"));
+    let log = found.iter().find(|(name, _)| name.ends_with("some.log")).expect("the log").1;
+    assert_eq!(log, "a line\nOS_PASSWORD=[redacted]\nanother\n");
+    let plan = std::fs::read(dir.join("box.json")).expect("there");
+    let plan: Value = serde_json::from_slice(&plan).expect("JSON");
+    let passwords = plan["nodes"].as_array().expect("nodes").iter().map(|n| &n["bmc_password"]);
+    let mut secrets: Vec<&str> = passwords.map(|p| p.as_str().expect("a password")).collect();
+    secrets.extend(plan["ring_key"].as_str().and_then(|key| key.split(' ').nth(1)));
+    secrets.extend(["Seč", "PRIVATE KEY"]);
+    assert_eq!(secrets.len(), 6);
+    for (name, text) in &found {
+        for secret in &secrets {
+            assert!(!text.contains(secret), "{secret} is in {name}");
+        }
+    }
+}
+
 /// All targets of a box: three agents, then the controller.
 pub(crate) fn targets(dir: &Path) -> Vec<SocketAddr> {
     let plan: Value =
@@ -211,6 +254,7 @@ fn a_box_is_scraped_by_the_conventions_and_has_what_alerts_and_dashboard_ask_for
     until("the power-off is proven", || others.iter().find_map(proven));
 
     mirrored_as_seen(&dir, others[0]);
+    bundled_without_secrets(&dir, targets(&dir));
     let texts = until("the others are scraped, with the failover that is over", || {
         let texts: Vec<String> = targets(&dir).into_iter().filter_map(scrape).collect();
         let recovered = "palisade_failover_phase_seconds_count{phase=\"recover\"} 1";
