@@ -24,9 +24,11 @@ const BESIDE: usize = 2;
 const SEEDS: &str = "0..500";
 
 /// What `cargo test` is told, one call a line, with a real API server at hand.
-const BESIDE_KUBERNETES: [&[&str]; 2] = [
+const BESIDE_KUBERNETES: [&[&str]; 3] = [
     &["devapi", "--test", "conformance"],
     &["devapi", "--test", "kubectl_beside", "--", "--include-ignored"],
+    // on devapi alone, but with the same tools
+    &["devapi", "--test", "helm", "--", "--ignored"],
 ];
 
 /// What a step may need.

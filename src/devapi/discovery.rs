@@ -23,6 +23,15 @@ pub(crate) const REVIEWS: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+/// Kinds that clients find here and that then get a 501 in so many words: without this kubectl and Helm say that there is no
+/// such kind, and ask for a definition. Not to be listed, so that nobody meets them by chance. Group, plural, kind, short name.
+const NOT_RUN: &[(&str, &str, &str, &str)] = &[
+    ("", "pods", "Pod", "po"),
+    ("batch", "jobs", "Job", ""),
+    ("batch", "cronjobs", "CronJob", "cj"),
+];
+const NOT_RUN_VERBS: &[&str] = &["create", "delete", "get"];
+
 /// `/api`.
 pub(crate) fn core_versions(address: &str) -> Value {
     json!({"kind": "APIVersions", "versions": ["v1"],
@@ -37,12 +46,16 @@ pub(crate) fn groups(catalog: &Catalog) -> Value {
 
 fn names(catalog: &Catalog) -> Vec<String> {
     let served = catalog.groups().into_iter().map(|(g, _)| g.to_owned()).filter(|g| !g.is_empty());
-    served.chain(REVIEWS.iter().map(|(g, ..)| (*g).to_owned())).collect()
+    let mut names: Vec<String> =
+        served.chain(REVIEWS.iter().map(|(g, ..)| (*g).to_owned())).collect();
+    names.push("batch".to_owned());
+    names
 }
 
 fn versions<'a>(catalog: &'a Catalog, name: &str) -> Option<Vec<&'a str>> {
     let found = catalog.groups().into_iter().find(|(g, _)| *g == name).map(|(_, v)| v);
-    found.or_else(|| REVIEWS.iter().any(|(g, ..)| *g == name).then(|| vec!["v1"]))
+    let besides = REVIEWS.iter().any(|(g, ..)| *g == name) || name == "batch";
+    found.or_else(|| besides.then(|| vec!["v1"]))
 }
 
 /// `/apis/GROUP`.
@@ -81,10 +94,25 @@ pub(crate) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
                          "verbs": ["create"]}),
         );
     }
+    for (_, plural, kind, short) in not_run(group, version) {
+        let mut entry = json!({"name": plural, "singularName": kind.to_lowercase(), "namespaced": true,
+            "kind": kind, "verbs": NOT_RUN_VERBS});
+        if !short.is_empty() {
+            entry["shortNames"] = json!([short]);
+        }
+        list.push(entry);
+    }
     let group_version =
         if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
                 "resources": list}))
+}
+
+fn not_run(
+    group: &str,
+    version: &str,
+) -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str, &'static str)> {
+    NOT_RUN.iter().filter(move |(g, ..)| *g == group && version == "v1")
 }
 
 fn verbs(resource: &Resource) -> &'static [&'static str] {
@@ -144,6 +172,14 @@ fn all(catalog: &Catalog, group: &str, version: &str) -> Vec<Value> {
     for (_, plural, singular, name) in REVIEWS.iter().filter(|(g, ..)| *g == group) {
         list.push(json!({"resource": plural, "responseKind": kind(name), "scope": "Cluster",
                          "singularResource": singular, "verbs": ["create"]}));
+    }
+    for (_, plural, name, short) in not_run(group, version) {
+        let mut entry = json!({"resource": plural, "responseKind": kind(name), "scope": "Namespaced",
+            "singularResource": name.to_lowercase(), "verbs": NOT_RUN_VERBS});
+        if !short.is_empty() {
+            entry["shortNames"] = json!([short]);
+        }
+        list.push(entry);
     }
     list
 }
