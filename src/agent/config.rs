@@ -67,6 +67,9 @@ pub struct Config {
     /// Root-owned folder with process templates. `/etc/palisade/processes`.
     #[serde(default)]
     pub process_templates: Option<PathBuf>,
+    /// HAProxy's program. `/usr/sbin/haproxy`.
+    #[serde(default)]
+    pub haproxy: Option<PathBuf>,
     /// Cgroup below the root of each hierarchy that processes of resources are moved to, for example `/palisade`: needed
     /// where the agent runs in a container. None: they stay in the agent's.
     #[serde(default)]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use base::{Instant, RingId};
+use base::{Instant, NodeName, RingId};
 use cluster::{ExecutorDo, ExecutorSays, FencerDo, FencerSays};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub enum ToExecutor {
     Do(ExecutorDo, Instant),
     /// Interface of this machine on each network. First on each connection, with the last settings of the engine.
     Networks(BTreeMap<String, String>),
+    /// Members that are known to be off or to have left: nothing is to be sent to what ran there. All of them, each time.
+    Gone(BTreeSet<NodeName>),
     /// A token of an installed ring was here.
     Token {
         /// Of which ring.

@@ -24,6 +24,7 @@ pub mod condition;
 pub mod constraint;
 pub mod fence_device;
 pub mod fencing;
+pub mod load_balancer;
 pub mod names;
 pub mod node;
 pub mod placement;
@@ -37,6 +38,7 @@ pub use condition::Condition;
 pub use constraint::{PlacementConstraint, PlacementConstraintSpec};
 pub use fence_device::{FenceDevice, FenceDeviceSpec};
 pub use fencing::{FencingConfirmation, FencingOperation, FencingRequest};
+pub use load_balancer::{LoadBalancer, LoadBalancerSpec};
 pub use node::{HANode, HANodeSpec};
 pub use placement::{ResourcePlacement, ResourcePlacementSpec};
 pub use virtual_ip::{VirtualIP, VirtualIPSpec};
@@ -76,6 +78,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         FencingRequest::crd(),
         HACluster::crd(),
         HANode::crd(),
+        LoadBalancer::crd(),
         PlacementConstraint::crd(),
         ResourcePlacement::crd(),
         VirtualIP::crd(),

@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterRef, Condition, DeletionPolicy, rules,
+    ClusterRef, Condition, DeletionPolicy,
+    load_balancer::{Backend, Frontend},
+    rules,
     text::{Address, Label, ResourceName, Span},
 };
 
@@ -57,6 +59,10 @@ use crate::{
     validation = rules::rule(
         "!has(self.clone) || !has(self.clone.promoted) || (has(self.resource) ? self.resource.type != 'Process' : self.group.members.all(m, m.resource.type != 'Process'))",
         "spec.clone.promoted: a Process has no promoted role: remove promoted",
+    ),
+    validation = rules::rule(
+        "!has(self.clone) || !has(self.clone.promoted) || (has(self.resource) ? self.resource.type != 'LoadBalancer' : self.group.members.all(m, m.resource.type != 'LoadBalancer'))",
+        "spec.clone.promoted: a LoadBalancer has no promoted role: remove promoted",
     ),
 )]
 pub struct ResourcePlacementSpec {
@@ -114,6 +120,10 @@ pub struct GroupMember {
         "has(self.process) == (self.type == 'Process')",
         "self.type == 'Process' ? 'resource.process is required for type Process' : 'resource.process does not belong to type ' + self.type + ': remove it'",
     ),
+    validation = rules::told_by(
+        "has(self.loadBalancer) == (self.type == 'LoadBalancer')",
+        "self.type == 'LoadBalancer' ? 'resource.loadBalancer is required for type LoadBalancer' : 'resource.loadBalancer does not belong to type ' + self.type + ': remove it'",
+    ),
     validation = rules::rule(
         "!has(self.monitors) || self.monitors.all(m, self.monitors.exists_one(n, n.interval == m.interval && has(n.role) == has(m.role) && (!has(n.role) || n.role == m.role)))",
         "resource.monitors: two monitors have the interval {self.monitors.filter(m, self.monitors.filter(n, n.interval == m.interval).size() > 1)[0].interval}: give each its own",
@@ -129,6 +139,9 @@ pub struct Resource {
     /// For `type: Process`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessParameters>,
+    /// For `type: LoadBalancer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<LoadBalancerParameters>,
     /// How long its operations may take.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
@@ -146,6 +159,8 @@ pub struct Resource {
 pub enum ResourceType {
     /// A virtual address.
     Address,
+    /// A load balancer; a `LoadBalancer` makes it.
+    LoadBalancer,
     /// A supervised process from a template that root put on the machines.
     Process,
 }
@@ -173,6 +188,21 @@ pub struct AddressParameters {
 pub struct ProcessParameters {
     /// Name of the template, a root-owned file of the machine. Example: `web`.
     pub template: Label,
+}
+
+/// A load balancer, as a `LoadBalancer` says it, with an address in each frontend.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBalancerParameters {
+    /// Connections at once, of all frontends.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: u32,
+    /// Where clients connect; each has an address.
+    #[schemars(length(min = 1, max = 24))]
+    pub frontends: Vec<Frontend>,
+    /// Who serves them.
+    #[schemars(length(min = 1, max = 24))]
+    pub backends: Vec<Backend>,
 }
 
 /// How long operations may take. Each 1s to 1h.

@@ -7,8 +7,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use serde_json::{Map, Value};
 
 /// Longest name of an object by kind: names become parts of other names, and rules that look at them need a limit.
-const NAME_MAX: [(&str, u16); 4] =
-    [("FenceDevice", 63), ("HACluster", 63), ("ResourcePlacement", 128), ("VirtualIP", 100)];
+const NAME_MAX: [(&str, u16); 5] = [
+    ("FenceDevice", 63),
+    ("HACluster", 63),
+    ("LoadBalancer", 63),
+    ("ResourcePlacement", 128),
+    ("VirtualIP", 100),
+];
 
 pub(crate) fn finish(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let kind = crd.spec.names.kind.as_str();

@@ -90,6 +90,11 @@ text!(
     "must be an address without prefix, host name or zone, in its shortest form, neither IPv4-mapped nor link-local; for example 10.0.0.11"
 );
 text!(
+    /// What a request asks for. Example: `/healthcheck`.
+    RequestPath, max 96, rule "self.matches('^/[A-Za-z0-9/._~-]*$')",
+    "must begin with / and go on with letters, digits and / . _ ~ - only, for example /healthcheck"
+);
+text!(
     /// A UUID as the machine's firmware reports it. Example: `4c4c4544-0042-3510-8054-b4c04f564431`.
     Uuid, max 36,
     rule "self.matches('^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$')",

@@ -23,6 +23,7 @@ mod device;
 pub mod exposition;
 pub mod faulty;
 mod ids;
+pub mod proxy;
 mod resource;
 mod ring;
 mod rng;
@@ -33,6 +34,7 @@ pub use device::{FenceDevice, FenceDriver, RedfishService};
 pub use ids::{
     BootId, Epoch, Incarnation, InvalidId, NodeId, NodeName, ResourceId, RingId, SystemUuid,
 };
+pub use proxy::Proxy;
 pub use resource::{Label, ResourceKind, Role};
 pub use ring::{Configuration, ConfigurationKind, Guarantee, Member, RingEvent, RingMessage};
 pub use rng::SplitMix64;

@@ -8,7 +8,7 @@ use core::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::InvalidId;
+use crate::{InvalidId, Proxy};
 
 /// What an instance does on a node; `Started` for what cannot be promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,4 +99,23 @@ pub enum ResourceKind {
         /// Name of the template, without folder and ending.
         template: Label,
     },
+    /// A load balancer, one process on each member that runs it.
+    LoadBalancer(Proxy),
+}
+
+impl ResourceKind {
+    /// Its type, as objects say it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Address { .. } => "Address",
+            Self::LoadBalancer(_) => "LoadBalancer",
+            Self::Process { .. } => "Process",
+        }
+    }
+
+    /// Whether what runs as `self` becomes `new` without a stop: its next check carries the new parameters, and the driver
+    /// brings them into force.
+    pub fn turns_into(&self, new: &Self) -> bool {
+        matches!((self, new), (Self::LoadBalancer(_), Self::LoadBalancer(_))) && self != new
+    }
 }

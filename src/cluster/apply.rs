@@ -222,6 +222,9 @@ impl State {
         let key = (order.resource.clone(), *node);
         if let Some(interval) = order.interval {
             if let Some(instance) = self.instances.get_mut(&key) {
+                if instance.kind.turns_into(&order.kind) {
+                    instance.kind = order.kind.clone();
+                }
                 instance.monitors.insert(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
             }
         } else {

@@ -24,6 +24,8 @@ use crate::{
 
 /// Time limit of operations on what has no object any more.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Of what the balancers in one decision take; the rest of a message is for all that is small.
+const PROXIES_BYTES_MAX: usize = crate::wire::MESSAGE_MAX / 2;
 /// How long after delivery an order may still begin, at least.
 const BEGIN_MIN: Duration = Duration::from_secs(1);
 
@@ -68,7 +70,12 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
                     out.waiting.push((resource, waits(operation, &why)));
                 }
             }
-            Ok(()) if ready && out.orders.len() < ORDERS_MAX && !conflicts(&out, &directive) => {
+            Ok(())
+                if ready
+                    && out.orders.len() < ORDERS_MAX
+                    && fits(&out, &directive)
+                    && !conflicts(&out, &directive) =>
+            {
                 let mut directive = directive;
                 directive.order.id = OrderId(next);
                 next = next.saturating_add(1);
@@ -78,6 +85,16 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
         }
     }
     Ok(out)
+}
+
+/// Orders carry what they are about: what does not fit into one message waits for the next decision.
+fn fits(out: &Dispatch, new: &Directive) -> bool {
+    let bytes = |d: &Directive| match &d.order.kind {
+        base::ResourceKind::LoadBalancer(proxy) => proxy.bytes_max(),
+        _ => 0,
+    };
+    let before: usize = out.orders.iter().map(bytes).sum();
+    before == 0 || before + bytes(new) <= PROXIES_BYTES_MAX
 }
 
 /// Within one decision, an exclusive thing is started or promoted once.
@@ -96,10 +113,10 @@ fn in_flight(state: &State, node: NodeId, order: &Order) -> bool {
     if let Some(interval) = order.interval {
         let ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         let key = (order.resource.clone(), node);
-        return state
-            .instances
-            .get(&key)
-            .is_none_or(|i| i.monitors.contains(&ms) || !i.role.is_some_and(Role::is_active));
+        return state.instances.get(&key).is_none_or(|i| {
+            let known = i.monitors.contains(&ms) && !i.kind.turns_into(&order.kind);
+            known || !i.role.is_some_and(Role::is_active)
+        });
     }
     state
         .pending

@@ -158,7 +158,7 @@ fn add_state(state: &State, id: NodeId, node: &mut Node) -> bool {
 
 /// What happened to one instance, as operation history tells it.
 fn history(id: &ResourceId, kind: &Kind, instance: Option<&Instance>) -> ResourceHistory {
-    let mut history = ResourceHistory::of(id.as_str(), "ocf", "palisade", kind_name(kind));
+    let mut history = ResourceHistory::of(id.as_str(), "ocf", "palisade", kind.name());
     let Some(instance) = instance else {
         return history.with_done("monitor", 0, 7);
     };
@@ -171,10 +171,14 @@ fn history(id: &ResourceId, kind: &Kind, instance: Option<&Instance>) -> Resourc
         None if failed_start(instance) => history,
         None => history.with_done("start", 0, 0),
     };
-    let failed = instance.last.as_ref().filter(|l| l.code != 0);
+    let failed =
+        instance.last.as_ref().filter(|l| l.code != 0 && !crate::results::is_degraded(l.code));
+    // Checks carry parameters that need no restart: those that were ordered with others are ordered anew.
+    let stale = instance.kind.turns_into(kind);
     // of each operation and interval history keeps the last; what is down is not being watched
     let watched = instance.monitors.iter().filter(|interval| {
         instance.role != Some(Role::Stopped)
+            && !stale
             && failed.is_none_or(|l| {
                 l.operation != lifecycle::Operation::Monitor || l.interval_ms != **interval
             })
@@ -212,14 +216,6 @@ fn keep_as_last_failure(history: &mut ResourceHistory) {
     }
 }
 
-/// Name of the type, as objects say it.
-const fn kind_name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Address { .. } => "Address",
-        Kind::Process { .. } => "Process",
-    }
-}
-
 /// What is to be restarted is wanted down until it is: a person asked for it, or it runs with other parameters than
 /// the revision gives it.
 fn wanted_down<'s>(
@@ -230,7 +226,9 @@ fn wanted_down<'s>(
     let asked = state.overrides.restarts.iter().map(ResourceId::as_str);
     let changed = state.instances.iter().filter_map(|((resource, _), instance)| {
         let primitive = primitives[*numbers.get(resource)?];
-        let other = instance.kind != primitive.kind && instance.role.is_some_and(Role::is_active);
+        let other = instance.kind != primitive.kind
+            && !instance.kind.turns_into(&primitive.kind)
+            && instance.role.is_some_and(Role::is_active);
         other.then_some(primitive.id.as_str())
     });
     asked.chain(changed).collect()

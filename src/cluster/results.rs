@@ -29,7 +29,9 @@ impl State {
         let code = exit_code(outcome);
         instance.last =
             Some(Ended { operation: pending.operation, code, interval_ms: 0, wall: clock });
-        let ok = matches!(outcome, Outcome::Ok)
+        let ok = matches!(outcome, Outcome::Ok | Outcome::Degraded { .. })
+            && pending.operation != Operation::Stop
+            || matches!(outcome, Outcome::Ok)
             || (matches!(outcome, Outcome::NotRunning) && pending.operation == Operation::Stop);
         match (pending.operation, ok) {
             (Operation::Start, true) if promotable => instance.role = Some(Role::Unpromoted),
@@ -50,7 +52,9 @@ impl State {
             (Operation::Probe | Operation::Monitor, _) => {
                 instance.role = match outcome {
                     Outcome::Ok if promotable => Some(Role::Unpromoted),
-                    Outcome::Ok => Some(Role::Started),
+                    Outcome::Degraded { promoted: true, .. } => Some(Role::Promoted),
+                    Outcome::Degraded { .. } if promotable => Some(Role::Unpromoted),
+                    Outcome::Ok | Outcome::Degraded { .. } => Some(Role::Started),
                     Outcome::RunningPromoted => Some(Role::Promoted),
                     Outcome::NotRunning => Some(Role::Stopped),
                     Outcome::TimedOut | Outcome::Failed { .. } => None,
@@ -127,7 +131,7 @@ impl State {
                 !matches!(change.outcome, Outcome::Ok | Outcome::NotRunning)
                     && change.operation == Operation::Stop
             }
-            _ => !matches!(change.outcome, Outcome::Ok | Outcome::RunningPromoted),
+            _ => !change.outcome.is_running(),
         };
         if failed {
             self.count(&key, change.operation, interval_ms, code, clock);
@@ -155,6 +159,16 @@ impl State {
     }
 }
 
+/// Running, but not well.
+const DEGRADED: u8 = 190;
+/// Promoted, but not well.
+const DEGRADED_PROMOTED: u8 = 191;
+
+/// Whether an exit code says that it runs, but not well.
+pub(crate) const fn is_degraded(code: u8) -> bool {
+    matches!(code, DEGRADED | DEGRADED_PROMOTED)
+}
+
 /// The exit code that operation history knows.
 pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
     match outcome {
@@ -162,6 +176,8 @@ pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
         Outcome::NotRunning => 7,
         Outcome::RunningPromoted => 8,
         Outcome::TimedOut => 198,
+        Outcome::Degraded { promoted: false, .. } => DEGRADED,
+        Outcome::Degraded { promoted: true, .. } => DEGRADED_PROMOTED,
         Outcome::Failed { code, .. } => (*code).max(1),
     }
 }

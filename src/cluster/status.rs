@@ -98,6 +98,8 @@ pub struct InstanceStatus {
     pub failures: u32,
     /// A stop failed.
     pub stop_failed: bool,
+    /// It runs, but not as well as it should: its machine's log says why.
+    pub degraded: bool,
     /// The operation in flight, for example `start`.
     pub pending: Option<String>,
     /// The object is gone, the resource stays (deletion policy `Retain`).

@@ -1,12 +1,13 @@
 //! The snapshot of one member's view, for `palisade status` and the mirror.
 
 use alloc::{
+    collections::BTreeSet,
     format,
     string::{String, ToString as _},
     vec::Vec,
 };
 
-use base::NodeId;
+use base::{NodeId, NodeName};
 use fencing::Incident;
 
 use crate::{
@@ -91,8 +92,23 @@ impl Member {
             .collect()
     }
 
+    /// Members of which it is proven that nothing runs there: outside of the open era, and they owe nothing (any more).
+    pub fn gone(&self) -> BTreeSet<NodeName> {
+        let (Some(state), Some(installed), true) = (&self.state, &self.installed, self.era_open())
+        else {
+            return BTreeSet::new();
+        };
+        let absent = state.voters.iter().filter(|(node, voter)| {
+            installed.configuration.member(**node).is_none()
+                && !matches!(voter.debt, Debt::Owed { .. })
+        });
+        absent
+            .filter_map(|(node, _)| self.revision().voter(*node).map(|v| v.name.clone()))
+            .collect()
+    }
+
     /// What only this member can say: its configuration and its own troubles.
-    fn local_conditions(&self, out: &mut alloc::collections::BTreeSet<Condition>) {
+    fn local_conditions(&self, out: &mut BTreeSet<Condition>) {
         let mut push = |kind: &str, text: String| {
             out.insert(Condition { kind: kind.into(), object: "cluster".into(), text });
         };
@@ -225,6 +241,7 @@ fn instances(state: &State) -> Vec<InstanceStatus> {
                 .get(&(resource.clone(), *node))
                 .map_or(0, |failures| failures.count),
             stop_failed: instance.stop_failed,
+            degraded: instance.last.as_ref().is_some_and(|l| crate::results::is_degraded(l.code)),
             pending: state
                 .pending
                 .values()
@@ -254,7 +271,7 @@ fn operations(state: &State) -> Vec<OperationStatus> {
         .collect()
 }
 
-fn state_conditions(state: &State, out: &mut alloc::collections::BTreeSet<Condition>) {
+fn state_conditions(state: &State, out: &mut BTreeSet<Condition>) {
     for incident in state.owing() {
         let object = format!("node {}", incident.node);
         if out.iter().any(|c| c.object == object) {

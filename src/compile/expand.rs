@@ -1,10 +1,11 @@
-//! Service objects into what they stand for: `VirtualIP` into a placement and constraints, `HACluster` into `HANode`s.
+//! Service objects into what they stand for: `VirtualIP` and `LoadBalancer` into a placement and constraints, `HACluster` into
+//! `HANode`s.
 //!
 //! The controller applies them with its own field manager and an owner reference; `simulate -f` takes them as they are.
 
 use api::{
-    ClusterRef, HACluster, HANode, HANodeSpec, PlacementConstraint, PlacementConstraintSpec,
-    ResourcePlacement, ResourcePlacementSpec, VirtualIP,
+    ClusterRef, HACluster, HANode, HANodeSpec, LoadBalancer, PlacementConstraint,
+    PlacementConstraintSpec, ResourcePlacement, ResourcePlacementSpec, VirtualIP,
     constraint::{Action, Colocation, Order, OrderKind},
     names::{label, reason},
     placement::{AddressParameters, Meta, Resource, ResourceType, Timeouts},
@@ -17,13 +18,50 @@ use policy::revision::Revision;
 
 use crate::{Problem, Verdicts};
 
-/// What an address is made into.
+/// What an address or a balancer is made into.
 #[derive(Clone, Debug)]
 pub struct Expanded {
+    /// Kind of the object that it is made of.
+    pub kind: &'static str,
+    /// Of that object.
+    pub owner: ObjectMeta,
     /// Of the same name.
     pub placement: ResourcePlacement,
-    /// Two for each companion: together, and one after the other.
+    /// Of an address two for each companion: together, and one after the other. Of a balancer one for each address.
     pub constraints: Vec<PlacementConstraint>,
+}
+
+/// Kinds that stand for placements.
+trait Service: ResourceExt + kube::Resource<DynamicType = ()> {
+    const KIND: &'static str;
+}
+
+impl Service for VirtualIP {
+    const KIND: &'static str = "VirtualIP";
+}
+
+impl Service for LoadBalancer {
+    const KIND: &'static str = "LoadBalancer";
+}
+
+impl Expanded {
+    #[expect(private_bounds, reason = "the kinds are closed")]
+    pub(crate) fn of<K: Service>(
+        owner: &K,
+        placement: ResourcePlacement,
+        constraints: Vec<PlacementConstraint>,
+    ) -> Self {
+        Self { kind: K::KIND, owner: owner.meta().clone(), placement, constraints }
+    }
+}
+
+/// Everything that addresses and balancers stand for. A balancer that waits for an address stands for nothing yet.
+pub fn services(objects: &crate::Objects) -> Vec<Expanded> {
+    let addresses = objects.addresses.iter().map(address);
+    let balancers = objects.balancers.iter();
+    addresses
+        .chain(balancers.filter_map(|b| crate::balancers::expand(b, &objects.addresses)))
+        .collect()
 }
 
 /// A `VirtualIP` as a placement and constraints.
@@ -38,6 +76,7 @@ pub fn address(vip: &VirtualIP) -> Expanded {
             network: spec.network.clone(),
         }),
         process: None,
+        load_balancer: None,
         timeouts: Timeouts::default(),
         monitors: None,
         meta: Meta::default(),
@@ -84,22 +123,27 @@ pub fn address(vip: &VirtualIP) -> Expanded {
             let plain = |c: char| if c == '_' { '-' } else { c.to_ascii_lowercase() };
             let id: String = companion.resource.as_str().chars().map(plain).collect();
             let base = format!("{name}.{}", id.trim_end_matches(['-', '.']));
+            let (cluster, deletion) = (&spec.cluster_ref, spec.deletion_policy);
             [
-                constraint(vip, &format!("{base}.together"), Some(together), None),
-                constraint(vip, &format!("{base}.order"), None, Some(after)),
+                (format!("{base}.together"), Some(together), None),
+                (format!("{base}.order"), None, Some(after)),
             ]
+            .map(|(name, together, after)| {
+                constraint(vip, &name, cluster, deletion, together, after)
+            })
         })
         .collect();
-    Expanded { placement, constraints }
+    Expanded::of(vip, placement, constraints)
 }
 
-fn constraint(
-    vip: &VirtualIP,
+pub(crate) fn constraint<K: ResourceExt + kube::Resource<DynamicType = ()>>(
+    owner: &K,
     name: &str,
+    cluster_ref: &ClusterRef,
+    deletion_policy: api::DeletionPolicy,
     colocation: Option<Colocation>,
     order: Option<Order>,
 ) -> PlacementConstraint {
-    let cluster_ref = vip.spec.cluster_ref.clone();
     let mut out = PlacementConstraint::new(
         name,
         PlacementConstraintSpec {
@@ -107,10 +151,10 @@ fn constraint(
             location: None,
             colocation,
             order,
-            deletion_policy: vip.spec.deletion_policy,
+            deletion_policy,
         },
     );
-    out.metadata = meta(vip, name, &cluster_ref);
+    out.metadata = meta(owner, name, cluster_ref);
     out
 }
 
@@ -138,7 +182,7 @@ pub fn members(cluster: &HACluster) -> Vec<HANode> {
         .collect()
 }
 
-fn meta<K: ResourceExt + kube::Resource<DynamicType = ()>>(
+pub(crate) fn meta<K: ResourceExt + kube::Resource<DynamicType = ()>>(
     owner: &K,
     name: &str,
     cluster: &ClusterRef,
@@ -198,10 +242,9 @@ pub(crate) fn judge(vip: &VirtualIP, revision: &Revision, verdicts: &mut Verdict
     verdicts.say("VirtualIP", &name, problems);
 }
 
-/// All addresses of `objects` expanded into it, as the controller would have done it through the API.
-pub fn addresses_in(objects: &mut crate::Objects) {
-    for vip in &objects.addresses {
-        let Expanded { placement, constraints } = address(vip);
+/// All addresses and balancers of `objects` expanded into it, as the controller would have done it through the API.
+pub fn services_in(objects: &mut crate::Objects) {
+    for Expanded { placement, constraints, .. } in services(objects) {
         if !objects.placements.iter().any(|p| p.name_any() == placement.name_any()) {
             objects.placements.push(placement);
         }

@@ -6,13 +6,14 @@
 //! BMCs) is judged where the world is seen.
 //!
 //! ```text
-//!   VirtualIP ──▶ expand ──▶ ResourcePlacement, PlacementConstraint ─┐   (controller applies them)
+//!   VirtualIP, LoadBalancer ──▶ expand ──▶ ResourcePlacement, PlacementConstraint ─┐   (controller applies them)
 //!   HACluster ──▶ expand ──▶ HANode ─────────────────────────────────┤
 //!   FenceDevice ─────────────────────────────────────────────────────┤
 //!                                                                     ▼
 //!                         previous revision ─▶ parse ─▶ cross ─▶ Revision + verdicts
 //! ```
 
+mod balancers;
 mod cluster;
 mod constraints;
 mod cross;
@@ -25,8 +26,8 @@ mod placements;
 mod verdict;
 
 use api::{
-    FenceDevice, HACluster, HANode, PlacementConstraint, ResourcePlacement, VirtualIP,
-    names::reason,
+    FenceDevice, HACluster, HANode, LoadBalancer, PlacementConstraint, ResourcePlacement,
+    VirtualIP, names::reason,
 };
 use kube::ResourceExt;
 use policy::revision::{OBJECTS_MAX, ObjectKind, ObjectVersion, Revision};
@@ -50,6 +51,8 @@ pub struct Objects {
     pub constraints: Vec<PlacementConstraint>,
     /// Addresses; they count through the placements that [`expand`] makes of them.
     pub addresses: Vec<VirtualIP>,
+    /// Load balancers; they count in the same way.
+    pub balancers: Vec<LoadBalancer>,
 }
 
 impl Objects {
@@ -61,6 +64,7 @@ impl Objects {
         self.placements.retain(|o| o.spec.cluster_ref.name.as_str() == name);
         self.constraints.retain(|o| o.spec.cluster_ref.name.as_str() == name);
         self.addresses.retain(|o| o.spec.cluster_ref.name.as_str() == name);
+        self.balancers.retain(|o| o.spec.cluster_ref.name.as_str() == name);
         self
     }
 
@@ -72,6 +76,7 @@ impl Objects {
             + self.placements.len()
             + self.constraints.len()
             + self.addresses.len()
+            + self.balancers.len()
     }
 
     /// Whether there are none.
@@ -117,6 +122,9 @@ pub fn compile(objects: &Objects, previous: Option<&Revision>) -> Compiled {
     cross::check(objects, previous, &mut revision, &mut verdicts);
     for address in &objects.addresses {
         expand::judge(address, &revision, &mut verdicts);
+    }
+    for balancer in &objects.balancers {
+        balancers::judge(balancer, &objects.addresses, &revision, &mut verdicts);
     }
     revision.objects.sort();
     Compiled { revision: Some(revision), verdicts }

@@ -39,6 +39,15 @@ impl Faults {
         text.map(|t| self.span(path, t))
     }
 
+    /// A time span in milliseconds; `default` where it is left out.
+    pub(crate) fn ms(&mut self, path: &str, text: Option<&Span>, default: u32) -> u32 {
+        let Some(span) = self.maybe_span(path, text) else { return default };
+        u32::try_from(span.as_millis()).unwrap_or_else(|_| {
+            self.add(path, "is longer than 49 days");
+            default
+        })
+    }
+
     /// An address.
     pub(crate) fn address(&mut self, path: &str, text: &Address) -> Option<IpAddr> {
         let parsed = text.as_str().parse().ok();

@@ -12,7 +12,9 @@ use base::ResourceKind;
 use kube::ResourceExt;
 use policy::revision::{self as r, ObjectKind, Revision};
 
-use crate::{Objects, Problem, Verdicts, devices::deletion, parse::Faults, version, version_in};
+use crate::{
+    Objects, Problem, Verdicts, balancers, devices::deletion, parse::Faults, version, version_in,
+};
 
 /// Of operations when the object does not say (Pacemaker's, which operators know).
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -163,8 +165,8 @@ fn kind(
     revision: &Revision,
     faults: &mut Faults,
 ) -> Option<ResourceKind> {
-    match (resource.type_, &resource.address, &resource.process) {
-        (ResourceType::Address, Some(a), None) => {
+    match (resource.type_, &resource.address, &resource.process, &resource.load_balancer) {
+        (ResourceType::Address, Some(a), None, None) => {
             let path = |field: &str| format!("{at}.address.{field}");
             let address = faults.address(&path("address"), &a.address)?;
             let prefix: u8 = faults.number(&path("prefix"), a.prefix)?;
@@ -189,9 +191,13 @@ fn kind(
             }
             Some(ResourceKind::Address { address, prefix, network })
         }
-        (ResourceType::Process, None, Some(p)) => {
+        (ResourceType::Process, None, Some(p), None) => {
             let template = faults.id(&format!("{at}.process.template"), p.template.as_str())?;
             Some(ResourceKind::Process { template })
+        }
+        (ResourceType::LoadBalancer, None, None, Some(parameters)) => {
+            let at = format!("{at}.loadBalancer");
+            balancers::parameters_in(&at, parameters, faults).map(ResourceKind::LoadBalancer)
         }
         (type_, ..) => {
             faults.add(
@@ -299,7 +305,7 @@ fn clashes(new: &r::Placement, revision: &Revision) -> Vec<Problem> {
     let addresses = |p: &r::Placement| -> Vec<std::net::IpAddr> {
         let address = |m: &r::Primitive| match m.kind {
             ResourceKind::Address { address, .. } => Some(address),
-            ResourceKind::Process { .. } => None,
+            ResourceKind::LoadBalancer(_) | ResourceKind::Process { .. } => None,
         };
         p.members.iter().filter_map(address).collect()
     };

@@ -112,5 +112,6 @@ impl Verdicts {
         objects.placements.iter().for_each(|o| say("ResourcePlacement", o.name_any()));
         objects.constraints.iter().for_each(|o| say("PlacementConstraint", o.name_any()));
         objects.addresses.iter().for_each(|o| say("VirtualIP", o.name_any()));
+        objects.balancers.iter().for_each(|o| say("LoadBalancer", o.name_any()));
     }
 }

@@ -1,7 +1,8 @@
 //! Carries actions out, while the Lease is ours.
 
 use api::{
-    FenceDevice, HACluster, HANode, PlacementConstraint, ResourcePlacement, VirtualIP,
+    FenceDevice, HACluster, HANode, LoadBalancer, PlacementConstraint, ResourcePlacement,
+    VirtualIP,
     client::{WriteError, apply, apply_status, delete_exactly},
     names::manager,
 };
@@ -127,6 +128,9 @@ impl Writer {
             }
             "ResourcePlacement" => {
                 apply_status::<ResourcePlacement>(client, namespace, manager, name, status).await
+            }
+            "LoadBalancer" => {
+                apply_status::<LoadBalancer>(client, namespace, manager, name, status).await
             }
             "VirtualIP" => {
                 apply_status::<VirtualIP>(client, namespace, manager, name, status).await

@@ -14,6 +14,7 @@ pub fn clusters(picture: &Picture) -> BTreeMap<String, Objects> {
     names.extend(picture.placements.values().map(|o| o.spec.cluster_ref.name.as_str()));
     names.extend(picture.constraints.values().map(|o| o.spec.cluster_ref.name.as_str()));
     names.extend(picture.addresses.values().map(|o| o.spec.cluster_ref.name.as_str()));
+    names.extend(picture.balancers.values().map(|o| o.spec.cluster_ref.name.as_str()));
     let all = Objects {
         cluster: None,
         nodes: picture.nodes.values().cloned().collect(),
@@ -21,6 +22,7 @@ pub fn clusters(picture: &Picture) -> BTreeMap<String, Objects> {
         placements: picture.placements.values().cloned().collect(),
         constraints: picture.constraints.values().cloned().collect(),
         addresses: picture.addresses.values().cloned().collect(),
+        balancers: picture.balancers.values().cloned().collect(),
     };
     names
         .into_iter()

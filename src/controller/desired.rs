@@ -5,7 +5,7 @@
 //! address goes, and `deletionPolicy` decides what that means; a status is written by its own field manager.
 
 use api::{
-    Condition, FenceDevice, HANode, PlacementConstraint, VirtualIP,
+    Condition, FenceDevice, HANode, PlacementConstraint,
     client::{Picture, Section},
     condition::{self, ConditionStatus, Judgement},
     names::{condition as types, event, label, manager, reason},
@@ -25,14 +25,14 @@ pub enum Action {
         /// The whole body, with our fields only.
         body: Value,
     },
-    /// Applies a placement that an address stands for.
+    /// Applies a placement that an address or a balancer stands for.
     ApplyPlacement {
         /// Its name.
         name: String,
         /// The whole body.
         body: Value,
     },
-    /// Applies a constraint that an address stands for. Follows the placement, which it names.
+    /// Applies a constraint that one stands for. Follows the placement, which it names.
     ApplyConstraint {
         /// Its name.
         name: String,
@@ -77,26 +77,25 @@ pub fn actions(cluster: &str, objects: &Objects, picture: &Picture, now: &Time) 
     // addresses first, so that a verdict counts what is about to be applied and is not written twice
     let mut all = objects.clone();
     let refused = own_faults(objects);
-    all.addresses.retain(|vip| !refused.contains(&vip.name_any()));
-    addresses(&mut all, picture, &mut out);
-    all.addresses.clone_from(&objects.addresses);
+    let taken = |kind: &'static str, name: String| !refused.contains(&(kind, name));
+    let mut expanded = expand::services(objects);
+    expanded.retain(|e| taken(e.kind, e.owner.name.clone().unwrap_or_default()));
+    services(&expanded, &mut all, picture, &mut out);
     let compiled = compile(&all, None);
     statuses(cluster, objects, &compiled, picture, now, &mut out);
     out
 }
 
-/// Addresses whose spec is refused: what was made of them stays as it is (SPEC-ERRORS.md rule 5).
-fn own_faults(objects: &Objects) -> Vec<String> {
+/// Addresses and balancers whose spec is refused: what was made of them stays as it is (SPEC-ERRORS.md rule 5).
+fn own_faults(objects: &Objects) -> Vec<(&'static str, String)> {
     let mut trial = objects.clone();
     trial.placements.retain(|p| !made_by_us(&p.metadata));
     trial.constraints.retain(|c| !made_by_us(&c.metadata));
-    expand::addresses_in(&mut trial);
+    expand::services_in(&mut trial);
     let compiled = compile(&trial, None);
-    let refused = |vip: &&VirtualIP| {
-        let verdict = compiled.verdicts.of("VirtualIP", &vip.name_any());
-        verdict.is_some_and(|v| !v.accepted())
-    };
-    objects.addresses.iter().filter(refused).map(ResourceExt::name_any).collect()
+    let of = |kind: &str| ["LoadBalancer", "VirtualIP"].contains(&kind);
+    let refused = compiled.verdicts.iter().filter(|(key, v)| of(key.kind) && !v.accepted());
+    refused.map(|(key, _)| (key.kind, key.name.clone())).collect()
 }
 
 fn members(objects: &Objects, picture: &Picture, out: &mut Vec<Action>) {
@@ -130,13 +129,17 @@ fn members(objects: &Objects, picture: &Picture, out: &mut Vec<Action>) {
     }
 }
 
-/// Puts what every address stands for into `all` and says what of it has to be written.
-fn addresses(all: &mut Objects, picture: &Picture, out: &mut Vec<Action>) {
-    for vip in all.addresses.clone() {
-        let expand::Expanded { placement, constraints } = expand::address(&vip);
+/// Puts what every address and balancer stands for into `all` and says what of it has to be written.
+fn services(
+    expanded: &[expand::Expanded],
+    all: &mut Objects,
+    picture: &Picture,
+    out: &mut Vec<Action>,
+) {
+    for expand::Expanded { owner, placement, constraints, .. } in expanded {
         let name = placement.name_any();
         let found = picture.placements.get(&name);
-        if found.is_some_and(|f| !owned_by(&f.metadata, &vip.metadata)) {
+        if found.is_some_and(|f| !owned_by(&f.metadata, owner)) {
             // a person's placement of the same name: never taken over, the verdict says so
             continue;
         }
@@ -144,15 +147,15 @@ fn addresses(all: &mut Objects, picture: &Picture, out: &mut Vec<Action>) {
             has_meta(&f.metadata, &placement.metadata) && f.spec == placement.spec
         });
         if !stands {
-            let body = body(&placement, json!(placement.spec));
+            let body = body(placement, json!(placement.spec));
             out.push(Action::ApplyPlacement { name: name.clone(), body });
             all.placements.retain(|p| p.name_any() != name);
-            all.placements.push(dated(placement, found));
+            all.placements.push(dated(placement.clone(), found));
         }
-        for constraint in &constraints {
+        for constraint in constraints {
             let name = constraint.name_any();
             let found = picture.constraints.get(&name);
-            if found.is_some_and(|f| !owned_by(&f.metadata, &vip.metadata)) {
+            if found.is_some_and(|f| !owned_by(&f.metadata, owner)) {
                 continue;
             }
             let stands = found.is_some_and(|f| {
@@ -168,7 +171,7 @@ fn addresses(all: &mut Objects, picture: &Picture, out: &mut Vec<Action>) {
         let stale: Vec<PlacementConstraint> = all
             .constraints
             .iter()
-            .filter(|c| made_by_us(&c.metadata) && owned_by(&c.metadata, &vip.metadata))
+            .filter(|c| made_by_us(&c.metadata) && owned_by(&c.metadata, owner))
             .filter(|c| !constraints.iter().any(|w| w.name_any() == c.name_any()))
             .cloned()
             .collect();
@@ -204,14 +207,14 @@ fn statuses(
             let text = format!("cannot be read by this version: {why}; upgrade, or correct it");
             verdict.problems.push(Problem::fatal(reason::INVALID, text));
         }
-        if key.kind == "VirtualIP" {
+        if ["LoadBalancer", "VirtualIP"].contains(&key.kind) {
             let taken = picture
                 .placements
                 .get(&key.name)
                 .filter(|p| found.meta.uid.is_some() && !owned_by(&p.metadata, found.meta));
             if taken.is_some() {
                 let text = format!(
-                    "metadata.name: a ResourcePlacement {:?} exists already and is not made from this address: rename one",
+                    "metadata.name: a ResourcePlacement {:?} exists already and is not made from this object: rename one",
                     key.name
                 );
                 verdict.problems.push(Problem::fatal(reason::DUPLICATE, text));
@@ -364,6 +367,7 @@ impl<'a> Found<'a> {
             "FenceDevice" => found!(devices),
             "HACluster" => found!(clusters),
             "HANode" => found!(nodes),
+            "LoadBalancer" => found!(balancers),
             "PlacementConstraint" => found!(constraints),
             "ResourcePlacement" => found!(placements),
             "VirtualIP" => found!(addresses),

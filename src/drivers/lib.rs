@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi, bmc/redfish   watchdog::Watchdog ◀── device | socket
-//!   executor ─▶ resource::ResourceDriver ◀── process (shim), systemd (units), vip (netlink, ARP/NDP);  tcp (cuts dead connections)
+//!   executor ─▶ resource::ResourceDriver ◀── process (shim), systemd (units), haproxy, vip (netlink, ARP/NDP);  tcp (cuts dead connections)
 //!   ring ─────▶ probe (is the silent machine dead or only its agent?)
 //!   both ─────▶ stand_in (loopback without rights, only where the configuration names it)
 //! ```
@@ -17,6 +17,7 @@
 
 pub mod bmc;
 mod clock;
+pub mod haproxy;
 mod sys;
 
 pub mod power;

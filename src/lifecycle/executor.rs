@@ -430,6 +430,9 @@ impl Executor {
         let Some(instance) = self.instances.get_mut(&order.resource) else {
             return self.refuse(order, Refusal::Cancelled);
         };
+        if instance.kind.turns_into(&order.kind) {
+            instance.kind = order.kind.clone();
+        }
         if let Some(old) = instance.monitor_mut(interval) {
             let last = old.last.take();
             *old = Monitor { last, ..monitor };

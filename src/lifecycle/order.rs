@@ -52,6 +52,21 @@ pub enum Outcome {
         /// For people, at most 200 characters, free of secrets.
         reason: String,
     },
+    /// Running as expected, but not as well as it should (OCF 190, promoted 191). Nothing is done about it; it is said again
+    /// in each era, like a failure.
+    Degraded {
+        /// Running and promoted.
+        promoted: bool,
+        /// For people, at most 200 characters, free of secrets.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// Whether it does what it should, however well.
+    pub const fn is_running(&self) -> bool {
+        matches!(self, Self::Ok | Self::RunningPromoted | Self::Degraded { .. })
+    }
 }
 
 /// Number of an order, unique within its epoch.

@@ -85,10 +85,13 @@ pub(crate) const fn ending(operation: Operation, outcome: &Outcome) -> Option<Ph
     match (operation, outcome) {
         (Operation::Stop, Outcome::Ok | Outcome::NotRunning) => Some(PhaseEvent::found_stopped),
         (Operation::Stop, _) => Some(PhaseEvent::stop_failed),
-        (Operation::Promote, Outcome::Ok) | (_, Outcome::RunningPromoted) => {
+        (Operation::Promote, Outcome::Ok | Outcome::Degraded { .. })
+        | (_, Outcome::RunningPromoted | Outcome::Degraded { promoted: true, .. }) => {
             Some(PhaseEvent::found_promoted)
         }
-        (_, Outcome::Ok) => Some(PhaseEvent::found_running),
+        (_, Outcome::Ok | Outcome::Degraded { promoted: false, .. }) => {
+            Some(PhaseEvent::found_running)
+        }
         (_, Outcome::NotRunning) => Some(PhaseEvent::found_stopped),
         (Operation::Monitor, _) => None,
         (_, Outcome::TimedOut | Outcome::Failed { .. }) => Some(PhaseEvent::failed),

@@ -9,6 +9,7 @@ use crate::*;
 
 mod law;
 mod limits;
+mod reload;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -213,6 +213,7 @@ impl ExecutorPart {
         let now = clock::now();
         match message {
             ToExecutor::Do(what, at) => self.carry(now, what, at),
+            ToExecutor::Gone(machines) => self.outside.set_gone(machines),
             ToExecutor::Networks(networks) => self.outside.set_networks(networks),
             ToExecutor::Token { ring, seen_at } => {
                 let open = self.epoch.is_some_and(|epoch| epoch.ring == ring);
@@ -321,6 +322,8 @@ impl ExecutorPart {
         if matches!(call.operation, Operation::Start | Operation::Promote) {
             let exclusive = self.exclusive.get(&call.resource).copied().unwrap_or(true);
             self.record.begin(&call.resource, &call.kind, exclusive);
+        } else if call.operation == Operation::Monitor {
+            self.record.turned_into(&call.resource, &call.kind);
         }
         let id = call.id;
         let before = self.last_work.remove(&call.resource);

@@ -1,8 +1,11 @@
 //! What the executor part does to its machine, behind one trait: the drivers in production, doubles in tests.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use base::{ResourceId, ResourceKind};
+use base::{NodeName, ResourceId, ResourceKind};
 use cluster::Station;
 use drivers::{
     power::{BoxFuture, Permit},
@@ -36,6 +39,9 @@ pub trait Outside: Send + Sync {
 
     /// Interface of this machine on each network.
     fn set_networks(&self, networks: BTreeMap<String, String>);
+
+    /// Members that are known to be dead or to have left, all of them. Must not block.
+    fn set_gone(&self, machines: BTreeSet<NodeName>);
 
     /// Takes this machine down, at once and without ceremony.
     fn fence_self(&self);

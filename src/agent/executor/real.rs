@@ -1,10 +1,16 @@
 //! The machine itself: addresses by netlink, processes under shims, reboot(2).
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
-use base::{Label, ResourceId, ResourceKind};
+use base::{Label, NodeName, ResourceId, ResourceKind};
 use cluster::Station;
 use drivers::{
+    haproxy::{BalancerConfig, BalancerDriver},
     power::{BoxFuture, Permit},
     process::{ProcessConfig, ProcessDriver},
     resource::{self, Instance, ResourceDriver, Survivor},
@@ -29,6 +35,8 @@ pub struct RealSetup {
     pub process: ProcessConfig,
     /// Processes as units of the machine, in place of shims; what already runs under one stays there until it is stopped.
     pub systemd: Option<SystemdConfig>,
+    /// Load balancers.
+    pub balancers: BalancerConfig,
     /// Addresses.
     pub addresses: AddressesBy,
     /// How the machine is taken down.
@@ -41,6 +49,7 @@ pub struct RealSetup {
 pub struct RealOutside {
     process: ProcessDriver,
     systemd: Option<SystemdDriver>,
+    balancers: Arc<BalancerDriver>,
     addresses: Place,
     self_fence: SelfFenceConfig,
     announcer: Announcer,
@@ -53,6 +62,7 @@ impl RealOutside {
         Self {
             process: ProcessDriver::new(setup.process),
             systemd: setup.systemd.map(SystemdDriver::new),
+            balancers: Arc::new(BalancerDriver::new(setup.balancers)),
             addresses: Place::open(setup.addresses),
             self_fence: setup.self_fence,
             announcer: Announcer::new(setup.news),
@@ -67,6 +77,7 @@ impl RealOutside {
                     "netlink cannot be opened on this machine: give the executor CAP_NET_ADMIN",
                 ),
             },
+            ResourceKind::LoadBalancer(_) => guarded(&*self.balancers, call, permit).await,
             ResourceKind::Process { .. } => {
                 guarded(self.processes(&call.resource), call, permit).await
             }
@@ -90,7 +101,10 @@ async fn guarded(driver: &dyn ResourceDriver, call: &Call, permit: &Permit) -> A
     }
     let withdrawn = async {
         // A process waits long for its monitor; what counts is that it was permitted when it was spawned.
-        let looks = if matches!(call.kind, ResourceKind::Process { .. }) { 4 } else { u32::MAX };
+        let looks = match call.kind {
+            ResourceKind::LoadBalancer(_) | ResourceKind::Process { .. } => 4,
+            ResourceKind::Address { .. } => u32::MAX,
+        };
         for _ in 0..looks {
             if !permit.stands() {
                 return;
@@ -117,6 +131,7 @@ impl Outside for RealOutside {
             if let Some(systemd) = &self.systemd {
                 all.extend(systemd.survivors().await);
             }
+            all.extend(self.balancers.survivors().await);
             if let Some(addresses) = self.addresses.driver() {
                 all.extend(addresses.survivors().await);
                 addresses.clean().await;
@@ -172,6 +187,11 @@ impl Outside for RealOutside {
             .filter_map(|(network, interface)| Some((network.parse().ok()?, interface)))
             .collect();
         self.addresses.set_networks(networks);
+    }
+
+    fn set_gone(&self, machines: BTreeSet<NodeName>) {
+        let balancers = Arc::clone(&self.balancers);
+        tokio::spawn(async move { balancers.set_gone(machines).await });
     }
 
     fn fence_self(&self) {

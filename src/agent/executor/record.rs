@@ -127,6 +127,16 @@ impl Record {
         }
     }
 
+    /// A check carries other parameters than the start had.
+    pub(super) fn turned_into(&mut self, resource: &ResourceId, kind: &ResourceKind) {
+        if let Some(entry) = self.entries.get_mut(resource)
+            && entry.kind.turns_into(kind)
+        {
+            entry.kind = kind.clone();
+            self.write();
+        }
+    }
+
     /// When nothing of it is left.
     pub(super) fn end(&mut self, resource: &ResourceId) {
         if self.entries.remove(resource).is_some() {

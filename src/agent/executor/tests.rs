@@ -46,6 +46,8 @@ impl Outside for Toy {
         None
     }
 
+    fn set_gone(&self, _: std::collections::BTreeSet<base::NodeName>) {}
+
     fn look_for(&self, resource: &ResourceId, _: &ResourceKind, station: cluster::Station) {
         self.note(format!("look for {resource} at {station:?}"));
     }

@@ -78,7 +78,7 @@ pub(super) async fn run<N: From<News>>(
     }
 }
 
-/// The objects of one cluster. Addresses count as the placements that the controller made of them.
+/// The objects of one cluster. Addresses and balancers count as the placements that the controller made of them.
 pub(super) fn objects(picture: &Picture, cluster: &str) -> Objects {
     let found = picture.clusters.get(cluster).filter(|c| c.metadata.deletion_timestamp.is_none());
     Objects {
@@ -88,6 +88,7 @@ pub(super) fn objects(picture: &Picture, cluster: &str) -> Objects {
         placements: picture.placements.values().cloned().collect(),
         constraints: picture.constraints.values().cloned().collect(),
         addresses: Vec::new(),
+        balancers: Vec::new(),
     }
     .of_cluster(cluster)
 }

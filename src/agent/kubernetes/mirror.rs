@@ -39,6 +39,8 @@ pub enum Kind {
     HACluster,
     /// Members.
     HANode,
+    /// Load balancers.
+    LoadBalancer,
     /// What runs.
     ResourcePlacement,
     /// Addresses.
@@ -47,10 +49,11 @@ pub enum Kind {
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::FencingOperation,
         Self::HACluster,
         Self::HANode,
+        Self::LoadBalancer,
         Self::ResourcePlacement,
         Self::VirtualIP,
     ];
@@ -61,6 +64,7 @@ impl Kind {
             Self::FencingOperation => "FencingOperation",
             Self::HACluster => "HACluster",
             Self::HANode => "HANode",
+            Self::LoadBalancer => "LoadBalancer",
             Self::ResourcePlacement => "ResourcePlacement",
             Self::VirtualIP => "VirtualIP",
         }
@@ -140,6 +144,11 @@ pub const fn section(kind: Kind) -> Section {
             manager,
             fields: &["observedEra", "nodes", "instances", "failures", "reason"],
             conditions: &[types::DEGRADED, types::PROGRESSING, types::READY],
+        },
+        Kind::LoadBalancer => Section {
+            manager,
+            fields: &["observedEra", "nodes", "reason"],
+            conditions: &[types::DEGRADED, types::READY],
         },
         Kind::VirtualIP => Section {
             manager,
@@ -302,6 +311,16 @@ impl Out<'_> {
                     "conditions": conditions,
                 });
                 self.status(Kind::ResourcePlacement, name, &current, status);
+            }
+            if let Some(object) = picture.balancers.get(name) {
+                let current = json!(object.status);
+                let mine = judged.iter().filter(|j| j.type_ != types::PROGRESSING);
+                let mine: Vec<Judgement> = mine.cloned().collect();
+                let conditions = self.conditions(&current, object.metadata.generation, mine);
+                let status = json!({
+                    "nodes": nodes.join(","), "reason": why, "conditions": conditions,
+                });
+                self.status(Kind::LoadBalancer, name, &current, status);
             }
             if let Some(object) = picture.addresses.get(name) {
                 let current = json!(object.status);
@@ -473,8 +492,14 @@ fn placement_conditions(
         .collect();
     let failed: Vec<String> = found
         .iter()
-        .filter(|i| i.failures > 0 || i.stop_failed)
+        .filter(|i| i.failures > 0 || i.stop_failed || i.degraded)
         .map(|i| {
+            if i.degraded && i.failures == 0 {
+                return format!(
+                    "{} does not run well on node {}: see the log there",
+                    i.resource, i.node
+                );
+            }
             let stop = if i.stop_failed { ", its stop failed" } else { "" };
             format!("{} failed {} times on node {}{stop}", i.resource, i.failures, i.node)
         })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use api::{
-    FencingOperation, HACluster, HANode, ResourcePlacement, VirtualIP,
+    FencingOperation, HACluster, HANode, LoadBalancer, ResourcePlacement, VirtualIP,
     client::{WriteError, apply, apply_status, delete_exactly},
     names::manager,
 };
@@ -126,6 +126,9 @@ async fn carry_out(shared: &Shared, write: &Write) -> Result<(), WriteError> {
                 Kind::HANode => apply_status::<HANode>(client, namespace, own, name, status).await,
                 Kind::ResourcePlacement => {
                     apply_status::<ResourcePlacement>(client, namespace, own, name, status).await
+                }
+                Kind::LoadBalancer => {
+                    apply_status::<LoadBalancer>(client, namespace, own, name, status).await
                 }
                 Kind::VirtualIP => {
                     apply_status::<VirtualIP>(client, namespace, own, name, status).await

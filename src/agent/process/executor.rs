@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use drivers::{
+    haproxy::{BalancerConfig, Engine},
     process::{Cgroups, ProcessConfig, TEMPLATES},
     systemd::SystemdConfig,
     vip::VipConfig,
@@ -21,6 +22,8 @@ use crate::{
 
 /// Where systemd's machines have it.
 const SYSTEM_BUS: &str = "unix:path=/run/dbus/system_bus_socket";
+/// The load balancer, where the machine's configuration names no other.
+const HAPROXY: &str = "/usr/sbin/haproxy";
 /// Word of announcements that waits for the ring part.
 const NEWS_MAX: usize = 256;
 
@@ -42,15 +45,24 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
         let bus = options.config.system_bus.clone().unwrap_or_else(|| SYSTEM_BUS.into());
         let systemd = (options.config.process_runtime == ProcessRuntime::Systemd)
             .then(|| SystemdConfig { templates: templates.clone(), bus });
+        let shim = vec![std::env::current_exe()?.into(), "shim".into()];
+        let cgroups = match &options.config.resource_cgroup {
+            Some(to) => Cgroups::Leave { to: to.clone() },
+            None => Cgroups::Stay,
+        };
+        let haproxy = options.config.haproxy.clone().unwrap_or_else(|| PathBuf::from(HAPROXY));
         let outside = RealOutside::open(RealSetup {
             process: ProcessConfig {
                 templates,
                 resources: run_dir.join("resources"),
-                shim: vec![std::env::current_exe()?.into(), "shim".into()],
-                cgroups: match &options.config.resource_cgroup {
-                    Some(to) => Cgroups::Leave { to: to.clone() },
-                    None => Cgroups::Stay,
-                },
+                shim: shim.clone(),
+                cgroups: cgroups.clone(),
+            },
+            balancers: BalancerConfig {
+                root: run_dir.join("balancers"),
+                shim,
+                cgroups,
+                engine: Engine::haproxy(haproxy),
             },
             systemd,
             addresses: match &options.config.stand_in {

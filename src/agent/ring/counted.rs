@@ -156,6 +156,7 @@ pub(super) fn operation(
     };
     let outcome = match end {
         OrderEnd::Done(Outcome::Ok | Outcome::RunningPromoted) => "ok",
+        OrderEnd::Done(Outcome::Degraded { .. }) => "degraded",
         OrderEnd::Done(Outcome::NotRunning) => "not_running",
         OrderEnd::Done(Outcome::TimedOut) => "timed_out",
         OrderEnd::Done(Outcome::Failed { .. }) => "failed",

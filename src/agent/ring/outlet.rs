@@ -1,14 +1,14 @@
 //! Where the cores' effects go: sockets, the disk's thread, the other parts, people.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::Duration,
 };
 
 use base::{
-    Instant, NodeId, RingId,
+    Instant, NodeId, NodeName, RingId,
     faulty::{Rule, broken},
 };
 use cluster::{ExecutorDo, ExecutorSays, FencerDo, Phase, Record, Refused, RequestId, Verdict};
@@ -72,6 +72,8 @@ pub(super) struct Outlet {
     pub(super) orders: BTreeMap<OrderId, (Operation, Instant)>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) members: Vec<NodeId>,
+    /// Members of which it is known that nothing runs there, as the executor was told.
+    pub(super) gone: BTreeSet<NodeName>,
     pub(super) configurations: u64,
     pub(super) left: Option<String>,
     /// Something changed that `status` shows.
@@ -109,6 +111,7 @@ impl Outlet {
     /// On a new connection of the executor, before its engine hears of it.
     pub(super) fn greet_executor(&mut self) {
         self.executor.say(ToExecutor::Networks(self.networks.clone()));
+        self.executor.say(ToExecutor::Gone(self.gone.clone()));
         if let Some(settings) = self.executor_settings.clone() {
             self.executor.say(ToExecutor::Do(settings, self.now));
         }

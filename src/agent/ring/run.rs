@@ -155,6 +155,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         orders: BTreeMap::new(),
         metrics,
         members: Vec::new(),
+        gone: std::collections::BTreeSet::new(),
         configurations: 0,
         left: None,
         changed: true,
@@ -272,6 +273,9 @@ impl Loop {
         self.outlet.now = now;
         self.core.handle_timeout(now);
         self.core.pump(now, &mut self.outlet);
+        if self.outlet.changed {
+            self.tell_gone();
+        }
         if self.bind_at.is_some_and(|at| at <= now) {
             self.bind(now);
         }
@@ -306,6 +310,15 @@ impl Loop {
             self.gap(now, busy);
         }
         None
+    }
+
+    /// What ran on a machine that is proven dead gets no connections any more, at once and not when checks find out.
+    fn tell_gone(&mut self) {
+        let gone = self.core.member().gone();
+        if gone != self.outlet.gone {
+            self.outlet.executor.say(ToExecutor::Gone(gone.clone()));
+            self.outlet.gone = gone;
+        }
     }
 
     fn wake(&self) -> Option<Instant> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use base::{NodeId, ResourceKind};
+use base::NodeId;
 use cluster::Status as View;
 use policy::revision::Revision;
 use totem::State;
@@ -156,15 +156,11 @@ fn resources(
         .primitives()
         .map(|(placement, primitive)| {
             let id = primitive.id.to_string();
-            let kind = match primitive.kind {
-                ResourceKind::Address { .. } => "Address",
-                ResourceKind::Process { .. } => "Process",
-            };
             (
                 id.clone(),
                 ResourceStatus {
                     id,
-                    kind: kind.into(),
+                    kind: primitive.kind.name().into(),
                     instances: Vec::new(),
                     reason: None,
                     retained: placement.retained,
@@ -189,7 +185,11 @@ fn resources(
             role: i.role.map_or_else(|| "Unknown".into(), |role| role.to_string()),
             failures: i.failures,
             stop_failed: i.stop_failed,
-            failed: i.pending.as_ref().map(|what| format!("{what} in progress")),
+            failed: match (&i.pending, i.degraded) {
+                (Some(what), _) => Some(format!("{what} in progress")),
+                (None, true) => Some("does not run well: see the log of its machine".into()),
+                (None, false) => None,
+            },
         });
     }
     for condition in &view.conditions {

@@ -92,6 +92,7 @@ fn instance(n: u16, role: Role) -> InstanceStatus {
         role: Some(role),
         failures: 0,
         stop_failed: false,
+        degraded: false,
         pending: None,
         retained: false,
     }
@@ -126,6 +127,9 @@ fn echo(p: &mut Picture, all: &[Write]) {
                     Kind::HANode => p.nodes.get_mut(name).expect(name).status = of(status),
                     Kind::ResourcePlacement => {
                         p.placements.get_mut(name).expect(name).status = of(status);
+                    }
+                    Kind::LoadBalancer => {
+                        p.balancers.get_mut(name).expect(name).status = of(status)
                     }
                     Kind::VirtualIP => p.addresses.get_mut(name).expect(name).status = of(status),
                     Kind::FencingOperation => {

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 
 use crate::{
     FenceDevice, FencingConfirmation, FencingOperation, FencingRequest, HACluster, HANode,
-    PlacementConstraint, ResourcePlacement, VirtualIP,
+    LoadBalancer, PlacementConstraint, ResourcePlacement, VirtualIP,
 };
 
 /// Longest wait for a quiet moment: a stream of changes must not keep the newest from ever being looked at.
@@ -52,6 +52,8 @@ pub struct Picture {
     pub addresses: BTreeMap<String, VirtualIP>,
     /// Names of the Nodes of the Kubernetes cluster; `None` while nothing is known of them, for example without a right.
     pub machines: Option<BTreeSet<String>>,
+    /// Load balancers.
+    pub balancers: BTreeMap<String, LoadBalancer>,
     /// Objects that cannot be read, by kind and name, with the reason. Their last good version stays above.
     pub unreadable: BTreeMap<(String, String), String>,
     /// The Nodes were listed, or cannot be.
@@ -73,8 +75,8 @@ impl Which {
     /// Kinds that are watched.
     const fn kinds(self) -> usize {
         match self {
-            Self::Intent => 6,
-            Self::Agent => 9,
+            Self::Intent => 7,
+            Self::Agent => 10,
         }
     }
 }
@@ -120,6 +122,7 @@ kept! {
     FencingRequest in requests,
     HACluster in clusters,
     HANode in nodes,
+    LoadBalancer in balancers,
     PlacementConstraint in constraints,
     ResourcePlacement in placements,
     VirtualIP in addresses,
@@ -138,6 +141,7 @@ impl Store {
         begin.watch::<ResourcePlacement>(&mut watches);
         begin.watch::<PlacementConstraint>(&mut watches);
         begin.watch::<VirtualIP>(&mut watches);
+        begin.watch::<LoadBalancer>(&mut watches);
         if which == Which::Agent {
             begin.watch::<FencingRequest>(&mut watches);
             begin.watch::<FencingConfirmation>(&mut watches);

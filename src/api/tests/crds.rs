@@ -107,7 +107,7 @@ fn every_kind_is_found_by_category_short_name_and_cluster() {
             assert!(fields.iter().any(|f| f.json_path == ".spec.clusterRef.name"));
         }
     }
-    assert_eq!(short, ["fd", "fc", "fo", "fr", "hac", "han", "plc", "rp", "vip"]);
+    assert_eq!(short, ["fd", "fc", "fo", "fr", "hac", "han", "lb", "plc", "rp", "vip"]);
 }
 
 fn each_schema(mut visit: impl FnMut(String, &Value)) {

@@ -110,6 +110,7 @@ async fn apply_one(client: &Client, object: &Value) -> Result<()> {
         "CustomResourceDefinition" => "customresourcedefinitions",
         "FenceDevice" => "fencedevices",
         "HACluster" => "haclusters",
+        "LoadBalancer" => "loadbalancers",
         "Namespace" => "namespaces",
         "ResourcePlacement" => "resourceplacements",
         "Secret" => "secrets",

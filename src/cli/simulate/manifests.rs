@@ -45,9 +45,10 @@ pub(super) fn delete(objects: &mut Objects, name: &str) -> anyhow::Result<()> {
     objects.placements.retain(|o| o.metadata.name.as_deref() != Some(name));
     objects.constraints.retain(|o| o.metadata.name.as_deref() != Some(name));
     objects.addresses.retain(|o| o.metadata.name.as_deref() != Some(name));
+    objects.balancers.retain(|o| o.metadata.name.as_deref() != Some(name));
     if objects.len() == before {
         bail!(
-            "--delete {name:?}: no HANode, FenceDevice, ResourcePlacement, PlacementConstraint or VirtualIP of that name in these files"
+            "--delete {name:?}: no HANode, FenceDevice, ResourcePlacement, PlacementConstraint, LoadBalancer or VirtualIP of that name in these files"
         );
     }
     Ok(())
@@ -60,7 +61,7 @@ pub(super) fn compiled(
     now: i64,
 ) -> anyhow::Result<(Model, Revision)> {
     let mut objects = objects.clone();
-    compile::expand::addresses_in(&mut objects);
+    compile::expand::services_in(&mut objects);
     let compiled = compile(&objects, previous);
     let mut faults = Faults::default();
     for (key, verdict) in compiled.verdicts.iter() {
@@ -182,6 +183,7 @@ fn add(objects: &mut Objects, kind: &str, value: Value) -> Result<(), String> {
         "HANode" => objects.nodes.push(typed(value)?),
         "PlacementConstraint" => objects.constraints.push(typed(value)?),
         "ResourcePlacement" => objects.placements.push(typed(value)?),
+        "LoadBalancer" => objects.balancers.push(typed(value)?),
         "VirtualIP" => objects.addresses.push(typed(value)?),
         // requests and records of fencing say nothing of what is to run
         _ => {}

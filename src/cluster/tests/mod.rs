@@ -8,6 +8,7 @@ mod outside;
 mod parts;
 mod planner;
 mod real;
+mod reload;
 mod ring;
 mod scenarios;
 mod specimen;

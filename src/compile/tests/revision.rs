@@ -427,3 +427,72 @@ fn a_bmc_as_the_only_switch_is_a_single_point_of_failure_until_machines_fence_th
     cluster.spec.fencing.self_fencing = api::cluster::Switch::Enabled;
     assert_eq!(said(&objects), None);
 }
+
+fn with_balancer(change: impl FnOnce(&mut api::LoadBalancer)) -> Objects {
+    let mut objects = objects(&format!("{}---\n{}", include_str!("support/main.yaml"), BALANCER));
+    change(&mut objects.balancers[0]);
+    compile::expand::services_in(&mut objects);
+    objects
+}
+
+const BALANCER: &str = "
+apiVersion: palisade.dev/v1alpha1
+kind: LoadBalancer
+metadata: {name: api, namespace: openstack}
+spec:
+  clusterRef: {name: main}
+  frontends:
+    - {name: web, virtualIP: vip-public, port: 80, mode: Http, backend: web}
+    - {name: tls, virtualIP: vip-public, port: 443, mode: Tcp, backend: tls}
+  backends:
+    - {name: web, servers: [{node: n1, address: 10.91.0.11, port: 8080}]}
+    - {name: tls, servers: [{node: n1, address: 10.91.0.11, port: 8443}, {node: n2, address: 10.91.0.12, port: 8443, backup: true}]}
+";
+
+#[test]
+fn a_balancer_is_a_copy_on_each_member_and_its_address_goes_where_one_runs() {
+    let compiled = compile(&with_balancer(|_| {}), None);
+    for (key, verdict) in compiled.verdicts.iter() {
+        assert_eq!(verdict.problems, [], "{key:?}");
+    }
+    let r = compiled.revision.expect("a revision");
+    let placement = r.placements.iter().find(|p| p.id.as_str() == "api").expect("made");
+    assert!(matches!(placement.shape, Shape::Clone(c) if c.max.is_none()));
+    assert!(!placement.exclusive());
+    let ResourceKind::LoadBalancer(proxy) = &placement.members[0].kind else {
+        panic!("{placement:?}")
+    };
+    assert_eq!(proxy.fault(), None);
+    let bound: Vec<String> =
+        proxy.frontends.iter().map(|f| format!("{}:{}", f.address, f.port)).collect();
+    assert_eq!(bound, ["10.92.0.100:80", "10.92.0.100:443"], "the address of the VirtualIP");
+    assert_eq!(
+        (proxy.frontends[0].client_timeout_ms, proxy.frontends[1].client_timeout_ms),
+        (60_000, 5_400_000),
+        "SERVICES.md 4.1"
+    );
+    let follows: Vec<_> = r.constraints.iter().filter(|c| c.id.starts_with("api.")).collect();
+    let [only] = follows.as_slice() else { panic!("{follows:?}") };
+    assert!(matches!(&only.rule,
+        ConstraintRule::Colocation { dependent, on, .. }
+            if dependent.resource.as_str() == "vip-public" && on.resource.as_str() == "api"));
+}
+
+#[test]
+fn a_balancer_waits_for_its_address_and_says_what_is_odd() {
+    let objects = with_balancer(|b| {
+        b.spec.frontends[0].virtual_ip = Some("vip-inside".into());
+        b.spec.backends[1].servers[0].node = "n9".into();
+    });
+    let compiled = compile(&objects, None);
+    let (accepted, why, message) = says(&compiled, "LoadBalancer", "api");
+    assert_eq!((accepted, why), (true, reason::UNKNOWN_REFERENCE));
+    assert!(message.contains("VirtualIP \"vip-inside\" does not exist (waiting)"), "{message}");
+    assert!(message.contains("\"n9\" is no member"), "{message}");
+    let r = compiled.revision.expect("a revision");
+    assert!(!r.placements.iter().any(|p| p.id.as_str() == "api"), "nothing is made of half of it");
+
+    let twice = with_balancer(|b| b.spec.frontends[1].port = 80);
+    let (accepted, _, message) = says(&compile(&twice, None), "LoadBalancer", "api");
+    assert!(!accepted && message.contains("bound twice"), "{message}");
+}

@@ -78,6 +78,7 @@ impl Server {
             "HANode" => drop(p.nodes.insert(name, typed(value))),
             "PlacementConstraint" => drop(p.constraints.insert(name, typed(value))),
             "ResourcePlacement" => drop(p.placements.insert(name, typed(value))),
+            "LoadBalancer" => drop(p.balancers.insert(name, typed(value))),
             "VirtualIP" => drop(p.addresses.insert(name, typed(value))),
             other => panic!("{other}"),
         }
@@ -91,6 +92,7 @@ impl Server {
             "HANode" => p.nodes.get(name).map(|o| json!(o)),
             "PlacementConstraint" => p.constraints.get(name).map(|o| json!(o)),
             "ResourcePlacement" => p.placements.get(name).map(|o| json!(o)),
+            "LoadBalancer" => p.balancers.get(name).map(|o| json!(o)),
             "VirtualIP" => p.addresses.get(name).map(|o| json!(o)),
             _ => None,
         }
@@ -371,4 +373,56 @@ fn a_device_without_its_credentials_keeps_fencing_from_being_ready() {
     device.status.as_mut().expect("written").conditions.retain(|c| c.type_ != types::READY);
     server.settle(3000);
     assert_eq!(fencing(&server).status, ConditionStatus::True);
+}
+
+fn balancer() -> Value {
+    json!({
+        "apiVersion": "palisade.dev/v1alpha1", "kind": "LoadBalancer",
+        "metadata": {"name": "api", "namespace": "palisade", "uid": "uid-api", "generation": 1},
+        "spec": {
+            "clusterRef": {"name": "quickstart"},
+            "frontends": [{"name": "web", "virtualIP": "public", "port": 80, "mode": "Http", "backend": "web"}],
+            "backends": [{"name": "web", "servers": [{"node": "n1", "address": "10.91.0.11", "port": 8080}]}],
+        },
+    })
+}
+
+#[test]
+fn a_balancer_is_made_once_changes_with_its_object_and_never_when_that_is_refused() {
+    let mut server = Server::quickstart();
+    server.settle(1000);
+    server.put(balancer());
+    server.settle(2000);
+    let made = |s: &Server| {
+        let parameters =
+            s.picture.placements["api"].spec.resource.clone().expect("one").load_balancer;
+        let frontend = parameters.expect("parameters").frontends[0].clone();
+        (frontend.address.expect("resolved").0, frontend.port)
+    };
+    let address = server.picture.addresses["public"].spec.address.0.clone();
+    assert_eq!(made(&server), (address.clone(), 80));
+    assert!(server.picture.constraints.contains_key("api.public.together"));
+    assert_eq!(all(&server.picture, 900_000), [], "SAFETY.md#S17");
+
+    let change = |s: &mut Server, generation: i64, change: fn(&mut api::LoadBalancer)| {
+        let balancer = s.picture.balancers.get_mut("api").expect("there");
+        balancer.metadata.generation = Some(generation);
+        change(balancer);
+    };
+    change(&mut server, 2, |b| b.spec.frontends[0].port = 81);
+    server.settle(3000);
+    assert_eq!(made(&server), (address.clone(), 81));
+
+    // a name that the schema takes and we do not: the port twice
+    change(&mut server, 3, |b| {
+        b.spec.frontends[0].port = 82;
+        let mut again = b.spec.frontends[0].clone();
+        again.name = "again".into();
+        b.spec.frontends.push(again);
+    });
+    server.settle(4000);
+    assert_eq!(made(&server).1, 81, "SPEC-ERRORS.md rule 5");
+    let status = server.picture.balancers["api"].status.clone().expect("written");
+    let accepted = condition::find(&status.conditions, types::ACCEPTED).expect("there");
+    assert_eq!(accepted.status, ConditionStatus::False, "{accepted:?}");
 }

@@ -249,8 +249,10 @@ fn objects(picture: &Picture) -> Objects {
         placements: picture.placements.values().cloned().collect(),
         constraints: picture.constraints.values().cloned().collect(),
         addresses: picture.addresses.values().cloned().collect(),
+        // what they are made into is what the placements of this test are
+        balancers: Vec::new(),
     };
-    compile::expand::addresses_in(&mut all);
+    compile::expand::services_in(&mut all);
     all
 }
 

@@ -67,6 +67,11 @@ impl ProcessDriver {
         self.record(resource).is_some()
     }
 
+    /// The process of a resource, while it lives.
+    pub fn process(&self, resource: &ResourceId) -> Option<ProcessId> {
+        self.record(resource).map(|record| record.process).filter(|process| process.alive())
+    }
+
     fn folder(&self, resource: &ResourceId) -> Folder {
         Folder::new(&self.config.resources, resource)
     }

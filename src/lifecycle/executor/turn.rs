@@ -246,9 +246,10 @@ impl Executor {
             Operation::Stop | Operation::Probe => {
                 matches!(outcome, Outcome::Ok | Outcome::NotRunning | Outcome::RunningPromoted)
             }
-            _ => matches!(outcome, Outcome::Ok | Outcome::RunningPromoted),
+            _ => outcome.is_running(),
         };
-        instance.failed = (!healthy).then(|| outcome.clone());
+        let degraded = matches!(outcome, Outcome::Degraded { .. });
+        instance.failed = (!healthy || degraded).then(|| outcome.clone());
         let stop_failed = flight.operation == Operation::Stop && !healthy && instance.exclusive;
         let changed = Output::Changed {
             operation: flight.operation,
@@ -276,7 +277,8 @@ impl Executor {
                     }
                     // nobody waits for the end of a recurring monitor's order: a first look that finds the resource
                     // gone is a change like any later one
-                    if known.as_ref() != Some(&outcome) && (asked_by.is_none() || !healthy) {
+                    let told = asked_by.is_some() && healthy && !degraded;
+                    if known.as_ref() != Some(&outcome) && !told {
                         self.outputs.push_back(changed);
                     }
                 }
@@ -333,6 +335,10 @@ fn cut(outcome: Outcome) -> Outcome {
         Outcome::Failed { code, reason } => {
             let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
             Outcome::Failed { code, reason }
+        }
+        Outcome::Degraded { promoted, reason } => {
+            let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+            Outcome::Degraded { promoted, reason }
         }
         other => other,
     }

@@ -148,6 +148,10 @@ fn primitive(primitive: &Primitive) -> Resource {
                 .with_parameter("prefix", &prefix.to_string())
                 .with_parameter("network", network.as_str())
         }
+        // What it balances comes into force without a restart: nothing of it is a parameter that a plan compares.
+        Kind::LoadBalancer(_) => {
+            Resource::primitive(primitive.id.as_str(), class, provider, "LoadBalancer")
+        }
         Kind::Process { template } => {
             Resource::primitive(primitive.id.as_str(), class, provider, "Process")
                 .with_parameter("template", template.as_str())

@@ -158,6 +158,8 @@ impl Outside for Machine {
         None
     }
 
+    fn set_gone(&self, _: std::collections::BTreeSet<base::NodeName>) {}
+
     fn look_for(&self, _: &ResourceId, _: &ResourceKind, _: cluster::Station) {}
 
     fn seen_at(&self, _: &ResourceId, _: cluster::Station) {}

@@ -34,6 +34,7 @@ fn add(out: &mut Objects, value: Value) {
         "HANode" => out.nodes.push(typed(value)),
         "PlacementConstraint" => out.constraints.push(typed(value)),
         "ResourcePlacement" => out.placements.push(typed(value)),
+        "LoadBalancer" => out.balancers.push(typed(value)),
         "VirtualIP" => out.addresses.push(typed(value)),
         other => panic!("{other} is not compiled"),
     }
@@ -59,6 +60,6 @@ pub(crate) fn quickstart() -> Objects {
 
 fn expanded(yaml: &str) -> Objects {
     let mut objects = objects(yaml);
-    compile::expand::addresses_in(&mut objects);
+    compile::expand::services_in(&mut objects);
     objects
 }

@@ -1,0 +1,113 @@
+use std::{collections::BTreeSet, path::Path};
+
+use base::{
+    NodeName, Proxy,
+    proxy::{Backend, Balance, Frontend, ProxyMode, Server, ServerCheck},
+};
+
+use super::{Surroundings, admin::description, fingerprint, place::servers_on, render};
+
+fn server(node: &str, address: &str, port: u16, backup: bool) -> Server {
+    let (node, address) = (node.parse().expect("a name"), address.parse().expect("an address"));
+    Server { node, address, port, backup }
+}
+
+fn proxy() -> Proxy {
+    let frontend = |name: &str, address: &str, port, mode, silence| Frontend {
+        name: name.parse().expect("a label"),
+        address: address.parse().expect("an address"),
+        port,
+        mode,
+        backend: name.parse().expect("a label"),
+        client_timeout_ms: silence,
+        connections_max: 2000,
+    };
+    let backend = |name: &str, balance, check, silence, servers| Backend {
+        name: name.parse().expect("a label"),
+        balance,
+        check,
+        check_interval_ms: 500,
+        fall: 2,
+        rise: 3,
+        connect_timeout_ms: 500,
+        server_timeout_ms: silence,
+        servers,
+    };
+    Proxy {
+        connections_max: 4000,
+        frontends: vec![
+            frontend("keystone", "10.0.0.100", 5000, ProxyMode::Http, 60_000),
+            frontend("mysql", "fd00::100", 3306, ProxyMode::Tcp, 5_400_000),
+        ],
+        backends: vec![
+            backend(
+                "keystone",
+                Balance::RoundRobin,
+                ServerCheck::Http {
+                    path: "/v3".parse().expect("a path"),
+                    statuses: vec![200, 300],
+                    port: None,
+                },
+                60_000,
+                vec![
+                    server("ctl-1", "10.20.0.11", 5000, false),
+                    server("ctl-2", "10.20.0.12", 5000, false),
+                ],
+            ),
+            backend(
+                "mysql",
+                Balance::LeastConnections,
+                ServerCheck::Http {
+                    path: "/".parse().expect("a path"),
+                    statuses: Vec::new(),
+                    port: Some(9200),
+                },
+                5_400_000,
+                vec![
+                    server("ctl-1", "fd00::11", 3306, false),
+                    server("ctl-2", "fd00::12", 3306, true),
+                ],
+            ),
+        ],
+    }
+}
+
+fn rendered(proxy: &Proxy, gone: &[&str]) -> String {
+    let gone: BTreeSet<NodeName> = gone.iter().map(|n| n.parse().expect("a name")).collect();
+    render(
+        proxy,
+        &Surroundings {
+            resource: &"api".parse().expect("an id"),
+            admin: Path::new("/run/palisade/balancers/api/admin.sock"),
+            user: Some("haproxy"),
+            elsewhere: true,
+            gone: &gone,
+        },
+    )
+}
+
+#[test]
+fn the_configuration_is_the_one_that_was_looked_at() {
+    assert_eq!(proxy().fault(), None);
+    assert_eq!(rendered(&proxy(), &["ctl-2"]), include_str!("golden.cfg"));
+}
+
+#[test]
+fn other_parameters_have_another_fingerprint_and_a_dead_machine_has_none() {
+    let mut other = proxy();
+    other.backends[0].servers[0].port = 5001;
+    assert_ne!(fingerprint(&proxy()), fingerprint(&other));
+    assert_ne!(rendered(&proxy(), &[]), rendered(&proxy(), &["ctl-1"]));
+    let info = format!("Name: HAProxy\nVersion: 2.6.12\ndescription: {}\n", fingerprint(&proxy()));
+    assert_eq!(description(&info), Some(&*fingerprint(&proxy())));
+    for strange in ["", "description: ", &format!("description: {}", "x".repeat(65))] {
+        assert!(description(strange).is_none_or(str::is_empty), "{strange:?}");
+    }
+}
+
+#[test]
+fn each_server_of_a_machine_is_named_once() {
+    let proxy = proxy();
+    let hit: Vec<String> = servers_on(&proxy, |node| node.as_str() == "ctl-2").collect();
+    assert_eq!(hit, ["keystone/ctl-2", "mysql/ctl-2"]);
+}
