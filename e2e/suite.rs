@@ -24,11 +24,12 @@ const BESIDE: usize = 2;
 const SEEDS: &str = "0..500";
 
 /// What `cargo test` is told, one call a line, with a real API server at hand.
-const BESIDE_KUBERNETES: [&[&str]; 3] = [
+const BESIDE_KUBERNETES: [&[&str]; 4] = [
     &["devapi", "--test", "conformance"],
     &["devapi", "--test", "kubectl_beside", "--", "--include-ignored"],
     // on devapi alone, but with the same tools
     &["devapi", "--test", "helm", "--", "--ignored"],
+    &["cli", "--test", "dev", "--", "--ignored", "--nocapture", "a_real_api_server"],
 ];
 
 /// What a step may need.

@@ -54,10 +54,20 @@ impl Running {
     }
 
     /// With what `program` has already.
-    pub(crate) fn start_as(mut program: Command, dir: &Path) -> Self {
+    pub(crate) fn start_as(program: Command, dir: &Path) -> Self {
+        Self::spawn(program, dir, &[])
+    }
+
+    /// On the API server of this kubeconfig.
+    pub(crate) fn start_on(dir: &Path, kubeconfig: &str) -> Self {
+        Self::spawn(Command::new(program()), dir, &["--kubeconfig", kubeconfig])
+    }
+
+    fn spawn(mut program: Command, dir: &Path, arguments: &[&str]) -> Self {
         let mut child = program
             .args(["dev", "--boot-ms", "500", "--dir"])
             .arg(dir)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -4,6 +4,7 @@ mod boxed;
 mod canary;
 mod life;
 mod page;
+mod real_api;
 mod scrape;
 mod soak;
 mod tutorial;
