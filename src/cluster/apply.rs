@@ -88,6 +88,7 @@ impl State {
             Message::EvidenceHeld { incident } => self.evidence_held(from, *incident, out),
             Message::Evict { node, reason } => self.evict(from, *node, reason, out),
             Message::Close { node } => self.close(from, *node, out),
+            Message::CommandsOver { node } => self.commands_over(from, *node, out),
             Message::PowerOn { incident, executor } => {
                 self.power_on(from, *incident, *executor, out);
             }
@@ -272,8 +273,15 @@ impl State {
                 since,
                 deadline: intent.deadline,
                 reason: String::from("power-off"),
+                commanders: Vec::new(),
             });
             eviction.deadline = eviction.deadline.max(intent.deadline);
+            if let Some(executor) = self.members.get(&intent.executor) {
+                let commander = (intent.executor, executor.incarnation);
+                if !eviction.commanders.contains(&commander) {
+                    eviction.commanders.push(commander);
+                }
+            }
             let spent = self.spent.entry(node).or_default();
             spent.push(self.clock);
             let excess = spent.len().saturating_sub(SPENT_MAX);
@@ -283,6 +291,7 @@ impl State {
         if let Some(record) = self.operations.get_mut(&intent.incident) {
             record.executor = Some(intent.executor);
             record.attempts = record.attempts.max(intent.attempt.saturating_add(1));
+            record.commands = record.commands.saturating_add(u32::from(!intent.read_only));
         }
         let open = OpenIntent { intent: intent.clone(), held: alloc::collections::BTreeSet::new() };
         self.intents.insert(node, open);
@@ -326,6 +335,9 @@ impl State {
         }
         if let Some(record) = self.operations.get_mut(&incident) {
             record.failure = Some(short(reason));
+            if !commanded && !intent.read_only {
+                record.commands = record.commands.saturating_sub(1);
+            }
         }
         true
     }
@@ -384,10 +396,10 @@ impl State {
         if let Some(record) = self.operations.get_mut(&incident) {
             record.evidence = Some(kind.into());
             record.failure = None;
-            // Only what was switched off by us is switched on (SAFETY.md 1.8: left off by default).
-            let off_by_us = matches!(open.evidence.kind, Kind::VerifiedOff { commanded: true, .. });
-            record.power_on =
-                if off_by_us && reboot { PowerOn::Wanted } else { PowerOn::NotWanted };
+            record.power_on = match open.evidence.kind {
+                _ if !reboot => PowerOn::NotWanted,
+                kind => power_on_after(&kind, record.commands, evicted),
+            };
             record.closed = !evicted;
         }
         out.push(Effect::Paid { incident, kind });
@@ -404,9 +416,12 @@ impl State {
         if refused {
             return;
         }
-        let since = self.position.era;
-        let eviction =
-            Eviction { since, deadline: core::time::Duration::ZERO, reason: short(reason) };
+        let eviction = Eviction {
+            since: self.position.era,
+            deadline: core::time::Duration::ZERO,
+            reason: short(reason),
+            commanders: Vec::new(),
+        };
         self.evicted.insert(node, eviction);
         out.push(Effect::Note {
             incident: None,
@@ -424,9 +439,24 @@ impl State {
         for (incident, record) in &mut self.operations {
             if incident.node == node && record.evidence.is_some() {
                 record.closed = true;
+                if record.power_on == PowerOn::Later {
+                    record.power_on = PowerOn::Wanted;
+                }
             }
         }
         out.push(Effect::Closed { node });
+        out.push(Effect::Changed);
+    }
+
+    /// None of its commands against the target can take effect any more (CLUSTER.md section 6, *Closing*). The debt is paid, so
+    /// in this configuration no other is ordered that this word would speak for.
+    fn commands_over(&mut self, from: NodeId, node: NodeId, out: &mut Vec<Effect>) {
+        let paid = matches!(self.voters.get(&node).map(|v| v.debt), Some(Debt::Paid) | None);
+        let life = self.members.get(&from).map(|member| member.incarnation);
+        let (Some(life), true, Some(eviction)) = (life, paid, self.evicted.get_mut(&node)) else {
+            return;
+        };
+        eviction.commanders.retain(|commander| *commander != (from, life));
         out.push(Effect::Changed);
     }
 
@@ -466,5 +496,27 @@ impl State {
         };
         let incident = Incident { node, ring: incident };
         self.evidence(&Evidence { node, kind: Kind::ChangedBoot { incident, boot } }, out);
+    }
+}
+
+/// Only what was switched off by us is switched on (SAFETY.md 1.8: left off by default), also where that was done by a command
+/// whose end nobody heard.
+fn power_on_after(evidence: &Kind, commands: u32, evicted: bool) -> PowerOn {
+    match evidence {
+        Kind::VerifiedOff { commanded: true, .. } => PowerOn::Wanted,
+        // This one found it off; an earlier one may have brought that about.
+        Kind::VerifiedOff { commanded: false, .. } if commands > 1 => PowerOn::Wanted,
+        // It was on, and what is on its way to it may still switch it off.
+        Kind::ChangedBoot { .. } | Kind::CleanLeave { .. } | Kind::SelfFencingBound { .. }
+            if commands > 0 =>
+        {
+            if evicted {
+                PowerOn::Later
+            } else {
+                PowerOn::Wanted
+            }
+        }
+        // A person who confirmed it off stands before it.
+        _ => PowerOn::NotWanted,
     }
 }

@@ -225,6 +225,10 @@ impl Member {
             intent.deadline
         };
         let command = FenceCommand { incident, epoch, goal, devices, deadline };
+        if goal == PowerGoal::Off {
+            let until = now + intent.deadline + self.timings().token;
+            self.commands.given(incident.node, until);
+        }
         let text = format!("attempt {}: {goal:?}", intent.attempt.saturating_add(1));
         self.record(Phase::Fence, Some(incident), text);
         self.carry(now, Output::Fencer(FencerDo::Carry(command)));
@@ -262,6 +266,7 @@ impl Member {
 
     fn fenced(&mut self, result: &FenceResult) {
         let FenceResult { incident, commanded, .. } = *result;
+        self.commands.ended(result);
         match (result.goal, &result.outcome) {
             (PowerGoal::On, outcome) => {
                 let failure = outcome.as_ref().err().map(|e| wire::short(&format!("{e}")));
@@ -298,6 +303,17 @@ impl Member {
                 }
             }
         }
+    }
+
+    /// Facts about members of the era, or about debts that are paid, have done their work.
+    pub(crate) fn drop_old_facts(&mut self) {
+        let Some(state) = &self.state else { return };
+        self.facts.retain(|fact| state.matches_debt(&fact.evidence()));
+    }
+
+    pub(crate) fn settings(&mut self) {
+        let settings = hardware::settings(self.revision());
+        self.out.push_back(Output::Executor(ExecutorDo::Settings(settings)));
     }
 
     /// The attempt that this member carries out. A fencer that answers late, when another member was asked already, must

@@ -117,7 +117,7 @@ impl Member {
         if core::mem::replace(&mut installed.transitional, true) {
             return;
         }
-        self.held.clear();
+        self.forget_held();
         let quorum = quorum(false);
         self.out.push_back(Output::Executor(ExecutorDo::Void { ring: next, quorum }));
         self.out.push_back(Output::Fencer(FencerDo::AbortAll));
@@ -161,7 +161,7 @@ impl Member {
             suspending: Agreeing::default(),
         });
         self.assembly.clear();
-        self.held.clear();
+        self.forget_held();
         self.pauses = Pauses::default();
         self.wakes.clear();
         self.gap = 0;
@@ -587,12 +587,6 @@ impl Member {
         for incident in debts {
             self.record(Phase::Agree, Some(incident), format!("era {ring} is open without it"));
         }
-    }
-
-    /// Facts about members of the era, or about debts that are paid, have done their work.
-    fn drop_old_facts(&mut self) {
-        let Some(state) = &self.state else { return };
-        self.facts.retain(|fact| state.matches_debt(&fact.evidence()));
     }
 }
 

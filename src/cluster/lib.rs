@@ -51,6 +51,7 @@ pub mod admission;
 mod ails;
 mod allowed;
 mod apply;
+mod commands;
 mod coordinator;
 mod debt;
 mod dispatch;

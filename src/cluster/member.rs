@@ -15,6 +15,7 @@ use policy::revision::{Revision, Timings};
 use crate::{
     Config, ExecutorDo, FencerDo, File, Input, Output, PersistId, Phase, Reason, Record, RequestId,
     RequestKind,
+    commands::Commands,
     coordinator::Planned,
     era::Installed,
     evidence::Fact,
@@ -66,6 +67,7 @@ pub struct Member {
     pub(crate) heard: BTreeMap<NodeId, (Instant, bool)>,
     /// When the deadline of every command against an evicted member has passed, by this member's count.
     pub(crate) late: BTreeMap<NodeId, Instant>,
+    pub(crate) commands: Commands,
     /// When a failed power command may be tried again.
     pub(crate) retry: BTreeMap<Incident, Instant>,
     /// Orders of this configuration that their executors refused.
@@ -193,6 +195,7 @@ impl Member {
             met: BTreeSet::new(),
             heard: BTreeMap::new(),
             late: BTreeMap::new(),
+            commands: Commands::default(),
             retry: BTreeMap::new(),
             pauses: Pauses::default(),
             wall: (0, now),
@@ -346,6 +349,7 @@ impl Member {
         self.flush_holds();
         self.leave_when_empty();
         self.take_back_absence(now);
+        self.say_commands_over(now);
         self.say_changes();
         self.offer();
         self.decide(now);
@@ -538,7 +542,9 @@ impl Member {
             }
             Output::Fencer(FencerDo::Carry(mut command)) => {
                 command.deadline = command.deadline.saturating_sub(waited);
-                if !command.deadline.is_zero() {
+                if command.deadline.is_zero() {
+                    self.commands.not_sent(&command);
+                } else {
                     self.out.push_back(Output::Fencer(FencerDo::Carry(command)));
                 }
             }
@@ -603,10 +609,5 @@ impl Member {
             voters,
             evicted: evicted.collect(),
         })
-    }
-
-    pub(crate) fn settings(&mut self) {
-        let settings = crate::hardware::settings(self.revision());
-        self.out.push_back(Output::Executor(ExecutorDo::Settings(settings)));
     }
 }

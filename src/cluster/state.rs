@@ -145,6 +145,9 @@ pub(crate) struct Eviction {
     /// Longest deadline of a command against the target.
     pub(crate) deadline: Duration,
     pub(crate) reason: String,
+    /// Who was ordered to power the target off, in which life, and has not said that no command of that life can take effect
+    /// any more. Empty: nobody's can, and the deadline need not be waited for.
+    pub(crate) commanders: Vec<(NodeId, Incarnation)>,
 }
 
 /// An intent of this era and whose disks hold it.
@@ -174,6 +177,8 @@ pub(crate) struct FencingRecord {
     pub(crate) seen_on: bool,
     pub(crate) closed: bool,
     pub(crate) opened_at: i64,
+    /// Power-offs that were ordered and not said to have not been sent.
+    pub(crate) commands: u32,
 }
 
 /// Whether the machine is to be powered on again.
@@ -182,6 +187,9 @@ pub(crate) enum PowerOn {
     /// No.
     #[default]
     NotWanted,
+    /// Once the eviction is closed: the machine went on by itself, but a power-off may be on its way to it. Sent earlier, the
+    /// one could overtake the other.
+    Later,
     /// Yes, not yet ordered.
     Wanted,
     /// Ordered from that member; the next coordinator orders again.

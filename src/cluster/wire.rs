@@ -99,6 +99,9 @@ pub(crate) enum Message {
     SuspendDone,
     /// What is wrong with the sender by its own word: type and text. Changes nothing.
     Ails(Vec<(String, String)>),
+    /// The sender's commands against the target, whose debt is paid, were carried out or never sent, and their sessions are
+    /// closed.
+    CommandsOver { node: NodeId },
 }
 
 /// What a member has (CLUSTER.md section 3.1).

@@ -195,6 +195,87 @@ fn what_was_off_already_or_is_to_stay_off_is_not_powered_on() {
     assert!(!world.nodes[0].on && world.shots == 1, "the action is Off");
 }
 
+// ---- closing
+
+fn evicted(world: &World, at: usize, node: usize) -> bool {
+    world.member(at).status().nodes.iter().any(|n| n.node == id(node) && n.evicted)
+}
+
+/// CLUSTER.md section 6, *Closing*: the deadline of a command is for commands of which nobody can say that they are over.
+#[test]
+fn a_machine_that_was_read_as_off_is_let_in_without_waiting_for_the_deadline() {
+    let mut world = rebooting(3);
+    world.change(&[0, 1, 1], true);
+    world.settle(S * 2);
+    assert_eq!(evidence(&world, 1, 0).as_deref(), Some("VerifiedOff"));
+    assert!(!evicted(&world, 1, 0) && !evicted(&world, 2, 0), "its only command is over");
+    assert!(world.nodes[0].on);
+    world.join_all(S);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
+/// The next power-off finds it off, and one before it may have brought that about: whoever was ordered to send that one.
+#[test]
+fn who_restarted_says_nothing_of_the_commands_of_its_earlier_life() {
+    let mut world = rebooting(3);
+    world.slow_bmc.insert(0);
+    world.change(&[0, 1, 1], true);
+    for _ in 0..4000 {
+        if world.effect_due(0) {
+            break;
+        }
+        step_once(&mut world);
+    }
+    assert!(world.effect_due(0));
+    let sender = (1..3).find(|i| world.nodes[*i].fencer.commands.iter().any(|c| c.2));
+    let sender = sender.expect("somebody sent it");
+    world.kill_process(sender);
+    world.start_process(sender);
+    world.change(&[0, 1, 1], true);
+    world.effect(0);
+    world.settle(S * 2);
+    assert_eq!(evidence(&world, 1, 0).as_deref(), Some("VerifiedOff"));
+    assert!(evicted(&world, 1, 0), "one of another life may be on its way");
+    world.settle(S * 60);
+    assert!(!evicted(&world, 1, 0), "until its deadline has passed");
+    assert!(world.nodes[0].on, "what it found off was switched off by us");
+}
+
+/// Found in a box, after many deaths of all of it: a machine that owed nothing any more went off and stayed off.
+#[test]
+fn a_power_off_on_its_way_to_a_machine_that_came_back_by_itself_is_followed_by_on() {
+    let mut world = rebooting(3);
+    world.slow_bmc.insert(0);
+    world.change(&[0, 1, 1], true);
+    for _ in 0..4000 {
+        if world.effect_due(0) {
+            break;
+        }
+        step_once(&mut world);
+    }
+    let on_its_way = world.nodes[0].bmc;
+    assert!(on_its_way.is_some());
+    // It boots anew meanwhile, and is heard.
+    world.power_off(0);
+    world.power_on(0);
+    world.nodes[0].bmc = on_its_way;
+    let standing = world.nodes[0].standing.clone();
+    for by in [1, 2] {
+        world.give(by, Input::Heard { node: id(0), standing: standing.clone() });
+    }
+    world.settle(S * 2);
+    assert_eq!(evidence(&world, 1, 0).as_deref(), Some("ChangedBootId"));
+    assert!(evicted(&world, 1, 0), "a command against it may take effect");
+    assert_eq!(turns_on(&world), None, "it is on: sent now, this could come before the other");
+    world.effect(0);
+    assert!(!world.nodes[0].on, "and it was");
+    world.settle(S * 60);
+    assert!(world.nodes[0].on, "switched off by us, switched on by us");
+    assert!(!evicted(&world, 1, 0));
+    world.join_all(S * 5);
+    assert_eq!((world.holders(), world.shots), (vec![2], 1));
+}
+
 // ---- snapshots
 
 /// A state of several chunks, and a third member that has missed something of it.

@@ -35,6 +35,7 @@ fn messages_survive_the_wire_and_rubbish_does_not_panic() {
         Message::Propose,
         Message::Leave { incarnation: base::Incarnation { counter: 1, random: 9 } },
         Message::Close { node: id(2) },
+        Message::CommandsOver { node: id(2) },
     ];
     for message in &messages {
         let bytes = wire::encode_message(ring(4), message);

@@ -72,7 +72,11 @@ impl World {
                     self.machines[target].bmc.off_at = Some(at);
                     self.queue.push(at, Event::PowerEffect { machine: target, generation });
                 }
-                DeviceAction::SwitchOn if self.machines[target].mains => self.power_on(target),
+                DeviceAction::SwitchOn if self.machines[target].mains => {
+                    // what was not carried out yet is taken back
+                    self.machines[target].bmc.off_at = None;
+                    self.power_on(target);
+                }
                 DeviceAction::SwitchOn => {
                     answer = Err(DeviceError::Refused("no power".into()));
                 }

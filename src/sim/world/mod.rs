@@ -24,6 +24,9 @@ use crate::{
     queue::{Queue, Time},
 };
 
+/// A BMC that takes this long to carry out a power-off is a slow one.
+const SLOW_OFF_US: Time = 500_000;
+
 /// Between two looks at everything.
 pub const TICK_US: Time = 250_000;
 
@@ -195,9 +198,17 @@ impl World {
                 self.bmc(by, life, call, target, action);
             }
             Event::PowerEffect { machine, generation } => {
-                self.machines[machine].bmc.off_at = None;
-                self.machines[machine].wants_on = false;
-                if self.machines[machine].generation == generation {
+                // A slow one, with power of its own, carries out what it accepted whatever the machine did meanwhile: one that
+                // came back by itself goes off again.
+                let slow = self.params.bmc_off_us >= SLOW_OFF_US && !self.params.bmc_shares_power;
+                let there = &mut self.machines[machine];
+                let due = there.bmc.off_at == Some(self.now);
+                let same = there.generation == generation;
+                if due {
+                    there.bmc.off_at = None;
+                }
+                if same || (slow && due) {
+                    there.wants_on = false;
                     self.power_off(machine, PowerLoss::Bmc);
                 }
             }

@@ -101,11 +101,6 @@ impl Running {
         }
     }
 
-    /// Whether it says so until then.
-    pub(crate) fn is_ready_within(&self, max: Duration) -> bool {
-        self.said.recv_timeout(max).as_deref() == Ok("ready")
-    }
-
     pub(crate) fn pid(&self) -> i32 {
         self.child.id().try_into().expect("a pid")
     }
