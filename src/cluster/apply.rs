@@ -269,19 +269,17 @@ impl State {
         if !intent.read_only {
             // In the same way as an eviction: no late command meets a member that came back.
             let since = self.position.era;
+            let executor = self.members.get(&intent.executor).map(|m| m.incarnation);
+            if !self.evicted.contains_key(&node) {
+                self.commanded.begin(node);
+            }
+            self.commanded.by(node, intent.executor, executor);
             let eviction = self.evicted.entry(node).or_insert_with(|| Eviction {
                 since,
                 deadline: intent.deadline,
                 reason: String::from("power-off"),
-                commanders: Vec::new(),
             });
             eviction.deadline = eviction.deadline.max(intent.deadline);
-            if let Some(executor) = self.members.get(&intent.executor) {
-                let commander = (intent.executor, executor.incarnation);
-                if !eviction.commanders.contains(&commander) {
-                    eviction.commanders.push(commander);
-                }
-            }
             let spent = self.spent.entry(node).or_default();
             spent.push(self.clock);
             let excess = spent.len().saturating_sub(SPENT_MAX);
@@ -291,7 +289,9 @@ impl State {
         if let Some(record) = self.operations.get_mut(&intent.incident) {
             record.executor = Some(intent.executor);
             record.attempts = record.attempts.max(intent.attempt.saturating_add(1));
-            record.commands = record.commands.saturating_add(u32::from(!intent.read_only));
+            if !intent.read_only {
+                self.commanded.ordered(intent.incident);
+            }
         }
         let open = OpenIntent { intent: intent.clone(), held: alloc::collections::BTreeSet::new() };
         self.intents.insert(node, open);
@@ -336,7 +336,7 @@ impl State {
         if let Some(record) = self.operations.get_mut(&incident) {
             record.failure = Some(short(reason));
             if !commanded && !intent.read_only {
-                record.commands = record.commands.saturating_sub(1);
+                self.commanded.not_sent(incident);
             }
         }
         true
@@ -396,10 +396,12 @@ impl State {
         if let Some(record) = self.operations.get_mut(&incident) {
             record.evidence = Some(kind.into());
             record.failure = None;
-            record.power_on = match open.evidence.kind {
-                _ if !reboot => PowerOn::NotWanted,
-                kind => power_on_after(&kind, record.commands, evicted),
-            };
+            let commands = self.commanded.commands(incident);
+            let wanted = reboot && power_on_after(&open.evidence.kind, commands);
+            // What is on its way to a machine that was on may overtake an `on` that is sent before the eviction is closed.
+            let later = evicted && !matches!(open.evidence.kind, Kind::VerifiedOff { .. });
+            record.power_on = if wanted && !later { PowerOn::Wanted } else { PowerOn::NotWanted };
+            self.commanded.switch_on_later(incident, wanted && later);
             record.closed = !evicted;
         }
         out.push(Effect::Paid { incident, kind });
@@ -420,8 +422,8 @@ impl State {
             since: self.position.era,
             deadline: core::time::Duration::ZERO,
             reason: short(reason),
-            commanders: Vec::new(),
         };
+        self.commanded.begin(node);
         self.evicted.insert(node, eviction);
         out.push(Effect::Note {
             incident: None,
@@ -433,13 +435,13 @@ impl State {
 
     fn close(&mut self, from: NodeId, node: NodeId, out: &mut Vec<Effect>) {
         let paid = matches!(self.voters.get(&node).map(|v| v.debt), Some(Debt::Paid) | None);
-        if from != self.coordinator || !paid || self.evicted.remove(&node).is_none() {
+        if from != self.coordinator || !paid || !self.let_in(node) {
             return;
         }
         for (incident, record) in &mut self.operations {
             if incident.node == node && record.evidence.is_some() {
                 record.closed = true;
-                if record.power_on == PowerOn::Later {
+                if self.commanded.switch_on_later(*incident, false) {
                     record.power_on = PowerOn::Wanted;
                 }
             }
@@ -453,11 +455,10 @@ impl State {
     fn commands_over(&mut self, from: NodeId, node: NodeId, out: &mut Vec<Effect>) {
         let paid = matches!(self.voters.get(&node).map(|v| v.debt), Some(Debt::Paid) | None);
         let life = self.members.get(&from).map(|member| member.incarnation);
-        let (Some(life), true, Some(eviction)) = (life, paid, self.evicted.get_mut(&node)) else {
-            return;
-        };
-        eviction.commanders.retain(|commander| *commander != (from, life));
-        out.push(Effect::Changed);
+        if let (Some(life), true) = (life, paid) {
+            self.commanded.over(node, (from, life));
+            out.push(Effect::Changed);
+        }
     }
 
     fn power_on(
@@ -501,22 +502,17 @@ impl State {
 
 /// Only what was switched off by us is switched on (SAFETY.md 1.8: left off by default), also where that was done by a command
 /// whose end nobody heard.
-fn power_on_after(evidence: &Kind, commands: u32, evicted: bool) -> PowerOn {
+const fn power_on_after(evidence: &Kind, commands: u32) -> bool {
     match evidence {
-        Kind::VerifiedOff { commanded: true, .. } => PowerOn::Wanted,
-        // This one found it off; an earlier one may have brought that about.
-        Kind::VerifiedOff { commanded: false, .. } if commands > 1 => PowerOn::Wanted,
+        Kind::VerifiedOff { commanded, .. } => {
+            // This one found it off; an earlier one may have brought that about.
+            *commanded || commands > 1
+        }
         // It was on, and what is on its way to it may still switch it off.
-        Kind::ChangedBoot { .. } | Kind::CleanLeave { .. } | Kind::SelfFencingBound { .. }
-            if commands > 0 =>
-        {
-            if evicted {
-                PowerOn::Later
-            } else {
-                PowerOn::Wanted
-            }
+        Kind::ChangedBoot { .. } | Kind::CleanLeave { .. } | Kind::SelfFencingBound { .. } => {
+            commands > 0
         }
         // A person who confirmed it off stands before it.
-        _ => PowerOn::NotWanted,
+        Kind::Confirmation { .. } => false,
     }
 }

@@ -9,10 +9,102 @@ use alloc::{
     vec::Vec,
 };
 
-use base::{Instant, NodeId, RingId};
-use fencing::{FenceCommand, FenceResult, PowerGoal, PowerState};
+use base::{Incarnation, Instant, NodeId, RingId};
+use fencing::{FenceCommand, FenceResult, Incident, PowerGoal, PowerState};
+use serde::{Deserialize, Serialize};
 
-use crate::{FencerDo, Output, member::Member, state::Debt, wire::Message};
+use crate::{
+    FencerDo, Output,
+    member::Member,
+    state::{Debt, State},
+    wire::Message,
+};
+
+/// What the state knows of power-offs, beside its evictions and records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Commanded {
+    /// By the target of an eviction: who was ordered to power it off, in which life, and has not said that no command of that
+    /// life can take effect any more. One without an entry comes from a version that does not count: its deadline tells.
+    commanders: BTreeMap<NodeId, Vec<(NodeId, Incarnation)>>,
+    /// Power-offs that were ordered and not said to have not been sent.
+    ordered: BTreeMap<Incident, u32>,
+    /// Incidents whose machine went on by itself while a power-off may be on its way to it: to be switched on when their
+    /// eviction is closed.
+    on_later: BTreeSet<Incident>,
+}
+
+impl Commanded {
+    /// An eviction begins: nobody was ordered yet.
+    pub(crate) fn begin(&mut self, target: NodeId) {
+        self.commanders.insert(target, Vec::new());
+    }
+
+    /// One more is ordered to, in the life that it has as a member; one that is none can never say that it is over.
+    pub(crate) fn by(&mut self, target: NodeId, who: NodeId, life: Option<Incarnation>) {
+        let Some(life) = life else {
+            self.commanders.remove(&target);
+            return;
+        };
+        if let Some(commanders) = self.commanders.get_mut(&target)
+            && !commanders.contains(&(who, life))
+        {
+            commanders.push((who, life));
+        }
+    }
+
+    pub(crate) fn over(&mut self, target: NodeId, who: (NodeId, Incarnation)) {
+        if let Some(commanders) = self.commanders.get_mut(&target) {
+            commanders.retain(|commander| *commander != who);
+        }
+    }
+
+    fn waits_for(&self, target: NodeId, who: (NodeId, Incarnation)) -> bool {
+        self.commanders.get(&target).is_some_and(|commanders| commanders.contains(&who))
+    }
+
+    /// No power-off can take effect on it any more, by the word of all who were ordered one.
+    pub(crate) fn all_over(&self, target: NodeId) -> bool {
+        self.commanders.get(&target).is_some_and(Vec::is_empty)
+    }
+
+    pub(crate) fn ordered(&mut self, incident: Incident) {
+        let count = self.ordered.entry(incident).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    pub(crate) fn not_sent(&mut self, incident: Incident) {
+        if let Some(count) = self.ordered.get_mut(&incident) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn commands(&self, incident: Incident) -> u32 {
+        self.ordered.get(&incident).copied().unwrap_or_default()
+    }
+
+    /// Whether it was to be, before.
+    pub(crate) fn switch_on_later(&mut self, incident: Incident, wanted: bool) -> bool {
+        let was = self.on_later.remove(&incident);
+        if wanted {
+            self.on_later.insert(incident);
+        }
+        was
+    }
+
+    /// Its record is no longer kept.
+    pub(crate) fn forget(&mut self, incident: Incident) {
+        self.ordered.remove(&incident);
+        self.on_later.remove(&incident);
+    }
+}
+
+impl State {
+    /// An eviction is over. Whether there was one.
+    pub(crate) fn let_in(&mut self, node: NodeId) -> bool {
+        self.commanded.commanders.remove(&node);
+        self.evicted.remove(&node).is_some()
+    }
+}
 
 /// Power-offs of this member, by their targets.
 #[derive(Debug, Default)]
@@ -82,12 +174,12 @@ impl Member {
         let me = (self.config.me, self.config.incarnation);
         let over: Vec<NodeId> = state
             .evicted
-            .iter()
-            .filter(|(node, eviction)| {
+            .keys()
+            .filter(|node| {
                 let paid = matches!(state.voters.get(*node).map(|v| v.debt), Some(Debt::Paid));
-                paid && eviction.commanders.contains(&me)
+                paid && state.commanded.waits_for(**node, me)
             })
-            .map(|(node, _)| *node)
+            .copied()
             .filter(|node| !self.commands.given.contains_key(node))
             .collect();
         for node in over {

@@ -55,7 +55,7 @@ pub(crate) fn base_state(
             voter.uuid = hello.uuid.or(voter.uuid);
             voter.detached = None;
         }
-        base.evicted.remove(node);
+        base.let_in(*node);
         base.evidence.remove(node);
     }
     forget_what_was_in_flight(&mut base);
@@ -163,6 +163,7 @@ pub(crate) fn open_record(state: &mut State, incident: Incident) {
     // The map is ordered by (node, ring), so the oldest come first.
     for old in closed.iter().take(closed.len().saturating_sub(OPERATIONS_KEPT)) {
         state.operations.remove(old);
+        state.commanded.forget(*old);
     }
 }
 

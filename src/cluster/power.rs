@@ -276,13 +276,13 @@ impl Member {
     }
 
     fn closings(&self, now: Instant, state: &State, power: &mut Power) {
-        for (node, eviction) in &state.evicted {
+        for node in state.evicted.keys() {
             let paid = matches!(state.voters.get(node).map(|v| v.debt), Some(Debt::Paid) | None);
             if state.members.contains_key(node) || !paid {
                 continue;
             }
             // Nobody was ordered to send anything, or all who were said that theirs is over; else the deadline.
-            if eviction.commanders.is_empty() || self.past_deadline(now, *node) {
+            if state.commanded.all_over(*node) || self.past_deadline(now, *node) {
                 power.say.push(Message::Close { node: *node });
             }
         }

@@ -164,7 +164,7 @@ impl State {
         }
         if let Some(node) = remove {
             self.voters.remove(&node);
-            self.evicted.remove(&node);
+            self.let_in(node);
             self.intents.remove(&node);
             self.evidence.remove(&node);
             self.asked.remove(&node);

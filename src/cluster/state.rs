@@ -16,7 +16,10 @@ use lifecycle::{Operation, OrderId};
 use policy::revision::{NoQuorumPolicy, Revision};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Intent;
+use crate::{
+    commands::Commanded,
+    wire::{self, Intent},
+};
 
 /// Bytes of a state on disk or in a snapshot.
 pub(crate) const STATE_MAX: usize = 16 * 1024 * 1024;
@@ -78,6 +81,9 @@ pub(crate) struct State {
     pub(crate) decided: Option<u64>,
     /// max(last, coordinator's clock) (CLUSTER.md section 4).
     pub(crate) clock: i64,
+    /// Last, and nothing that an earlier version could not do without: that one does not read it, and what it wrote has none.
+    #[serde(deserialize_with = "wire::empty_before")]
+    pub(crate) commanded: Commanded,
 }
 
 /// A member of the era.
@@ -145,9 +151,6 @@ pub(crate) struct Eviction {
     /// Longest deadline of a command against the target.
     pub(crate) deadline: Duration,
     pub(crate) reason: String,
-    /// Who was ordered to power the target off, in which life, and has not said that no command of that life can take effect
-    /// any more. Empty: nobody's can, and the deadline need not be waited for.
-    pub(crate) commanders: Vec<(NodeId, Incarnation)>,
 }
 
 /// An intent of this era and whose disks hold it.
@@ -177,8 +180,6 @@ pub(crate) struct FencingRecord {
     pub(crate) seen_on: bool,
     pub(crate) closed: bool,
     pub(crate) opened_at: i64,
-    /// Power-offs that were ordered and not said to have not been sent.
-    pub(crate) commands: u32,
 }
 
 /// Whether the machine is to be powered on again.
@@ -187,9 +188,6 @@ pub(crate) enum PowerOn {
     /// No.
     #[default]
     NotWanted,
-    /// Once the eviction is closed: the machine went on by itself, but a power-off may be on its way to it. Sent earlier, the
-    /// one could overtake the other.
-    Later,
     /// Yes, not yet ordered.
     Wanted,
     /// Ordered from that member; the next coordinator orders again.
@@ -297,6 +295,7 @@ impl State {
             suspended_in: None,
             decided: None,
             clock: 0,
+            commanded: Commanded::default(),
         }
     }
 

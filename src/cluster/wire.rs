@@ -13,7 +13,7 @@ use base::{
 };
 use fencing::Incident;
 use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Report};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{
     RequestId, RequestKind, Station,
@@ -22,7 +22,8 @@ use crate::{
     state::Position,
 };
 
-/// Version of every encoding in this file. A change of layout takes the next number and keeps the old reader.
+/// Version of every encoding in this file. A change of layout takes the next number and keeps the old reader; what can be done
+/// without is added at the end, where the version before does not read ([`empty_before`]).
 const VERSION: u8 = 1;
 /// Bytes of one multicast payload. Snapshots and revisions travel in chunks below it.
 pub const MESSAGE_MAX: usize = 48 * 1024;
@@ -290,6 +291,14 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Option<
         return None;
     }
     postcard::take_from_bytes(body).ok().map(|(value, _rest)| value)
+}
+
+/// A field that the earlier versions of a layout end before: what they wrote is read as its default. Only for the last field
+/// of what is encoded.
+pub(crate) fn empty_before<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    bytes: D,
+) -> Result<T, D::Error> {
+    Ok(T::deserialize(bytes).unwrap_or_default())
 }
 
 /// The text, cut where it would be too long to travel.

@@ -401,3 +401,28 @@ fn numbers_at_their_end_end_nobody() {
     let attempts = state.operations.values().map(|record| record.attempts).max();
     assert_eq!(attempts, Some(u32::MAX), "it was taken up: {out:?}");
 }
+
+#[test]
+fn a_state_of_an_earlier_version_waits_for_the_deadline() {
+    let mut state = owing();
+    let mut out = Vec::new();
+    state.apply(id(0), &intent(0), &mut out);
+    let (target, commander) = (id(2), (id(0), state.members[&id(0)].incarnation));
+    assert!(!state.commanded.all_over(target), "one was ordered");
+
+    let mut bytes = wire::encode(&state);
+    let added = postcard::to_allocvec(&state.commanded).expect("bytes").len();
+    bytes.truncate(bytes.len() - added);
+    let mut earlier: State =
+        wire::decode(&bytes, usize::MAX).expect("an earlier version ends here");
+    assert_eq!(earlier.evicted, state.evicted);
+    assert!(!earlier.commanded.all_over(target), "who was ordered is not known");
+    // one that is ordered from now on does not speak for those before
+    earlier.apply(id(0), &intent(1), &mut out);
+    earlier.commanded.over(target, commander);
+    assert!(!earlier.commanded.all_over(target));
+
+    state.commanded.over(target, commander);
+    assert!(state.commanded.all_over(target));
+    assert_eq!(wire::decode::<State>(&wire::encode(&state), usize::MAX), Some(state));
+}
