@@ -31,13 +31,22 @@ pub(crate) fn compile(
 ) {
     let defaults = objects.cluster.as_ref().map(|c| c.spec.resource_defaults.clone());
     let defaults = defaults.unwrap_or_default();
-    let mut sorted: Vec<&ResourcePlacement> = objects.placements.iter().collect();
-    // the older object keeps an id that two of them use
-    sorted.sort_by_key(|p| (p.creation_timestamp(), p.name_any()));
-    for object in sorted {
+    let mut all: Vec<(&ResourcePlacement, Faults, Option<r::Placement>)> = objects
+        .placements
+        .iter()
+        .map(|object| {
+            let mut faults = Faults::default();
+            let placement = placement(object, &defaults, revision, &mut faults);
+            (object, faults, placement)
+        })
+        .collect();
+    // What is in force keeps its ids and addresses, whoever wants them now; among those that are new the older object does.
+    all.sort_by_cached_key(|(object, _, placement)| {
+        let wants = placement.as_ref().is_some_and(|p| wants_more(p, previous));
+        (wants, object.creation_timestamp(), object.name_any())
+    });
+    for (object, mut faults, placement) in all {
         let name = object.name_any();
-        let mut faults = Faults::default();
-        let placement = placement(object, &defaults, revision, &mut faults);
         let placement = placement.filter(|p| {
             faults.0.extend(clashes(p, revision));
             !faults.0.iter().any(|p| p.fatal)
@@ -282,6 +291,39 @@ fn on_fail(on_fail: OnFail) -> r::OnFail {
     }
 }
 
+/// What only one placement can have.
+struct Claims {
+    ids: Vec<String>,
+    addresses: Vec<std::net::IpAddr>,
+}
+
+fn claims(p: &r::Placement) -> Claims {
+    let mut ids: Vec<String> = p.members.iter().map(|m| m.id.to_string()).collect();
+    ids.push(p.id.to_string());
+    match p.shape {
+        r::Shape::Clone(_) | r::Shape::Promotable(..) => ids.push(format!("{}-clone", p.id)),
+        r::Shape::Group | r::Shape::Single => {}
+    }
+    ids.sort();
+    ids.dedup();
+    let address = |m: &r::Primitive| match m.kind {
+        ResourceKind::Address { address, .. } => Some(address),
+        ResourceKind::LoadBalancer(_) | ResourceKind::Process { .. } => None,
+    };
+    Claims { ids, addresses: p.members.iter().filter_map(address).collect() }
+}
+
+/// It claims something that it does not have in the revision in force.
+fn wants_more(new: &r::Placement, previous: Option<&Revision>) -> bool {
+    let Some(previous) = previous else { return false };
+    let had = previous.placements.iter().find(|p| p.id == new.id).map(claims);
+    let wanted = claims(new);
+    had.is_none_or(|had| {
+        wanted.ids.iter().any(|id| !had.ids.contains(id))
+            || wanted.addresses.iter().any(|address| !had.addresses.contains(address))
+    })
+}
+
 /// Ids and addresses that another placement has already.
 fn clashes(new: &r::Placement, revision: &Revision) -> Vec<Problem> {
     let mut out = Vec::new();
@@ -290,31 +332,13 @@ fn clashes(new: &r::Placement, revision: &Revision) -> Vec<Problem> {
             format!("{what} is used by ResourcePlacement {:?} too: change one", other.id.as_str());
         out.push(Problem::fatal(reason::DUPLICATE, why));
     };
-    let clone_of = |p: &r::Placement| match p.shape {
-        r::Shape::Clone(_) | r::Shape::Promotable(..) => Some(format!("{}-clone", p.id)),
-        r::Shape::Group | r::Shape::Single => None,
-    };
-    let ids = |p: &r::Placement| {
-        let mut ids: Vec<String> = p.members.iter().map(|m| m.id.to_string()).collect();
-        ids.push(p.id.to_string());
-        ids.extend(clone_of(p));
-        ids.sort();
-        ids.dedup();
-        ids
-    };
-    let addresses = |p: &r::Placement| -> Vec<std::net::IpAddr> {
-        let address = |m: &r::Primitive| match m.kind {
-            ResourceKind::Address { address, .. } => Some(address),
-            ResourceKind::LoadBalancer(_) | ResourceKind::Process { .. } => None,
-        };
-        p.members.iter().filter_map(address).collect()
-    };
-    let (own_ids, own_addresses) = (ids(new), addresses(new));
+    let own = claims(new);
     for other in &revision.placements {
-        if let Some(id) = ids(other).into_iter().find(|id| own_ids.contains(id)) {
+        let theirs = claims(other);
+        if let Some(id) = theirs.ids.iter().find(|id| own.ids.contains(id)) {
             say(format!("resource id {id:?}"), other);
         }
-        if let Some(address) = addresses(other).into_iter().find(|a| own_addresses.contains(a)) {
+        if let Some(address) = theirs.addresses.iter().find(|a| own.addresses.contains(a)) {
             say(format!("address {address}"), other);
         }
     }

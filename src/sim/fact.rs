@@ -108,6 +108,8 @@ pub enum Fact {
     Confirmed { node: NodeId },
     /// An executor was suspended, or is no longer.
     Suspended { node: NodeId, yes: bool },
+    /// The fencer of a suspended cluster disarmed its machine's watchdog, or has armed it again.
+    WatchdogOff { node: NodeId, yes: bool },
     /// A request to suspend the cluster was answered: it is.
     AllSuspended,
     /// A person asks for the end of a suspension.

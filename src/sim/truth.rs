@@ -61,8 +61,10 @@ pub struct Seen {
     pub ring: Option<(RingId, Vec<Member>, Time)>,
     /// Epoch of its executor, whether quorate, and since when.
     pub epoch: Option<(Epoch, bool, Time)>,
-    /// Its executor is suspended: it stops nothing by itself, and its watchdog is disarmed.
+    /// Its executor is suspended: it stops nothing by itself.
     pub suspended: bool,
+    /// Its watchdog is disarmed, because the cluster is suspended.
+    pub watchdog_off: bool,
     /// Its executor has released everything and refuses all orders until it is started again.
     pub released: bool,
     /// When it last had the newest epoch that allowed it to start something.
@@ -244,6 +246,7 @@ impl Truth {
                 }
             }
             Fact::Suspended { node, yes } => self.with(*node, |seen| seen.suspended = *yes),
+            Fact::WatchdogOff { node, yes } => self.with(*node, |seen| seen.watchdog_off = *yes),
             Fact::Confirmed { node } => self.evidence(*node, "confirmation", at),
             Fact::Released { node } => {
                 self.evidence(*node, "clean leave", at);

@@ -267,6 +267,37 @@ fn what_two_objects_contradict_is_said_on_the_one_that_came_later() {
     }
 }
 
+/// SPEC-ERRORS.md rule 5: also where the object that turns bad is the older one.
+#[test]
+fn what_is_in_force_keeps_its_address_from_whoever_wants_it_now() {
+    let mut all = main();
+    let old = k8s_time("2020-01-01T00:00:00Z");
+    let web = all
+        .placements
+        .iter_mut()
+        .find(|p| p.metadata.name.as_deref() == Some("web"))
+        .expect("there");
+    web.metadata.creation_timestamp = Some(old);
+    let before = revision(&all);
+    let public = all
+        .placements
+        .iter()
+        .find(|p| p.metadata.name.as_deref() == Some("vip-public"))
+        .expect("there");
+    let address = public.spec.resource.clone();
+    let web = all
+        .placements
+        .iter_mut()
+        .find(|p| p.metadata.name.as_deref() == Some("web"))
+        .expect("there");
+    web.spec.resource = address;
+    let compiled = compile(&all, Some(&before));
+    let placements = |r: &Revision| r.placements.clone();
+    assert_eq!(compiled.revision.as_ref().map(placements), Some(before.placements));
+    assert_eq!(says(&compiled, "ResourcePlacement", "web").1, reason::DUPLICATE);
+    assert!(says(&compiled, "ResourcePlacement", "vip-public").0);
+}
+
 fn k8s_time(text: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
     serde_json::from_value(text.into()).expect("a time")
 }

@@ -53,7 +53,7 @@ impl Check for S11 {
 /// A frozen part feeds nothing: each feed needs a fresh pass of the loop and the answers of all parts.
 fn watchdogs(at: Time, bound: Time, truth: &Truth) -> Result<(), String> {
     for (node, seen) in &truth.nodes {
-        if seen.suspended {
+        if seen.watchdog_off {
             continue;
         }
         let frozen = seen.frozen.iter().find(|(_, since)| at.saturating_sub(**since) > bound);

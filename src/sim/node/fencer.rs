@@ -97,7 +97,11 @@ impl FencerPart {
             FencerDo::Drop(incident) => self.fencer.handle_evidence(now, incident),
             FencerDo::AbortAll => self.fencer.handle_ring_closed(now),
             FencerDo::Suspend | FencerDo::Resume => {
-                ctx.kernel.watchdog_off = order == FencerDo::Suspend;
+                let yes = order == FencerDo::Suspend;
+                if ctx.kernel.watchdog_off != yes {
+                    ctx.kernel.watchdog_off = yes;
+                    ctx.log.fact(Fact::WatchdogOff { node: ctx.node, yes });
+                }
                 self.say_watchdog(ctx);
             }
         }

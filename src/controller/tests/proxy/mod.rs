@@ -110,7 +110,7 @@ impl Proxy {
         let inner = self.inner();
         let kinds =
             inner.told.iter().filter(|(path, told)| path.contains("palisade.dev") && **told >= 2);
-        kinds.count() == 6
+        kinds.count() == 7
     }
 
     pub(crate) fn writes(&self) -> usize {
