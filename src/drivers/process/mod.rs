@@ -29,6 +29,7 @@ pub(crate) use monitor::look as look_at;
 pub use proc::{ProcessId, descendants};
 pub use record::{Exit, Record};
 pub use template::{Monitor, TEMPLATES, Template, TemplateError, load, parse as parse_template};
+pub(crate) use template::{OTHERS_WRITE, STICKY, owned};
 
 #[cfg(test)]
 mod tests;

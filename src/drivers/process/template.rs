@@ -31,8 +31,8 @@ const ENVIRONMENT_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 4096;
 const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Others than the owner may write.
-const OTHERS_WRITE: u32 = 0o022;
-const STICKY: u32 = 0o1000;
+pub(crate) const OTHERS_WRITE: u32 = 0o022;
+pub(crate) const STICKY: u32 = 0o1000;
 
 /// Why a template cannot be used. Nothing was started; root on that machine must act.
 #[derive(Debug, thiserror::Error)]
@@ -190,7 +190,7 @@ pub fn load(folder: &Path, name: &Label) -> Result<Template, TemplateError> {
 }
 
 /// Root, or whoever runs this program (`palisade dev` runs as a person).
-fn owned(uid: u32) -> bool {
+pub(crate) fn owned(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
