@@ -37,3 +37,7 @@ pub mod state;
 pub mod status;
 pub mod supervise;
 pub mod transport;
+
+/// The program that runs, for parts and children of their own: the file it was started from may have been replaced meanwhile,
+/// and then the path names another version, or nothing. See proc_pid_exe(5).
+pub const OWN_PROGRAM: &str = "/proc/self/exe";

@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 use crate::{
+    OWN_PROGRAM,
     config::Options,
     fencer::{Credential, Credentials, FetchCredentials},
     process::Exit,
@@ -84,7 +85,7 @@ async fn ask(
     arguments: Vec<OsString>,
     secrets: &BTreeSet<String>,
 ) -> io::Result<BTreeMap<String, Credential>> {
-    let mut child = tokio::process::Command::new(std::env::current_exe()?)
+    let mut child = tokio::process::Command::new(OWN_PROGRAM)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

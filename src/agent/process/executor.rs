@@ -14,6 +14,7 @@ use super::{
     EXECUTOR_SOCKET, Exit, Machine, PART_LOCK_PATIENCE, WATCH_SOCKET, accept, asked_to_end, runtime,
 };
 use crate::{
+    OWN_PROGRAM,
     config::{Options, ProcessRuntime},
     executor::{AddressesBy, RealOutside, RealSetup, Setup, run},
     privileges,
@@ -45,7 +46,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
         let bus = options.config.system_bus.clone().unwrap_or_else(|| SYSTEM_BUS.into());
         let systemd = (options.config.process_runtime == ProcessRuntime::Systemd)
             .then(|| SystemdConfig { templates: templates.clone(), bus });
-        let shim = vec![std::env::current_exe()?.into(), "shim".into()];
+        let shim = vec![OWN_PROGRAM.into(), "shim".into()];
         let cgroups = match &options.config.resource_cgroup {
             Some(to) => Cgroups::Leave { to: to.clone() },
             None => Cgroups::Stay,

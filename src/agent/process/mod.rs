@@ -21,6 +21,7 @@ pub use machine::{Machine, RealProber};
 pub use stand_in::StandInProber;
 
 use crate::{
+    OWN_PROGRAM,
     config::Options,
     http,
     ipc::{Admitted, Listener, Port},
@@ -116,10 +117,9 @@ fn supervisor(
     } else {
         None
     };
-    let program = std::env::current_exe()?;
     let parent = std::process::id().to_string();
     let command = |part: Part| {
-        let mut command = tokio::process::Command::new(&program);
+        let mut command = tokio::process::Command::new(OWN_PROGRAM);
         command
             .args(arguments)
             .args(["--part", part.name(), "--parent", &parent])

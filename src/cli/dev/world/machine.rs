@@ -159,7 +159,7 @@ impl Machine {
             return Ok(());
         }
         self.prepare().with_context(|| format!("preparing {}", self.node.name))?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(agent::OWN_PROGRAM)
             .args(["dev", "machine", self.node.name.as_str(), "--dir"])
             .arg(self.folder.path())
             .stdin(Stdio::piped())

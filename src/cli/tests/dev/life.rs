@@ -1,10 +1,13 @@
 //! A box from nothing to ready, a power failure of the machine that serves, the end.
 
-use std::time::Duration;
+use std::{fs, process::Command, time::Duration};
 
 use serde_json::Value;
 
-use crate::boxed::{Running, address, alone, gone, palisade, served_by, status, until, whole};
+use crate::boxed::{
+    READY_MAX, Running, address, alone, gone, palisade, program, served_by, status, until,
+    until_within, whole,
+};
 
 #[test]
 fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_leaves_nothing() {
@@ -54,6 +57,25 @@ fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_
     let (ok, said) = palisade(&["dev", "stop", "--dir"], &dir);
     assert!(ok, "{said}");
     gone(&below);
+    drop(running);
+}
+
+/// As by a build, or by an upgrade of a package.
+#[test]
+fn a_program_that_is_replaced_while_it_runs_takes_no_machine_away() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (dir, own, new) =
+        (folder.path().join("box"), folder.path().join("palisade"), folder.path().join("new"));
+    fs::copy(program(), &own).expect("copied");
+    let running = Running::start_as(Command::new(&own), &dir);
+    running.wait_ready(&dir);
+    fs::copy(program(), &new).expect("copied");
+    fs::rename(&new, &own).expect("replaced");
+    let holder = until("it is served", || served_by(address(&dir)));
+    let (ok, said) = palisade(&["dev", "kill", &holder, "--dir"], &dir);
+    assert!(ok, "{said}");
+    until_within("it is back", READY_MAX, || whole(&dir, &["n1", "n2", "n3"]).then_some(()));
     drop(running);
 }
 
