@@ -275,6 +275,9 @@ fn judge(proxy: &Proxy, method: &str, target: &str, headers: &axum::http::Header
 /// A watch: events are dropped, doubled, cut off.
 async fn watches(proxy: &Proxy, parts: &axum::http::request::Parts, target: &str) -> Response {
     let path = target.split('?').next().unwrap_or_default().to_owned();
+    // before it is counted: a mood that changes from now on ends it
+    let mut era = proxy.era.subscribe();
+    era.mark_unchanged();
     let first = {
         let mut inner = proxy.inner();
         let told = inner.told.entry(path).or_default();
@@ -296,8 +299,6 @@ async fn watches(proxy: &Proxy, parts: &axum::http::request::Parts, target: &str
     };
     let code = answer.status();
     let source = answer.into_body().into_data_stream().boxed();
-    let mut era = proxy.era.subscribe();
-    era.mark_unchanged();
     let proxy = proxy.clone();
     let lines = futures::stream::unfold(
         (source, Vec::<u8>::new(), era, proxy, false),
