@@ -21,9 +21,10 @@ use lifecycle::Quorum;
 use crate::{
     ExecutorDo, FencerDo, Output, Phase, RequestKind,
     debt::base_state,
+    durable::After,
     evidence::{Fact, Kind},
     faulty::{Rule, broken},
-    member::{After, Leaving, Member},
+    member::{Leaving, Member},
     merge::{Merged, merge, needed},
     pause::Pauses,
     state::{STATE_MAX, State},

@@ -55,6 +55,7 @@ mod commands;
 mod coordinator;
 mod debt;
 mod dispatch;
+mod durable;
 mod effects;
 mod era;
 mod evidence;

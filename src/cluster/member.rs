@@ -13,10 +13,10 @@ use fencing::Incident;
 use policy::revision::{Revision, Timings};
 
 use crate::{
-    Config, ExecutorDo, FencerDo, File, Input, Output, PersistId, Phase, Reason, Record, RequestId,
-    RequestKind,
+    Config, ExecutorDo, FencerDo, Input, Output, Phase, Reason, Record, RequestId, RequestKind,
     commands::Commands,
     coordinator::Planned,
+    durable::Writes,
     era::Installed,
     evidence::Fact,
     model::Models,
@@ -31,8 +31,6 @@ use crate::{
     wire::{self, Change, Message},
 };
 
-/// Quiet time after which a changed state is written although no rule asks for it.
-const LAZY: Duration = Duration::from_millis(500);
 /// Changes of the executor that wait for an era.
 const CHANGES_MAX: usize = 1024;
 /// Facts that are kept: at most a few for each voter.
@@ -120,7 +118,7 @@ pub struct Member {
     /// Last changed boot id that was said.
     pub(crate) booted_said: Option<(NodeId, base::BootId)>,
     standing: Vec<u8>,
-    writes: Writes,
+    pub(crate) writes: Writes,
 }
 
 /// How far this member is on its way out.
@@ -134,34 +132,6 @@ pub(crate) enum Leaving {
     Releasing,
     /// The clean leave was said: no other message follows.
     Said,
-}
-
-#[derive(Debug, Default)]
-struct Writes {
-    next: u64,
-    waiting: Vec<(PersistId, After)>,
-    /// Said together when the state is durable.
-    hold: Vec<Message>,
-    dirty: Option<Instant>,
-}
-
-/// What a durable write was for.
-#[derive(Debug)]
-pub(crate) enum After {
-    /// Say these in the ring, if it is still the one.
-    Say(RingId, Vec<Message>),
-    /// The promise may be said.
-    Promised(RingId),
-    /// A clean leave is durable: the promise for the ring that follows may be written.
-    Left(RingId),
-    /// The snapshot is durable: the old state may go.
-    Snapshot(RingId),
-    /// A durable state of an era that was opened without this disk: its promises count again.
-    Sound(RingId),
-    /// A suspension that stands, or the end of one: the parts may hear of it.
-    Suspension(bool),
-    /// Nobody waits.
-    Nothing,
 }
 
 impl Member {
@@ -270,9 +240,7 @@ impl Member {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.planned = None;
-        if self.writes.dirty.is_some_and(|at| now >= at + LAZY) {
-            self.persist_state(After::Nothing);
-        }
+        self.persist_lazily(now);
         self.after(now);
     }
 
@@ -285,7 +253,7 @@ impl Member {
     /// When and why to call [`Self::handle_timeout`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let lazy = self.writes.dirty.map(|at| (at + LAZY, Reason::LazyPersist));
+        let lazy = self.lazy_persist_at().map(|at| (at, Reason::LazyPersist));
         let late = self.late.iter().filter_map(|(node, at)| {
             let open = self.state.as_ref().is_some_and(|s| s.evicted.contains_key(node));
             open.then_some((*at, Reason::CommandDeadline))
@@ -375,7 +343,7 @@ impl Member {
         }
     }
 
-    // ---- time and disk
+    // ---- time
 
     pub(crate) fn timings(&self) -> Timings {
         self.revision().timings
@@ -390,75 +358,6 @@ impl Member {
     pub(crate) fn wall_now(&self, now: Instant) -> i64 {
         let passed = i64::try_from(now.since(self.wall.1).as_secs()).unwrap_or(0);
         self.wall.0.saturating_add(passed)
-    }
-
-    fn write(&mut self, file: File, bytes: Vec<u8>, after: After) {
-        let id = PersistId(self.writes.next);
-        self.writes.next += 1;
-        self.writes.waiting.push((id, after));
-        self.out.push_back(Output::Persist { id, file, bytes });
-    }
-
-    pub(crate) fn persist_promise(&mut self, after: After) {
-        let bytes = self.promise.bytes();
-        self.write(File::Promise, bytes, after);
-    }
-
-    /// Durable means the whole state and position up to here, not a side record (CLUSTER.md section 3.6).
-    pub(crate) fn persist_state(&mut self, after: After) {
-        if let Some(state) = &self.state {
-            let bytes = wire::encode(state);
-            self.writes.dirty = None;
-            self.write(File::State, bytes, after);
-        }
-    }
-
-    pub(crate) fn persist_snapshot(&mut self, bytes: Vec<u8>, ring: RingId) {
-        self.write(File::State, bytes, After::Snapshot(ring));
-    }
-
-    /// To be said when the state as it is at the end of this turn is durable.
-    pub(crate) fn hold(&mut self, message: Message) {
-        self.writes.hold.push(message);
-    }
-
-    pub(crate) fn dirty(&mut self, now: Instant) {
-        self.writes.dirty.get_or_insert(now);
-    }
-
-    fn flush_holds(&mut self) {
-        if !self.writes.hold.is_empty() {
-            let messages = core::mem::take(&mut self.writes.hold);
-            if let Some(ring) = self.ring_id() {
-                self.persist_state(After::Say(ring, messages));
-            }
-        }
-    }
-
-    fn persisted(&mut self, now: Instant, id: PersistId) {
-        let Some(at) = self.writes.waiting.iter().position(|(waiting, _)| *waiting == id) else {
-            return;
-        };
-        match self.writes.waiting.remove(at).1 {
-            After::Say(ring, messages) => {
-                if self.ring_id() == Some(ring) && self.acts_in_ring() {
-                    for message in messages {
-                        self.say(&message);
-                    }
-                }
-            }
-            After::Promised(ring) => self.promised(ring),
-            After::Left(ring) => self.persist_promise(After::Promised(ring)),
-            After::Snapshot(ring) => self.snapshot_durable(now, ring),
-            After::Sound(ring) => {
-                if self.state.as_ref().is_some_and(|s| s.position.era >= ring) {
-                    self.promise.wiped = false;
-                    self.persist_promise(After::Nothing);
-                }
-            }
-            After::Suspension(stands) => self.suspension_durable(stands),
-            After::Nothing => {}
-        }
     }
 
     // ---- speaking

@@ -17,11 +17,8 @@ use core::time::Duration;
 use base::{Instant, NodeId};
 
 use crate::{
-    ExecutorDo, FencerDo, Output, Phase, Reason, RequestKind,
-    apply::Effect,
-    member::{After, Member},
-    state::State,
-    wire::Message,
+    ExecutorDo, FencerDo, Output, Phase, Reason, RequestKind, apply::Effect, durable::After,
+    member::Member, state::State, wire::Message,
 };
 
 /// From the answer to the end of the ring: time for the others to hear what this member heard last, and for the mirror to

@@ -11,7 +11,7 @@ use api::{
     client::{Picture, Section},
     condition::Judgement,
     fencing::OperationPhase,
-    names::{API_VERSION, condition as types, label, manager, reason},
+    names::{API_VERSION, condition as types, label, manager},
 };
 use base::{NodeId, Role};
 use cluster::{
@@ -22,6 +22,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use policy::revision::{Placement, Revision};
 use serde_json::{Value, json};
+
+use super::judgements::{self, cut, is_instance_of, said_of};
 
 /// Closed operations of one member that are kept (CLUSTER.md section 6).
 const OPERATIONS_KEPT: usize = 100;
@@ -230,7 +232,8 @@ impl Out<'_> {
             .chain(revision.placements.iter().filter(|p| p.retained).map(|p| p.id.as_str()))
             .collect();
         let generation = object.metadata.generation;
-        let conditions = self.conditions(&current, generation, cluster_conditions(view, revision));
+        let conditions =
+            self.conditions(&current, generation, judgements::of_cluster(view, revision));
         let status = json!({
             "era": view.era.map(|e| e.to_string()),
             "coordinator": view.coordinator.map(names),
@@ -254,17 +257,8 @@ impl Out<'_> {
                 .filter(|i| i.node == node.node && i.role.is_some_and(Role::is_active))
                 .map(|i| i.resource.as_str())
                 .collect();
-            let said = said_of(view, &format!("node {}", node.node));
             let (state, why) = node_state(node, object.spec.standby, object.spec.maintenance);
-            let text = if said.is_empty() { why.to_owned() } else { said };
-            let ready = node.member && node.reported && !node.evicted;
-            let cause = match (ready, node.owes.is_some() || node.evicted) {
-                (true, _) => reason::AS_SPECIFIED,
-                (false, true) => reason::FENCING,
-                (false, false) => reason::MEMBERS_MISSING,
-            };
-            let mut judged = vec![Judgement::new(types::READY, ready, cause, text)];
-            judged.extend(said_by_member(view, node.node));
+            let judged = judgements::of_node(view, node, why);
             let conditions = self.conditions(&current, object.metadata.generation, judged);
             let status = json!({
                 "nodeId": node.node.as_u16(),
@@ -290,7 +284,7 @@ impl Out<'_> {
                 .map(|i| node_name(view, revision, i.node))
                 .collect();
             let nodes: Vec<String> = nodes.into_iter().collect();
-            let judged = placement_conditions(view, placement, &instances);
+            let judged = judgements::of_placement(view, placement, &instances);
             let why = judged.iter().find(|j| j.type_ == types::READY).map(|j| j.message.clone());
             if let Some(object) = picture.placements.get(name) {
                 let current = json!(object.status);
@@ -398,147 +392,6 @@ fn prune(status: &mut Value) {
     }
 }
 
-/// Without fencing a lost machine's exclusive resources stay lost (SPEC-ERRORS.md row 22).
-const UNFENCED: &str = "spec.fencing.mode: without fencing a lost node's resources are never recovered (requires manual \
-                        confirmation)";
-
-fn cluster_conditions(view: &View, revision: &Revision) -> Vec<Judgement> {
-    let unfenced =
-        !revision.fencing.enabled && revision.placements.iter().any(Placement::exclusive);
-    let mut said: Vec<String> = view
-        .conditions
-        .iter()
-        .filter(|c| c.kind != "Agreeing")
-        .map(|c| {
-            if c.object == "cluster" { c.text.clone() } else { format!("{}: {}", c.object, c.text) }
-        })
-        .collect();
-    if unfenced {
-        said.push(UNFENCED.into());
-    }
-    let missing: Vec<&NodeStatus> = view.nodes.iter().filter(|n| !n.member).collect();
-    let owing = view.nodes.iter().any(|n| n.owes.is_some() || n.evicted);
-    let has = |kind: &str| view.conditions.iter().any(|c| c.kind == kind);
-    let degraded = if view.suspended {
-        Some(reason::SUSPENDED)
-    } else if has("StateLost") {
-        Some(reason::STATE_LOST)
-    } else if has("SpecRegressed") {
-        Some(reason::SPEC_REGRESSED)
-    } else if has("FencingSuspended") {
-        Some(reason::FENCING_SUSPENDED)
-    } else if owing {
-        Some(reason::FENCING)
-    } else if !missing.is_empty() {
-        Some(reason::MEMBERS_MISSING)
-    } else if unfenced {
-        Some(reason::UNFENCED)
-    } else if !said.is_empty() {
-        Some(reason::INVALID)
-    } else {
-        None
-    };
-    let here = view.nodes.len() - missing.len();
-    let count = format!("{here} of {} voters are here", view.nodes.len());
-    let quorate = view.quorate && view.era.is_some();
-    let why = if quorate { reason::MAJORITY } else { reason::NO_QUORUM };
-    let all_reported = view.nodes.iter().filter(|n| n.member).all(|n| n.reported);
-    let moving = view.instances.iter().any(|i| i.pending.is_some()) || (quorate && !all_reported);
-    let text = if said.is_empty() { count.clone() } else { said.join("; ") };
-    vec![
-        Judgement::new(types::QUORATE, quorate, why, count),
-        Judgement::new(
-            types::DEGRADED,
-            degraded.is_some(),
-            degraded.unwrap_or(reason::AS_SPECIFIED),
-            if degraded.is_some() { text.clone() } else { String::new() },
-        ),
-        Judgement::new(
-            types::PROGRESSING,
-            moving || owing,
-            if moving || owing { reason::PENDING } else { reason::AS_SPECIFIED },
-            "",
-        ),
-        Judgement::new(
-            types::READY,
-            quorate && !view.suspended,
-            match (quorate, view.suspended) {
-                (true, true) => reason::SUSPENDED,
-                (true, false) => reason::AS_SPECIFIED,
-                (false, _) => reason::NO_QUORUM,
-            },
-            if quorate && !view.suspended { String::new() } else { text },
-        ),
-    ]
-}
-
-fn placement_conditions(
-    view: &View,
-    placement: &Placement,
-    found: &[&InstanceStatus],
-) -> Vec<Judgement> {
-    let active = |i: &&&InstanceStatus| i.role.is_some_and(Role::is_active);
-    let idle: Vec<&str> = placement
-        .members
-        .iter()
-        .filter(|m| !found.iter().filter(active).any(|i| is_instance_of(i, m.id.as_str())))
-        .map(|m| m.id.as_str())
-        .collect();
-    let stopped = placement.meta.target_role == Some(Role::Stopped)
-        || placement.members.iter().all(|m| m.meta.target_role == Some(Role::Stopped));
-    let pending: Vec<String> = found
-        .iter()
-        .filter_map(|i| i.pending.as_ref().map(|p| format!("{p} of {}", i.resource)))
-        .collect();
-    let failed: Vec<String> = found
-        .iter()
-        .filter(|i| i.failures > 0 || i.stop_failed || i.degraded)
-        .map(|i| {
-            if i.degraded && i.failures == 0 {
-                return format!(
-                    "{} does not run well on node {}: see the log there",
-                    i.resource, i.node
-                );
-            }
-            let stop = if i.stop_failed { ", its stop failed" } else { "" };
-            format!("{} failed {} times on node {}{stop}", i.resource, i.failures, i.node)
-        })
-        .collect();
-    let ready = if stopped { !found.iter().any(|i| active(&i)) } else { idle.is_empty() };
-    let blocked = said_of_placement(view, placement);
-    let text = match (ready, blocked.is_empty()) {
-        (true, _) if stopped => "stopped, as targetRole says".into(),
-        (true, _) => String::new(),
-        (false, false) => blocked,
-        (false, true) if stopped => "still running, although targetRole is Stopped".into(),
-        (false, true) if view.nodes.iter().any(|n| n.owes.is_some()) => {
-            format!("{} waits until it is proven that a lost member is off", idle.join(", "))
-        }
-        (false, true) => format!("{} runs nowhere: see palisade explain", idle.join(", ")),
-    };
-    let cause = match (ready, pending.is_empty()) {
-        (true, _) => reason::AS_SPECIFIED,
-        (false, false) => reason::PENDING,
-        (false, true) => reason::UNPLACEABLE,
-    };
-    let moving = !pending.is_empty();
-    vec![
-        Judgement::new(types::READY, ready, cause, text),
-        Judgement::new(
-            types::PROGRESSING,
-            moving,
-            if moving { reason::PENDING } else { reason::AS_SPECIFIED },
-            pending.join(", "),
-        ),
-        Judgement::new(
-            types::DEGRADED,
-            !failed.is_empty(),
-            if failed.is_empty() { reason::AS_SPECIFIED } else { reason::INVALID },
-            failed.join("; "),
-        ),
-    ]
-}
-
 fn instance(i: &InstanceStatus, node: &str) -> Value {
     let mut out = json!({"resource": i.resource, "node": node});
     if let Some(role) = i.role {
@@ -611,33 +464,6 @@ fn node_state(node: &NodeStatus, standby: bool, maintenance: bool) -> (&'static 
     }
 }
 
-/// What the view says of the instances of a placement, in one line: the engine speaks of `resource db:0`.
-fn said_of_placement(view: &View, placement: &Placement) -> String {
-    let about = |object: &str| {
-        let instance = object.strip_prefix("resource ");
-        instance.is_some_and(|i| placement.members.iter().any(|m| is_of(i, m.id.as_str())))
-    };
-    let said = view.conditions.iter().filter(|c| about(&c.object));
-    let texts: BTreeSet<&str> = said.map(|c| c.text.as_str()).collect();
-    cut(&texts.into_iter().collect::<Vec<_>>().join("; "), 500)
-}
-
-/// What the member says is wrong with itself; what is over is gone.
-fn said_by_member(view: &View, node: NodeId) -> impl Iterator<Item = Judgement> {
-    let about = format!("node {node}");
-    [types::EXECUTION_GAP, types::WATCHDOG_NOT_ARMED].into_iter().filter_map(move |kind| {
-        let said = view.ails.iter().find(|c| c.object == about && c.kind == kind)?;
-        Some(Judgement::new(kind, true, reason::SAID_BY_MEMBER, said.text.clone()))
-    })
-}
-
-/// What the view says of one object, in one line.
-fn said_of(view: &View, object: &str) -> String {
-    let texts: Vec<&str> =
-        view.conditions.iter().filter(|c| c.object == object).map(|c| c.text.as_str()).collect();
-    cut(&texts.join("; "), 500)
-}
-
 fn node_name(view: &View, revision: &Revision, node: NodeId) -> String {
     let named = view.nodes.iter().find(|n| n.node == node).and_then(|n| n.name.clone());
     named
@@ -647,17 +473,4 @@ fn node_name(view: &View, revision: &Revision, node: NodeId) -> String {
 
 fn belongs(placement: &Placement, instance: &InstanceStatus) -> bool {
     placement.members.iter().any(|m| is_instance_of(instance, m.id.as_str()))
-}
-
-/// `db:0` is an instance of `db`.
-fn is_instance_of(instance: &InstanceStatus, id: &str) -> bool {
-    is_of(instance.resource.as_str(), id)
-}
-
-pub(crate) fn is_of(instance: &str, id: &str) -> bool {
-    instance.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-}
-
-fn cut(text: &str, chars: usize) -> String {
-    text.chars().take(chars).collect()
 }

@@ -14,6 +14,7 @@
 //! Follows CLUSTER.md section 7.
 
 mod feed;
+mod judgements;
 mod keys;
 pub mod mirror;
 mod publish;
@@ -23,6 +24,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use api::client::{Store, Which, connect};
 use cluster::Status as View;
+pub(crate) use judgements::is_of;
 use policy::revision::Revision;
 use tokio::sync::{mpsc, watch};
 

@@ -11,7 +11,7 @@ use totem::RingCounters;
 
 use super::view::standing;
 use crate::{
-    kubernetes::mirror::is_of,
+    kubernetes::is_of,
     metrics::{Done, Metrics, NodeState, Outcome as Ended, Reason, Resource, Said, unix_now},
 };
 
