@@ -27,6 +27,7 @@ use crate::{
     member::{Leaving, Member},
     merge::{Merged, merge, needed},
     pause::Pauses,
+    promise::delivered,
     state::{STATE_MAX, State},
     suspend::Agreeing,
     wire::{self, Chunk, Hello, Message},
@@ -224,7 +225,7 @@ impl Member {
             promise: self.promise.promise,
             wiped: self.promise.wiped,
             seen: self.promise.seen.values().copied().collect(),
-            delivered: self.delivered(),
+            delivered: delivered(&self.promise, self.state.as_ref()).into_iter().collect(),
             coordinated: self.coordinated,
             since: self.since,
             facts: self.facts.clone(),
@@ -232,18 +233,6 @@ impl Member {
             was_open: self.previous.1,
             watchdog: self.watchdog,
         }
-    }
-
-    /// Newest promise of each voter that was delivered: what the record and the state say of it.
-    fn delivered(&self) -> Vec<(NodeId, RingId)> {
-        let mut newest = self.promise.delivered.clone();
-        for (node, voter) in self.state.iter().flat_map(|s| &s.voters) {
-            if let Some(ring) = voter.promised {
-                let entry = newest.entry(*node).or_insert(ring);
-                *entry = (*entry).max(ring);
-            }
-        }
-        newest.into_iter().collect()
     }
 
     fn message(&mut self, now: Instant, message: &RingMessage) {

@@ -90,6 +90,7 @@ pub use io::{
     Planner, Reason, Record, Refused, RequestId, RequestKind, Station, Stored, Verdict,
 };
 pub use member::Member;
+pub use promise::Promises;
 pub use status::Status;
 pub use wire::{MESSAGE_MAX, decode_standing, encode_standing, restate};
 

@@ -21,10 +21,10 @@ use crate::{
     evidence::Fact,
     model::Models,
     pause::Pauses,
-    promise::PromiseRecord,
+    promise::{self, PromiseRecord},
     safety::Broken,
     silence::Silence,
-    state::{STATE_MAX, State},
+    state::State,
     status::Condition,
     suspend::Suspension,
     transfer::Assembly,
@@ -137,15 +137,7 @@ pub(crate) enum Leaving {
 impl Member {
     /// A member that has just started.
     pub fn new(now: Instant, config: Config) -> Self {
-        let mut promise = PromiseRecord::restore(config.disk.promise.as_deref());
-        let state: Option<State> = config
-            .disk
-            .state
-            .as_deref()
-            .filter(|_| config.disk.promise.is_some())
-            .and_then(|b| wire::decode(b, STATE_MAX));
-        // A record is sound only after a state was durable: without that state this disk has lost something.
-        promise.wiped |= state.is_none();
+        let (promise, state) = promise::read(&config.disk);
         let suspension = Suspension::restored(state.as_ref());
         let offered = Some(Box::new(config.first.clone()));
         let mut member = Self {

@@ -9,7 +9,9 @@ use base::{NodeId, RingId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    Stored,
     merge::Merged,
+    state::{STATE_MAX, State},
     wire::{self, Hello, Seen},
 };
 
@@ -61,5 +63,47 @@ impl PromiseRecord {
     pub(crate) fn delivered(&mut self, from: NodeId, ring: RingId) {
         let newest = self.delivered.entry(from).or_insert(ring);
         *newest = (*newest).max(ring);
+    }
+}
+
+/// What a state directory holds. A record is sound only after a state was durable: without that state this disk has lost
+/// something.
+pub(crate) fn read(disk: &Stored) -> (PromiseRecord, Option<State>) {
+    let mut record = PromiseRecord::restore(disk.promise.as_deref());
+    let there = disk.state.as_deref().filter(|_| disk.promise.is_some());
+    let state: Option<State> = there.and_then(|bytes| wire::decode(bytes, STATE_MAX));
+    record.wiped |= state.is_none();
+    (record, state)
+}
+
+/// Newest promise of each voter that was delivered: what the record and the state say of it.
+pub(crate) fn delivered(record: &PromiseRecord, state: Option<&State>) -> BTreeMap<NodeId, RingId> {
+    let mut newest = record.delivered.clone();
+    for (node, voter) in state.iter().flat_map(|s| &s.voters) {
+        if let Some(ring) = voter.promised {
+            let entry = newest.entry(*node).or_insert(ring);
+            *entry = (*entry).max(ring);
+        }
+    }
+    newest
+}
+
+/// What a state directory says of promises, for whoever looks at one from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promises {
+    /// The newest that was made durable here.
+    pub own: Option<RingId>,
+    /// Whether what is promised from this directory counts before a state was taken from others.
+    pub counts: bool,
+    /// The newest of each voter that is known here.
+    pub known: BTreeMap<NodeId, RingId>,
+}
+
+impl Stored {
+    /// What it says of promises.
+    pub fn promises(&self) -> Promises {
+        let (record, state) = read(self);
+        let known = delivered(&record, state.as_ref());
+        Promises { own: record.promise, counts: !record.wiped, known }
     }
 }

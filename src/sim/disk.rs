@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use base::RingId;
+use cluster::Stored;
+
 /// Names of the files of a state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileName {
@@ -20,6 +23,16 @@ pub enum FileName {
 /// Files as they would be read after a crash now.
 pub type Files = BTreeMap<FileName, Vec<u8>>;
 
+/// What the engine reads of them. Without the counters the whole directory counts as lost.
+pub fn stored(files: &Files) -> Stored {
+    let known =
+        files.contains_key(&FileName::Incarnation) && files.contains_key(&FileName::RingSequence);
+    Stored {
+        promise: files.get(&FileName::Promise).filter(|_| known).cloned(),
+        state: files.get(&FileName::State).filter(|_| known).cloned(),
+    }
+}
+
 /// One disk.
 #[derive(Debug, Default)]
 pub struct Disk {
@@ -27,6 +40,8 @@ pub struct Disk {
     pub files: Files,
     /// An old copy, for a person who puts it back.
     pub backup: Option<Files>,
+    /// Newest promise that a copy which was put back did not have.
+    pub forgot: Option<RingId>,
     /// Writes on their way, oldest first.
     pending: Vec<(u64, FileName, Vec<u8>)>,
     next: u64,
@@ -84,6 +99,7 @@ impl Disk {
     /// Somebody puts the copy back.
     pub fn restore(&mut self) {
         if let Some(files) = self.backup.clone() {
+            self.forgot = self.forgot.max(stored(&self.files).promises().own);
             self.files = files;
             self.pending.clear();
         }

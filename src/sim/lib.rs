@@ -22,6 +22,7 @@ pub mod bmc;
 pub mod campaign;
 pub mod checks;
 pub mod clock;
+pub mod copies;
 pub mod dice;
 pub mod disk;
 pub mod fact;

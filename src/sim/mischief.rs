@@ -5,6 +5,7 @@ use std::time::Duration;
 use cluster::RequestKind;
 
 use crate::{
+    copies,
     fact::{Fact, Part, PowerLoss},
     faults::{self, Aim, Fault, Phase, Planned},
     net::{Datagram, Weather},
@@ -79,7 +80,7 @@ impl World {
             | Fault::Wipe(machine)
             | Fault::Forget(machine) => there(*machine),
             Fault::WipeTwo(one, other) => there(*one) && there(*other),
-            Fault::Restore(machine) => self.machines[*machine].disk.backup.is_some(),
+            Fault::Restore(machine) => copies::would_be_noticed(&self.machines, *machine),
             Fault::Leave(machine) => self.machines[*machine].is_lively(Part::Ring),
             Fault::Crash(machine, resource) => self.machines[*machine].kernel.is_there(resource),
             Fault::Standby(_) | Fault::FenceRequest(_) | Fault::Move(..) => {
@@ -146,7 +147,9 @@ impl World {
             }
             Fault::Restore(machine) => {
                 self.hold_down(machine, &Part::ALL);
-                self.machines[machine].disk.restore();
+                if copies::would_be_noticed(&self.machines, machine) {
+                    self.machines[machine].disk.restore();
+                }
             }
             Fault::WipeTwo(one, other) => {
                 for machine in [one, other] {

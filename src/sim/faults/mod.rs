@@ -42,7 +42,7 @@ pub enum Fault {
     BadWeather { loss: u32, jitter_us: u64 },
     /// The agent is killed and its state directory is gone.
     Wipe(usize),
-    /// The agent is killed and an old copy of its state directory is put back.
+    /// The agent is killed, and an old copy of its state directory is put back where that can be noticed (`copies`).
     Restore(usize),
     /// Two agents are killed and both state directories are gone.
     WipeTwo(usize, usize),

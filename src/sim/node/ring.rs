@@ -9,7 +9,7 @@ use base::{
     ConfigurationKind, Guarantee, Incarnation, Instant, Member, NodeId, RingEvent,
     faulty::{Rule, broken},
 };
-use cluster::{ExecutorDo, ExecutorSays, FencerDo, File, Input, RequestId, Status, Stored};
+use cluster::{ExecutorDo, ExecutorSays, FencerDo, File, Input, RequestId, Status};
 use lifecycle::Quorum;
 use totem::{
     Admission, Destination, MulticastError, Ring, Start,
@@ -20,7 +20,7 @@ use totem::{
 use super::{Context, Effect, Message, Written};
 use crate::{
     checks::ONE_HISTORY,
-    disk::{FileName, Files},
+    disk::{FileName, Files, stored},
     fact::{Fact, Part},
     log::digest,
     params::{address, index_of},
@@ -103,8 +103,7 @@ impl RingPart {
         // a disk that was lost or put back goes on above what it used, as long as its clock was not set back
         let by_clock = ctx.clock.wall_ms(ctx.now) * SEQUENCES_PER_SECOND / 1000;
         let reserved = if broken(Rule::RingIdReused) { file } else { file.max(by_clock) };
-        let known = files.contains_key(&FileName::Incarnation)
-            && files.contains_key(&FileName::RingSequence);
+        let disk = stored(files);
         files.insert(FileName::Incarnation, counter.to_le_bytes().to_vec());
         files.insert(FileName::RingSequence, reserved.to_le_bytes().to_vec());
         ctx.log.fact(Fact::Reserved { node: ctx.node, up_to: reserved });
@@ -132,11 +131,6 @@ impl RingPart {
         let (Ok(ring), Ok(channel)) = (ring, channel) else {
             panic!("the parameters of a run are valid by construction")
         };
-        let stored = Stored {
-            // without the counters the whole directory counts as lost
-            promise: files.get(&FileName::Promise).filter(|_| known).cloned(),
-            state: files.get(&FileName::State).filter(|_| known).cloned(),
-        };
         let config = cluster::Config {
             me: ctx.node,
             incarnation,
@@ -145,7 +139,7 @@ impl RingPart {
             ),
             system_uuid: Some(crate::params::uuid(index_of(ctx.node))),
             first: ctx.params.revision.clone(),
-            disk: stored,
+            disk,
             planner: planner::schedule,
         };
         let mut part = Self {

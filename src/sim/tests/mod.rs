@@ -1,5 +1,6 @@
 //! What CI runs: seeds that failed once, and that one seed is one run.
 
+mod copies;
 #[cfg(feature = "sabotage")]
 mod faulty;
 mod parts;

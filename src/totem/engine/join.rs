@@ -126,10 +126,15 @@ impl Ring {
             return;
         }
         if join.known.iter().any(|k| k.member == me && k.failed) {
+            // with others at hand the ring of those is not to be broken again and again for it
+            let others = gather.heard.keys().filter(|node| **node != from.node);
+            let company = others.into_iter().any(|node| gather.is_live(*node));
+            let echo = self.shunned.get(&from.node).is_some_and(|s| s.is_echo(now, &self.config));
+            if echo && !company {
+                return; // it will ask, or be silent
+            }
             gather.fail(from.node);
             gather.consensus_at = consensus_at;
-            // with others at hand the ring of those is not to be broken again and again for it
-            let company = gather.heard.keys().any(|node| gather.is_live(*node));
             self.shun(from.node, Cause::GivenUpBy, if company { LEVEL_CONFLICT } else { 0 });
             return;
         }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use base::{Instant, Member, NodeId};
 
 use super::{Ring, mend::FREE_RELAPSES, refusal::Standings};
-use crate::wire::Join;
+use crate::{Config, wire::Join};
 
 /// First back-off is `backoff_min / 8`; each step doubles it.
 pub(super) const LEVEL_ADMISSION: u8 = 3;
@@ -55,6 +55,13 @@ impl Shun {
     /// It is a matter of links, not of admission.
     pub(super) const fn is_broken(&self) -> bool {
         matches!(self.cause, Cause::Conflict(_) | Cause::GivenUpBy | Cause::Lost)
+    }
+
+    /// Who gave this member up a moment ago, was told the same, and has asked for it since: that it gives it up once more
+    /// is its answer to what it was told. Answered by yet another one, two members out of step would ask and refuse each
+    /// other without end, with a ring of one in between each time.
+    pub(super) fn is_echo(&self, now: Instant, config: &Config) -> bool {
+        self.cause == Cause::GivenUpBy && self.forgiven && now.since(self.since) < config.consensus
     }
 }
 

@@ -117,3 +117,40 @@ fn the_time_to_be_heard_ends_however_often_others_gather() {
     }
     assert_eq!(net.ring(1).heard_nodes(), [node(2)]);
 }
+
+/// Each hears the other for long, and each gives up in the one gathering what the other asks for in the next: a refusal
+/// that is answered by another one, and by a question right behind it, would be answered so for ever (ten thousand rings
+/// of one in 20 s).
+#[test]
+fn rings_that_meet_out_of_step_do_not_chase_each_other() {
+    let some_ms = |seed: u64| seed * 37 % 97;
+    let mut most = (0, 0, 0);
+    for (lag, seed) in
+        [1, 5, 20, 60].into_iter().flat_map(|lag| (0..40).map(move |seed| (lag, seed)))
+    {
+        let mut net = Net::new(seed, 3);
+        net.lag = Duration::from_millis(lag);
+        net.faults.delay = 1 + (seed % 3) * 5_000;
+        net.cut(1, 2);
+        net.start(node(1));
+        net.run_ms(some_ms(seed));
+        net.start(node(2));
+        net.run_ms(1_000 + some_ms(seed));
+        net.cuts.clear();
+        // one or the other is not run for a moment as they meet, and given up while it answers
+        for _ in 0..3 {
+            let who = node(1 + net.rng.below(2) as u16);
+            let (pause, time) = (net.rng.below(120), 50 + net.rng.below(250));
+            net.run_ms(pause);
+            net.freeze(who, Duration::from_millis(time));
+        }
+        net.run_ms(300);
+        let before = rings(&net, 2);
+        net.run_ms(10_000);
+        let more = rings(&net, 2).iter().zip(before).map(|(a, b)| a - b).max().unwrap_or_default();
+        most = most.max((more, lag, seed));
+        assert_eq!(net.ring(1).members().len(), 2, "lag {lag} ms, seed {seed}: {more} rings");
+    }
+    println!("most new rings, at which lag, of which seed: {most:?}");
+    assert!(most.0 <= 8, "{most:?}");
+}

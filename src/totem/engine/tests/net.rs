@@ -71,6 +71,8 @@ pub(super) struct Net {
     pub(super) machines: BTreeMap<NodeId, Machine>,
     pub(super) lives: Vec<Life>,
     pub(super) faults: Faults,
+    /// What every datagram takes at least, and in order: queues of hosts that are busy.
+    pub(super) lag: Duration,
     /// Directed pairs that are cut.
     pub(super) cuts: BTreeSet<(NodeId, NodeId)>,
     /// Receives everything but multicasts.
@@ -101,6 +103,7 @@ impl Net {
             machines: BTreeMap::new(),
             lives: Vec::new(),
             faults: Faults::NONE,
+            lag: Duration::ZERO,
             cuts: BTreeSet::new(),
             deaf: None,
             mutate: None,
@@ -253,7 +256,7 @@ impl Net {
                 continue;
             }
             let delay = 50 + self.rng.below(self.faults.delay);
-            let at = self.now + Duration::from_micros(delay);
+            let at = self.now + self.lag + Duration::from_micros(delay);
             self.schedule(at, Event::Datagram { to, from, bytes: bytes.clone() });
         }
     }
