@@ -457,6 +457,24 @@ fn an_agent_writes_as_the_coordinator_that_it_is_and_nobody_reads_what_is_not_th
         );
         fresh.mirror(&n1, kind, name, json!({"observedEra": 5})).expect("the coordinator");
     }
+    // One that is in no ring says so on its own machine's object, and nothing else, and nowhere else.
+    let lonely = json!({"conditions": [{"type": "CannotJoin", "status": "True", "reason": "KeyInvalid",
+        "message": "no key", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+    let alone = |name: &str| {
+        let body = json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "HANode",
+            "metadata": {"name": name}, "status": lonely});
+        let apply = [
+            "apply",
+            "--server-side",
+            "--subresource=status",
+            "--field-manager=palisade-member",
+            "-f",
+            "-",
+        ];
+        fresh.token(&n2, &apply, Some(&body))
+    };
+    alone("n2").expect("the own machine");
+    refused(alone("n3"), "is not the coordinator");
     let operation = json!({"apiVersion": "palisade.dev/v1alpha1", "kind": "FencingOperation",
         "metadata": {"name": "n3-1.2"},
         "spec": {"clusterRef": {"name": "quickstart"}, "node": "n3", "nodeId": 3, "incident": "1.2"}});

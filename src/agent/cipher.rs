@@ -41,6 +41,15 @@ impl RingCipher {
         self.keys.merge(keys);
     }
 
+    /// Ids under which these are other keys than those that are held.
+    pub fn differing(&self, keys: &RingKeys) -> Vec<u16> {
+        let differs = |id: &u16| match (self.keys.key(*id), keys.key(*id)) {
+            (Some(held), Some(other)) => held.expose() != other.expose(),
+            _ => false,
+        };
+        keys.ids().into_iter().filter(differs).collect()
+    }
+
     /// Forgets a key that the channel has retired.
     pub fn drop_key(&mut self, id: u16) {
         self.keys.remove(id);

@@ -52,32 +52,42 @@ pub struct RingKeys(Vec<RingKey>);
 pub enum KeyFileError {
     /// More than [`KEY_FILE_BYTES_MAX`] or not UTF-8.
     #[error(
-        "ring keys: not a text of at most 4096 bytes; write one line per key: ID, a space, 32 bytes in base64"
+        "is no text of at most 4096 bytes; write one line per key: ID, a space, 32 bytes in base64"
     )]
     NotText,
+    /// A key in base64 that is not as long as a key is.
+    #[error(
+        "line {line} is {found} bytes, need 32: make a key with `head -c32 /dev/urandom | base64`"
+    )]
+    Length {
+        /// Counted from 1.
+        line: usize,
+        /// How many bytes it has.
+        found: usize,
+    },
     /// A line that is not `ID KEY`.
     #[error(
-        "ring keys, line {line}: must read ID KEY with ID from 0 to 65535 and KEY of 32 bytes in base64 or hexadecimal"
+        "line {line} must read ID KEY with ID from 0 to 65535 and KEY of 32 bytes in base64 or hexadecimal"
     )]
     Line {
         /// Counted from 1.
         line: usize,
     },
     /// Two lines with one id.
-    #[error("ring keys, line {line}: this id stands there twice; give each key an id of its own")]
+    #[error("line {line}: this id stands there twice; give each key an id of its own")]
     Twice {
         /// Counted from 1.
         line: usize,
     },
     /// Nothing in it, or more than two.
-    #[error("ring keys: one or two keys expected (the second only during rotation), found {found}")]
+    #[error("must hold one or two keys (the second only during rotation), found {found}")]
     Count {
         /// How many there were.
         found: usize,
     },
     /// 32 equal bytes: a placeholder.
     #[error(
-        "ring keys, line {line}: all bytes of the key are equal; make one with `head -c32 /dev/urandom | base64`"
+        "line {line}: all bytes of the key are equal; make one with `head -c32 /dev/urandom | base64`"
     )]
     Weak {
         /// Counted from 1.
@@ -105,7 +115,10 @@ impl RingKeys {
                 Some((id, key)) => (id.trim().parse().map_err(|_| refused)?, key.trim()),
                 None => (0, line),
             };
-            let bytes = decode(key).ok_or(KeyFileError::Line { line: line_number })?;
+            let bytes = decode(key).map_err(|found| match found {
+                Some(found) => KeyFileError::Length { line: line_number, found },
+                None => KeyFileError::Line { line: line_number },
+            })?;
             if bytes.iter().all(|byte| *byte == bytes[0]) {
                 return Err(KeyFileError::Weak { line: line_number });
             }
@@ -165,23 +178,23 @@ impl RingKeys {
     }
 }
 
-/// 64 hexadecimal digits or 32 bytes in base64.
-fn decode(text: &str) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+/// 64 hexadecimal digits or 32 bytes in base64; else how many bytes it is, if it can be read at all.
+fn decode(text: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, Option<usize>> {
     let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
     if text.len() == 2 * KEY_BYTES {
         for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let high = char::from(pair[0]).to_digit(16)?;
-            let low = char::from(pair[1]).to_digit(16)?;
-            *byte = u8::try_from(high * 16 + low).ok()?;
+            let high = char::from(pair[0]).to_digit(16).ok_or(None)?;
+            let low = char::from(pair[1]).to_digit(16).ok_or(None)?;
+            *byte = u8::try_from(high * 16 + low).map_err(|_| None)?;
         }
-        return Some(bytes);
+        return Ok(bytes);
     }
-    let decoded = Zeroizing::new(STANDARD.decode(text).ok()?);
+    let decoded = Zeroizing::new(STANDARD.decode(text).map_err(|_| None)?);
     if decoded.len() != KEY_BYTES {
-        return None;
+        return Err(Some(decoded.len()));
     }
     bytes.copy_from_slice(&decoded);
-    Some(bytes)
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -215,7 +228,8 @@ mod tests {
     #[test]
     fn broken_files_are_refused_without_repeating_them() {
         assert_eq!(refusal(""), KeyFileError::Count { found: 0 });
-        assert_eq!(refusal("1 short"), KeyFileError::Line { line: 1 });
+        assert_eq!(refusal("1 short!"), KeyFileError::Line { line: 1 });
+        assert_eq!(refusal("AAECAwQFBgc="), KeyFileError::Length { line: 1, found: 8 });
         assert_eq!(refusal(&format!("65536 {A}")), KeyFileError::Line { line: 1 });
         assert_eq!(refusal(&format!("1 {A}\n1 {A}")), KeyFileError::Twice { line: 2 });
         assert_eq!(refusal(&format!("1 {A}\n2 {A}\n3 {A}")), KeyFileError::Count { found: 3 });

@@ -26,6 +26,7 @@ pub mod http;
 pub mod ipc;
 pub mod keys;
 pub mod kubernetes;
+pub mod links;
 pub mod local;
 pub mod messages;
 pub mod metrics;

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use base::{Instant, NodeName, RingId};
-use cluster::{ExecutorDo, ExecutorSays, FencerDo, FencerSays};
+use base::{FenceDevice, Instant, NodeName, RingId};
+use cluster::{DeviceFinding, ExecutorDo, ExecutorSays, FencerDo, FencerSays};
 use serde::{Deserialize, Serialize};
 
 /// Ring part to executor.
@@ -66,6 +66,8 @@ pub enum ToFencer {
     Settings(FencerSettings),
     /// A token of an installed ring was here, on this machine's boot-time clock.
     Token(Instant),
+    /// Devices that this fencer may have to use, to be looked at before. Only to one that [`looks`].
+    Devices(Vec<FenceDevice>),
 }
 
 /// What a fencer needs to know of a revision.
@@ -87,6 +89,22 @@ pub enum FromFencer {
     },
     /// For the engine.
     Says(FencerSays),
+    /// What is known of the devices, whenever that changes. Only to a ring part that has named some.
+    Looked(Vec<DeviceFinding>),
+}
+
+/// Upper half of the number of a life of a fencer that looks at devices. Ring part and fencer are upgraded apart from each
+/// other, and one that does not know a word ends the connection: so this is said where every version lets a number pass.
+const LOOKS: u128 = 0x7061_6c6c_6f6f_6b73 << 64;
+
+/// The number of a life of this version, out of 64 random bits.
+pub const fn life(random: u128) -> u128 {
+    LOOKS | (random & u64::MAX as u128)
+}
+
+/// Whether the fencer with that life knows [`ToFencer::Devices`].
+pub const fn looks(life: u128) -> bool {
+    life >> 64 == LOOKS >> 64
 }
 
 /// Fencer to executor: do you still answer?

@@ -17,6 +17,8 @@ pub mod manager {
     pub const CONTROLLER_STATUS: &str = "palisade-controller-status";
     /// The coordinator's part of statuses, and `FencingOperation` objects.
     pub const COORDINATOR: &str = "palisade-coordinator";
+    /// A member that is in no ring: that it cannot be, on its own `HANode`.
+    pub const MEMBER: &str = "palisade-member";
 }
 
 /// Labels that we set.
@@ -43,6 +45,28 @@ pub mod condition {
     pub const QUORATE: &str = "Quorate";
     /// It does what the spec says.
     pub const READY: &str = "Ready";
+    /// The member cannot take part in the ring, by its own word: nobody else can say it.
+    pub const CANNOT_JOIN: &str = "CannotJoin";
+    /// The member cannot reach the API.
+    pub const API_UNREACHABLE: &str = "ApiUnreachable";
+    /// The part of the member's agent that starts and stops does not answer.
+    pub const EXECUTOR_AWAY: &str = "ExecutorAway";
+    /// The part of the member's agent that powers others off does not answer.
+    pub const FENCER_AWAY: &str = "FencerAway";
+    /// The ring key that the API has is none, or not the one that the member uses.
+    pub const KEY_INVALID: &str = "KeyInvalid";
+    /// Links of the member share a subnet or an interface: one failure takes both.
+    pub const LINKS_NOT_REDUNDANT: &str = "LinksNotRedundant";
+    /// The kernel refused something to the member's agent: under load it may be taken for dead.
+    pub const PRIVILEGE_REFUSED: &str = "PrivilegeRefused";
+    /// Secrets in the member's state directory are not sealed by a TPM.
+    pub const SECRETS_UNSEALED: &str = "SecretsUnsealed";
+    /// The member is no machine, but plays one.
+    pub const STAND_IN: &str = "StandIn";
+    /// The member cannot make something durable.
+    pub const STATE_DIRECTORY_FAILING: &str = "StateDirectoryFailing";
+    /// A file of the member's state directory could not be believed at its start.
+    pub const STATE_SET_ASIDE: &str = "StateSetAside";
     /// The agent of the member was not run for longer than half of the token timeout, a moment ago.
     pub const EXECUTION_GAP: &str = "ExecutionGap";
     /// The watchdog that the member's machine is configured with is not proven armed.
@@ -57,7 +81,21 @@ pub mod condition {
 pub mod reason {
     /// Everything is as it should be.
     pub const AS_SPECIFIED: &str = "AsSpecified";
-    /// The credentials Secret of a fence device is missing or lacks an entry.
+    /// The certificate of a fence device is not the one that was to be expected.
+    pub const CERTIFICATE_UNTRUSTED: &str = "CertificateUntrusted";
+    /// What the spec says does not fit the device, for example several systems and none chosen.
+    pub const DEVICE_MISFIT: &str = "DeviceMisfit";
+    /// The machine of a fence device has not said yet who it is.
+    pub const IDENTITY_UNKNOWN: &str = "IdentityUnknown";
+    /// Some members can use it, others cannot; the message says who and why.
+    pub const NOT_FROM_ALL: &str = "NotFromAll";
+    /// The device does not answer as its protocol asks.
+    pub const PROTOCOL_VIOLATION: &str = "ProtocolViolation";
+    /// Nothing answers at the address.
+    pub const UNREACHABLE: &str = "Unreachable";
+    /// The device belongs to another machine than the one that it is to switch off.
+    pub const WRONG_IDENTITY: &str = "WrongIdentity";
+    /// The credentials Secret of a fence device is missing, lacks an entry, or the device refuses what it holds.
     pub const CREDENTIALS_INVALID: &str = "CredentialsInvalid";
     /// A request or confirmation was carried out.
     pub const DONE: &str = "Done";
@@ -71,6 +109,8 @@ pub mod reason {
     pub const INVALID: &str = "Invalid";
     /// The ring's key Secret is missing or its entry has the wrong size.
     pub const KEY_INVALID: &str = "KeyInvalid";
+    /// Links of a member share a subnet or an interface.
+    pub const LINKS_NOT_REDUNDANT: &str = "LinksNotRedundant";
     /// A rule of a location constraint holds on no member.
     pub const MATCHES_NOBODY: &str = "MatchesNobody";
     /// Members of the cluster are missing.
@@ -110,6 +150,9 @@ pub mod reason {
     /// A majority is there.
     pub const MAJORITY: &str = "Majority";
 }
+
+/// In the message of [`reason::NODE_NOT_FOUND`]: the controller says it in `Accepted`, the coordinator repeats it in `Degraded`.
+pub const NOT_FOUND_WAITING: &str = "not found (waiting)";
 
 /// Reasons of events.
 pub mod event {

@@ -20,6 +20,7 @@ use lifecycle::Quorum;
 
 use crate::{
     ExecutorDo, FencerDo, Output, Phase, RequestKind,
+    ails::Ails,
     debt::base_state,
     durable::After,
     evidence::{Fact, Kind},
@@ -59,7 +60,7 @@ pub(crate) struct Installed {
     pub(crate) due: BTreeMap<u64, Instant>,
     pub(crate) fence_due: BTreeMap<NodeId, Instant>,
     /// What members say is wrong with themselves.
-    pub(crate) ails: BTreeMap<NodeId, Vec<(String, String)>>,
+    pub(crate) ails: BTreeMap<NodeId, Ails>,
     /// Who has said what of a suspension.
     pub(crate) suspending: Agreeing,
 }

@@ -11,7 +11,7 @@ use base::{FenceDevice, NodeId};
 use lifecycle::{NoQuorumPolicy, Settings};
 use policy::revision::{self as rev, Revision, Timings};
 
-use crate::state::State;
+use crate::{member::Member, state::State};
 
 /// Stop of the slowest exclusive resource where none is configured.
 const STOP_DEFAULT: Duration = Duration::from_secs(20);
@@ -26,16 +26,28 @@ pub(crate) const HEARD_FOR: Duration = Duration::from_secs(10);
 /// Levels of power devices of a node, in the order in which they are tried. A device of one machine is enrolled by what
 /// the object says, else by what the cluster object pins, else by what the machine itself reported when it was a member.
 pub(crate) fn levels(state: &State, revision: &Revision, node: NodeId) -> Vec<Vec<FenceDevice>> {
-    let pinned = revision.voter(node).and_then(|v| v.system_uuid);
-    let reported = state.voters.get(&node).and_then(|v| v.uuid);
-    let devices = revision.devices.iter().map(|d| {
+    fencing::levels(devices(state, revision), node)
+}
+
+/// Every device, enrolled as far as it can be.
+fn devices(state: &State, revision: &Revision) -> impl Iterator<Item = FenceDevice> {
+    revision.devices.iter().map(|d| {
         let mut device = d.device.clone();
-        if device.targets == [node] {
+        if let [node] = device.targets[..] {
+            let pinned = revision.voter(node).and_then(|v| v.system_uuid);
+            let reported = state.voters.get(&node).and_then(|v| v.uuid);
             device.identity = device.identity.or(pinned).or(reported);
         }
         device
-    });
-    fencing::levels(devices, node)
+    })
+}
+
+impl Member {
+    /// The devices of the accepted revision as they would be used: so a fencer looks at them before it has to. Without a
+    /// state nobody is enrolled, and nobody is fenced.
+    pub fn devices(&self) -> Vec<FenceDevice> {
+        self.state.as_ref().map(|s| devices(s, self.revision()).collect()).unwrap_or_default()
+    }
 }
 
 /// How long a command with the devices of one level may take, delays included.

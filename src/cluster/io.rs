@@ -15,6 +15,8 @@ use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Qu
 use policy::revision::Revision;
 use serde::{Deserialize, Serialize};
 
+use crate::ails::Ails;
+
 /// How a coordinator turns a model into a plan: [`policy::Scheduler::schedule`] in the product, which remembers what an
 /// event does not change. A plan is only a wish; what may be dispatched is decided here (CLUSTER.md section 6).
 pub type Planner =
@@ -110,9 +112,9 @@ pub enum Input {
         /// The machine.
         node: NodeId,
     },
-    /// What is wrong with this member by its own word: type and text. Said to the others, who show it; decides nothing. At
-    /// most [`crate::AILS_MAX`].
-    Ails(Vec<(String, String)>),
+    /// What is wrong with this member by its own word, and what it has seen of fence devices. Said to the others, who show it;
+    /// decides nothing. What is beyond [`crate::AILS_MAX`] and [`crate::DEVICES_SAID_MAX`] is left out.
+    Ails(Ails),
     /// Seconds since 1970 on this machine, now and then. Written into decisions, never compared across machines.
     Wall(i64),
     /// A revision that this member compiled from the API (200 ms without change). Offering one twice is harmless.

@@ -84,7 +84,7 @@ mod transfer;
 mod view;
 mod wire;
 
-pub use ails::AILS_MAX;
+pub use ails::{AILS_MAX, Ails, DEVICES_SAID_MAX, DeviceFinding};
 pub use io::{
     Config, ExecutorDo, ExecutorSays, FencerDo, FencerSays, File, Input, Output, PersistId, Phase,
     Planner, Reason, Record, Refused, RequestId, RequestKind, Station, Stored, Verdict,

@@ -14,6 +14,7 @@ use policy::revision::{Revision, Timings};
 
 use crate::{
     Config, ExecutorDo, FencerDo, Input, Output, Phase, Reason, Record, RequestId, RequestKind,
+    ails::Ails,
     commands::Commands,
     coordinator::Planned,
     durable::Writes,
@@ -88,7 +89,8 @@ pub struct Member {
     pub(crate) proposed: Option<RingId>,
     pub(crate) watchdog: Option<Duration>,
     /// What the agent last said of itself.
-    pub(crate) ails: Vec<(String, String)>,
+    pub(crate) ails: Ails,
+    pub(crate) ails_heard: u64,
     pub(crate) suspension: Suspension,
     pub(crate) halted: Option<Broken>,
     pub(crate) conditions: BTreeSet<Condition>,
@@ -172,7 +174,8 @@ impl Member {
             shown: false,
             proposed: None,
             watchdog: None,
-            ails: Vec::new(),
+            ails: Ails::default(),
+            ails_heard: 0,
             suspension,
             halted: None,
             conditions: BTreeSet::new(),

@@ -8,6 +8,8 @@ use base::{Epoch, Incarnation, NodeId, NodeName, ResourceId, RingId, Role};
 use fencing::Incident;
 use serde::{Deserialize, Serialize};
 
+use crate::ails::DeviceFinding;
+
 /// One member's view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -41,6 +43,17 @@ pub struct Status {
     pub conditions: Vec<Condition>,
     /// What members of this configuration say is wrong with themselves, by node.
     pub ails: Vec<Condition>,
+    /// What they have seen of fence devices.
+    pub devices: Vec<DeviceSaid>,
+}
+
+/// What one member has seen of one fence device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSaid {
+    /// The member.
+    pub node: NodeId,
+    /// Its word.
+    pub finding: DeviceFinding,
 }
 
 /// The accepted revision.

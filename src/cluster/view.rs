@@ -52,6 +52,7 @@ impl Member {
         }
         status.conditions = conditions.into_iter().collect();
         status.ails = self.ails_of_all();
+        status.devices = self.devices_said();
         status
     }
 

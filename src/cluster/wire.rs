@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use crate::{
     RequestId, RequestKind, Station,
     admission::{STANDING_MAX, Standing},
+    ails::Ails,
     evidence::{Evidence, Fact},
     state::Position,
 };
@@ -98,8 +99,8 @@ pub(crate) enum Message {
     SuspendHeld,
     /// The sender's executor has carried it out.
     SuspendDone,
-    /// What is wrong with the sender by its own word: type and text. Changes nothing.
-    Ails(Vec<(String, String)>),
+    /// What is wrong with the sender by its own word, and what it has seen of fence devices. Changes nothing.
+    Ails(Ails),
     /// The sender's commands against the target, whose debt is paid, were carried out or never sent, and their sessions are
     /// closed.
     CommandsOver { node: NodeId },

@@ -8,7 +8,7 @@ use api::{
     Condition, FenceDevice, HANode, PlacementConstraint,
     client::{Picture, Section},
     condition::{self, ConditionStatus, Judgement},
-    names::{condition as types, event, label, manager, reason},
+    names::{NOT_FOUND_WAITING, condition as types, event, label, manager, reason},
 };
 use compile::{Compiled, Key, Objects, Problem, compile, expand};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -223,6 +223,9 @@ fn statuses(
         if key.kind == "HACluster" {
             strangers(objects, picture, &mut verdict.problems);
             no_machines(objects, picture, &mut verdict.problems);
+            if key.name == cluster {
+                cannot_join(objects, &mut verdict.problems);
+            }
         }
         let accepted = verdict.judgement();
         let mut judgements = vec![accepted.clone()];
@@ -284,7 +287,7 @@ fn no_machines(objects: &Objects, picture: &Picture, problems: &mut Vec<Problem>
     }
     for name in missing {
         let text = format!(
-            "spec.members: node {name:?} not found (waiting): join the machine to this Kubernetes cluster, or correct the name"
+            "spec.members: node {name:?} {NOT_FOUND_WAITING}: join the machine to this Kubernetes cluster, or correct the name"
         );
         problems.push(Problem::warning(reason::NODE_NOT_FOUND, text));
     }
@@ -320,10 +323,11 @@ fn fencing_ready(objects: &Objects, compiled: &Compiled) -> Judgement {
     }
     let mut wrong = compile::gaps(revision);
     let mut why = reason::NO_FENCING_METHOD;
-    if wrong.is_empty() {
-        why = reason::CREDENTIALS_INVALID;
+    let useless: Vec<(&'static str, String)> = objects.devices.iter().filter_map(useless).collect();
+    if let (true, Some((first, _))) = (wrong.is_empty(), useless.first()) {
+        why = first;
     }
-    wrong.extend(objects.devices.iter().filter_map(useless));
+    wrong.extend(useless.into_iter().map(|(_, text)| text));
     if !wrong.is_empty() {
         return Judgement::new(types::FENCING_READY, false, why, wrong.join("; "));
     }
@@ -334,12 +338,38 @@ fn fencing_ready(objects: &Objects, compiled: &Compiled) -> Judgement {
     Judgement::new(types::FENCING_READY, true, why, text)
 }
 
-/// What the fencers have said of a device that cannot be used as it is (row 25). They alone read its Secret.
-fn useless(device: &FenceDevice) -> Option<String> {
+/// What the fencers have said of a device that cannot be used as it is (rows 25 and 28). They alone read its Secret and
+/// reach it.
+fn useless(device: &FenceDevice) -> Option<(&'static str, String)> {
     let conditions = &device.status.as_ref()?.conditions;
     let ready = condition::find(conditions, types::READY)?;
-    (ready.status == ConditionStatus::False)
-        .then(|| format!("FenceDevice {:?}: {}", device.name_any(), ready.message))
+    let known = [
+        reason::CERTIFICATE_UNTRUSTED,
+        reason::DEVICE_MISFIT,
+        types::FENCER_AWAY,
+        reason::IDENTITY_UNKNOWN,
+        reason::PROTOCOL_VIOLATION,
+        reason::REFUSED,
+        reason::UNREACHABLE,
+        reason::WRONG_IDENTITY,
+    ];
+    let why = known.into_iter().find(|why| *why == ready.reason);
+    (ready.status == ConditionStatus::False).then(|| {
+        let text = format!("FenceDevice {:?}: {}", device.name_any(), ready.message);
+        (why.unwrap_or(reason::CREDENTIALS_INVALID), text)
+    })
+}
+
+/// Members that are in no ring, by their own word (row 19): nobody in a ring can say it for them.
+fn cannot_join(objects: &Objects, problems: &mut Vec<Problem>) {
+    for node in &objects.nodes {
+        let conditions = node.status.iter().flat_map(|s| &s.conditions);
+        let said = conditions.filter(|c| c.type_ == types::CANNOT_JOIN);
+        for said in said.filter(|c| c.status == ConditionStatus::True) {
+            let text = format!("{} cannot join: {}", node.name_any(), said.message);
+            problems.push(Problem::warning(reason::KEY_INVALID, text));
+        }
+    }
 }
 
 /// One object of whatever kind, as far as a status needs it.

@@ -35,7 +35,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    fn fits(&self) -> bool {
+    pub(crate) fn fits(&self) -> bool {
         self.user.len() <= ENTRY_BYTES_MAX
             && self.password.expose().len() <= ENTRY_BYTES_MAX
             && self.authority.as_ref().is_none_or(|pem| pem.len() <= AUTHORITY_BYTES_MAX)
@@ -44,9 +44,19 @@ impl Credential {
 
 /// Reads Secrets.
 pub trait FetchCredentials: Send + Sync {
-    /// What the named Secrets hold now as `username`, `password` and `ca.crt`. A Secret that could not be read is missing from the
-    /// answer.
-    fn fetch(&self, secrets: BTreeSet<String>) -> BoxFuture<'static, BTreeMap<String, Credential>>;
+    /// What the named Secrets hold now as `username`, `password` and `ca.crt`.
+    fn fetch(&self, secrets: BTreeSet<String>) -> BoxFuture<'static, Fetched>;
+}
+
+/// What a look for Secrets has found. One that could not be asked for is in neither.
+#[derive(Default)]
+pub struct Fetched {
+    /// By name of the Secret.
+    pub found: BTreeMap<String, Credential>,
+    /// Those that the API does not have, or that hold no credential: what to do.
+    pub wrong: BTreeMap<String, String>,
+    /// The API has answered.
+    pub asked: bool,
 }
 
 /// What is known.

@@ -4,6 +4,7 @@
 //! transmission of a command the core is asked again; credentials are known here only, without `Debug`; the watchdog
 //! is fed only after a fresh pass of the ring's loop *and* an answer of the executor.
 
+mod check;
 mod credentials;
 mod devices;
 mod watch;
@@ -16,23 +17,24 @@ use std::{
 };
 
 use base::{Instant, NodeId};
-use cluster::{FencerDo, FencerSays};
-use drivers::power::{Permit, carry_out};
+use cluster::{DeviceFinding, FencerDo, FencerSays};
+use drivers::power::{Permit, PowerError, carry_out};
 use fencing::{Answer, CallId, DeviceCall, DeviceError, Fencer, Output, Settings};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
 };
 
-pub use credentials::{Credential, Credentials, FetchCredentials};
+pub use credentials::{Credential, Credentials, FetchCredentials, Fetched};
 pub use devices::{Devices, RealDevices};
 pub use watch::{Watch, Watched};
 
+use self::check::{LOOK_TIME_MAX, Look, LookError, Looks};
 use crate::{
     clock,
     executor::sleep_until,
     ipc::Port,
-    messages::{FencerSettings, FromFencer, Ping, Pong, ToFencer},
+    messages::{FencerSettings, FromFencer, Ping, Pong, ToFencer, life},
     metrics::Health,
     state::random_u128,
 };
@@ -69,25 +71,32 @@ pub async fn run(setup: Setup, mut stop: oneshot::Receiver<()>) {
     let Setup { dir, devices, fetch, dog, mut rings, executors, executor_lost, health } = setup;
     let mut beat = tokio::time::interval(BEAT);
     let (answers, mut answered) = mpsc::channel(64);
-    let (fetched, mut fetches) = mpsc::channel(1);
+    let (fetched, mut fetches) = mpsc::channel::<Fetched>(1);
+    let (looked, mut looks) = mpsc::channel(64);
     let mut part = FencerPart {
         core: Arc::new(Mutex::new(Fencer::new(DEFAULTS))),
         credentials: Credentials::load(&dir),
         settings: None,
         devices,
-        life: random_u128(),
+        life: life(random_u128()),
         ring: None,
         calls: BTreeMap::new(),
         answers,
         watch: Watch::start(dog, executors, executor_lost),
         fetch_at: None,
+        looks: Looks::default(),
+        logged: Vec::new(),
+        looking: BTreeMap::new(),
+        looked,
     };
     loop {
         health.turn(clock::now());
         health.set_ready(part.ring.is_some());
         part.core().handle_timeout(clock::now());
         part.pump();
+        part.look();
         let wake = part.core().poll_timeout().map(|(at, _)| at);
+        let wake = [wake, part.looks.poll_timeout()].into_iter().flatten().min();
         tokio::select! {
             biased;
             _ = &mut stop => break,
@@ -105,8 +114,19 @@ pub async fn run(setup: Setup, mut stop: oneshot::Receiver<()>) {
             }
             Some(timeout) = part.watch.changed() => part.say(FencerSays::Watchdog { timeout }),
             Some(found) = fetches.recv() => {
-                if part.credentials.take(found) {
+                let Fetched { found, wrong, asked } = found;
+                let new = part.credentials.take(found);
+                if new {
                     part.credentials.store(&dir);
+                }
+                // An API that is away says nothing new of a Secret, but what is in the cache can be tried.
+                let wrong = if asked { wrong } else { part.looks.wrong_secrets() };
+                part.looks.secrets(clock::now(), wrong, new);
+            }
+            Some((number, found)) = looks.recv() => {
+                part.looking.remove(&number);
+                if part.looks.handle_found(clock::now(), number, found) {
+                    part.tell();
                 }
             }
             () = sleep_until(part.fetch_at) => {
@@ -146,6 +166,10 @@ struct FencerPart {
     answers: mpsc::Sender<(CallId, Result<Answer, DeviceError>)>,
     watch: Watch,
     fetch_at: Option<Instant>,
+    looks: Looks,
+    logged: Vec<DeviceFinding>,
+    looking: BTreeMap<u64, JoinHandle<()>>,
+    looked: mpsc::Sender<(u64, check::Found)>,
 }
 
 impl FencerPart {
@@ -208,6 +232,11 @@ impl FencerPart {
                 self.settings = Some(settings);
             }
             ToFencer::Token(seen_at) => self.core().handle_token(now, seen_at),
+            ToFencer::Devices(devices) => {
+                self.looks.devices(now, devices);
+                // also where nothing changes: this ring part may be new
+                self.tell();
+            }
         }
     }
 
@@ -239,8 +268,57 @@ impl FencerPart {
         }
     }
 
+    /// Begins the looks that are due.
+    fn look(&mut self) {
+        let now = clock::now();
+        if self.looks.settle(now) {
+            self.tell();
+        }
+        while let Some(Look { number, device }) = self.looks.poll_look(now) {
+            let credential = self.credentials.get(&device.credentials);
+            let opened = self.devices.open(&device, credential);
+            let looked = self.looked.clone();
+            let work = tokio::spawn(async move {
+                let found = match opened {
+                    Ok(open) => {
+                        let ended =
+                            tokio::time::timeout(LOOK_TIME_MAX, open.identity(LOOK_TIME_MAX)).await;
+                        let late = PowerError::Timeout("a look at it");
+                        ended.unwrap_or(Err(late)).map_err(LookError::Power)
+                    }
+                    Err(error) => Err(LookError::NotOpened(error)),
+                };
+                let _ = looked.send((number, found)).await;
+            });
+            self.looking.insert(number, work);
+        }
+    }
+
+    /// Tells the ring part what is known of the devices.
+    fn tell(&mut self) {
+        let findings = self.looks.findings();
+        for said in findings.iter().filter(|said| !self.logged.contains(said)) {
+            if said.reason.is_empty() {
+                tracing::info!(device = %said.device, "the fence device can be used");
+            } else {
+                tracing::warn!(device = %said.device, reason = said.reason, "{}", said.text);
+            }
+        }
+        self.logged.clone_from(&findings);
+        if let Some(port) = &self.ring
+            && !port.send(FromFencer::Looked(findings))
+        {
+            self.ring_closed();
+        }
+    }
+
     fn call(&mut self, call: DeviceCall) {
         let id = call.id;
+        // Some boards have one session to give.
+        let under_way = self.looks.give_way(clock::now(), &call.device.name);
+        if let Some(work) = under_way.and_then(|number| self.looking.remove(&number)) {
+            work.abort();
+        }
         let credential = self.credentials.get(&call.device.credentials);
         let device = self.devices.open(&call.device, credential);
         let answers = self.answers.clone();

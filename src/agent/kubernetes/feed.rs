@@ -99,7 +99,9 @@ fn eras(picture: &Picture) -> u64 {
     let nodes = picture.nodes.values().filter_map(|o| o.status.as_ref()?.observed_era);
     let placements = picture.placements.values().filter_map(|o| o.status.as_ref()?.observed_era);
     let operations = picture.operations.values().filter_map(|o| o.status.as_ref()?.observed_era);
-    let highest = clusters.chain(nodes).chain(placements).chain(operations).max();
+    let devices = picture.devices.values().filter_map(|o| o.status.as_ref()?.observed_era);
+    let all = clusters.chain(nodes).chain(placements).chain(operations).chain(devices);
+    let highest = all.max();
     u64::try_from(highest.unwrap_or_default()).unwrap_or_default()
 }
 

@@ -3,16 +3,16 @@
 //! Invariants: each judgement is a function of the view and the revision alone, so that every coordinator says the same; a
 //! condition that is not as specified has a reason that `names::reason` lists, and texts have a limit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     condition::Judgement,
     names::{condition as types, reason},
 };
-use base::{NodeId, Role};
+use base::{FenceDevice, NodeId, Role};
 use cluster::{
     Status as View,
-    status::{InstanceStatus, NodeStatus},
+    status::{DeviceSaid, InstanceStatus, NodeStatus},
 };
 use policy::revision::{Placement, Revision};
 
@@ -21,7 +21,11 @@ const UNFENCED: &str = "spec.fencing.mode: without fencing a lost node's resourc
                         confirmation)";
 
 /// Of the whole cluster.
-pub(super) fn of_cluster(view: &View, revision: &Revision) -> Vec<Judgement> {
+pub(super) fn of_cluster(
+    view: &View,
+    revision: &Revision,
+    strangers: Option<String>,
+) -> Vec<Judgement> {
     let unfenced =
         !revision.fencing.enabled && revision.placements.iter().any(Placement::exclusive);
     let mut said: Vec<String> = view
@@ -35,6 +39,10 @@ pub(super) fn of_cluster(view: &View, revision: &Revision) -> Vec<Judgement> {
     if unfenced {
         said.push(UNFENCED.into());
     }
+    let ailing = degrading(view, revision);
+    said.extend(ailing.iter().flat_map(|(_, texts)| texts.clone()));
+    let unknown = strangers.is_some();
+    said.extend(strangers);
     let missing: Vec<&NodeStatus> = view.nodes.iter().filter(|n| !n.member).collect();
     let owing = view.nodes.iter().any(|n| n.owes.is_some() || n.evicted);
     let has = |kind: &str| view.conditions.iter().any(|c| c.kind == kind);
@@ -50,8 +58,12 @@ pub(super) fn of_cluster(view: &View, revision: &Revision) -> Vec<Judgement> {
         Some(reason::FENCING)
     } else if !missing.is_empty() {
         Some(reason::MEMBERS_MISSING)
+    } else if let Some((why, _)) = ailing {
+        Some(why)
     } else if unfenced {
         Some(reason::UNFENCED)
+    } else if unknown {
+        Some(reason::NODE_NOT_FOUND)
     } else if !said.is_empty() {
         Some(reason::INVALID)
     } else {
@@ -185,10 +197,98 @@ fn said_of_placement(view: &View, placement: &Placement) -> String {
     cut(&texts.into_iter().collect::<Vec<_>>().join("; "), 500)
 }
 
+/// What members say of themselves, as types of conditions of their `HANode`.
+pub(super) const SAID_BY_MEMBERS: [&str; 12] = [
+    types::API_UNREACHABLE,
+    types::EXECUTION_GAP,
+    types::EXECUTOR_AWAY,
+    types::FENCER_AWAY,
+    types::KEY_INVALID,
+    types::LINKS_NOT_REDUNDANT,
+    types::PRIVILEGE_REFUSED,
+    types::SECRETS_UNSEALED,
+    types::STAND_IN,
+    types::STATE_DIRECTORY_FAILING,
+    types::STATE_SET_ASIDE,
+    types::WATCHDOG_NOT_ARMED,
+];
+
+/// Of these, what makes the whole cluster less than it should be, the worst first: `Degraded`.
+const DEGRADING: [(&str, &str); 2] = [
+    (types::KEY_INVALID, reason::KEY_INVALID),
+    (types::LINKS_NOT_REDUNDANT, reason::LINKS_NOT_REDUNDANT),
+];
+
+/// Those of them that are said now: the worst reason, and each text once, with who says it.
+fn degrading(view: &View, revision: &Revision) -> Option<(&'static str, Vec<String>)> {
+    let mut worst = None;
+    let mut texts: BTreeMap<(usize, &str), Vec<String>> = BTreeMap::new();
+    for (rank, (kind, why)) in DEGRADING.into_iter().enumerate() {
+        for said in view.ails.iter().filter(|c| c.kind == kind) {
+            worst = worst.or(Some(why));
+            let node = view.nodes.iter().find(|n| said.object == format!("node {}", n.node));
+            let name = node.map(|n| super::mirror::node_name(view, revision, n.node));
+            texts.entry((rank, &said.text)).or_default().extend(name);
+        }
+    }
+    let texts = texts.into_iter().map(|((_, text), who)| format!("{}: {text}", who.join(", ")));
+    Some((worst?, texts.collect()))
+}
+
+/// Words of members about devices that a status may say; another one is of a later version.
+const OF_DEVICES: [&str; 9] = [
+    reason::CERTIFICATE_UNTRUSTED,
+    reason::CREDENTIALS_INVALID,
+    reason::DEVICE_MISFIT,
+    types::FENCER_AWAY,
+    reason::IDENTITY_UNKNOWN,
+    reason::PROTOCOL_VIOLATION,
+    reason::REFUSED,
+    reason::UNREACHABLE,
+    reason::WRONG_IDENTITY,
+];
+
+/// Whether a device can be used: by one who may have to is enough, and those who cannot are named. `None` while it is not
+/// known: nobody has looked yet, or one who has not may be the one who can.
+pub(super) fn of_device(
+    view: &View,
+    revision: &Revision,
+    device: &FenceDevice,
+) -> Option<Judgement> {
+    let may = |node: NodeId| device.targets != [node];
+    let said: Vec<&DeviceSaid> =
+        view.devices.iter().filter(|s| s.finding.device == device.name && may(s.node)).collect();
+    let mut faults: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for s in said.iter().filter(|s| !s.finding.reason.is_empty()) {
+        let name = super::mirror::node_name(view, revision, s.node);
+        faults.entry(&s.finding.text).or_default().push(name);
+    }
+    let usable = said.iter().any(|s| s.finding.reason.is_empty());
+    let asked = view.nodes.iter().filter(|n| n.member && may(n.node));
+    let all = asked.clone().all(|n| said.iter().any(|s| s.node == n.node));
+    if said.is_empty() || (!usable && !all) {
+        return None;
+    }
+    // What all say needs no names.
+    let by_all = faults.len() == 1 && !usable;
+    let texts = faults.iter().map(|(text, who)| match by_all {
+        true => (*text).to_owned(),
+        false => format!("{}: {text}", who.join(", ")),
+    });
+    let text = texts.collect::<Vec<_>>().join("; ");
+    let known = |s: &&DeviceSaid| OF_DEVICES.into_iter().find(|word| *word == s.finding.reason);
+    let why = match (usable, faults.is_empty()) {
+        (true, true) => reason::AS_SPECIFIED,
+        (true, false) => reason::NOT_FROM_ALL,
+        (false, _) => said.iter().find_map(known).unwrap_or(reason::INVALID),
+    };
+    Some(Judgement::new(types::READY, usable, why, text))
+}
+
 /// What the member says is wrong with itself; what is over is gone.
 fn said_by_member(view: &View, node: NodeId) -> impl Iterator<Item = Judgement> {
     let about = format!("node {node}");
-    [types::EXECUTION_GAP, types::WATCHDOG_NOT_ARMED].into_iter().filter_map(move |kind| {
+    SAID_BY_MEMBERS.into_iter().filter_map(move |kind| {
         let said = view.ails.iter().find(|c| c.object == about && c.kind == kind)?;
         Some(Judgement::new(kind, true, reason::SAID_BY_MEMBER, said.text.clone()))
     })

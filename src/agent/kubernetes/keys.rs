@@ -36,11 +36,21 @@ pub(super) async fn run<N: From<News>>(shared: Arc<Shared>, news: mpsc::Sender<N
                     }
                 }
                 // once for each reason: an API that is away for hours is one line
-                Err(why) if said.as_ref() != Some(&why) => {
-                    warn!(%why, "ring keys");
-                    said = Some(why);
+                Err(wrong) => {
+                    let (why, invalid) = match wrong {
+                        Wrong::Away(why) => (why, false),
+                        Wrong::Invalid(why) => (why, true),
+                    };
+                    if said.as_ref() != Some(&why) {
+                        warn!(%why, "ring keys");
+                        said = Some(why.clone());
+                        // when it is repaired, the same keys are news
+                        last = last.filter(|_| !invalid);
+                        if invalid && news.send(News::KeysWrong(why).into()).await.is_err() {
+                            return;
+                        }
+                    }
                 }
-                Err(_) => {}
             }
         }
         let wait = if last.is_some() { LOOK_EVERY } else { LOOK_FIRST };
@@ -51,25 +61,40 @@ pub(super) async fn run<N: From<News>>(shared: Arc<Shared>, news: mpsc::Sender<N
     }
 }
 
+/// Why there are no keys.
+enum Wrong {
+    /// The API did not answer: no word about the Secret.
+    Away(String),
+    /// The Secret is not what it must be.
+    Invalid(String),
+}
+
 /// The keys, or a reason that names Secret and entry and repeats nothing of their content.
-async fn fetch(shared: &Shared, entry: &SecretEntry) -> Result<RingKeys, String> {
+async fn fetch(shared: &Shared, entry: &SecretEntry) -> Result<RingKeys, Wrong> {
     let SecretEntry { secret: name, entry } = entry;
     let api = Api::<Secret>::namespaced(shared.client.clone(), &shared.namespace);
     let mut secret = match api.get_opt(name).await {
         Ok(Some(secret)) => secret,
         Ok(None) => {
-            return Err(format!(
+            return Err(Wrong::Invalid(format!(
                 "secret {name:?} does not exist: make it with an entry {entry:?} of 32 random bytes in base64"
-            ));
+            )));
         }
-        Err(error) => return Err(format!("secret {name:?} cannot be read: {error}")),
+        Err(kube::Error::Api(said)) if said.code == 403 => {
+            return Err(Wrong::Invalid(format!(
+                "secret {name:?} may not be read by the agent: allow it (values of the chart: secrets.ringKeys), or correct spec.keySecretRef"
+            )));
+        }
+        Err(error) => {
+            return Err(Wrong::Away(format!("secret {name:?} cannot be read: {error}")));
+        }
     };
     let mut data = secret.data.take().unwrap_or_default();
     let keys = match data.get(entry) {
         Some(bytes) => RingKeys::parse(&bytes.0)
-            .map_err(|error| format!("secret {name:?} entry {entry:?}: {error}")),
+            .map_err(|error| format!("secret {name:?} entry {entry:?} {error}")),
         None => Err(format!("secret {name:?} has no entry {entry:?}: add it")),
     };
     data.values_mut().for_each(|bytes| bytes.0.zeroize());
-    keys
+    keys.map_err(Wrong::Invalid)
 }

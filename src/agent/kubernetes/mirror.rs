@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use api::{
-    Condition, FencingOperation,
+    Condition, FencingOperation, HACluster,
     client::{Picture, Section},
-    condition::Judgement,
+    condition::{Judgement, find},
     fencing::OperationPhase,
-    names::{API_VERSION, condition as types, label, manager},
+    names::{API_VERSION, NOT_FOUND_WAITING, condition as types, label, manager},
 };
 use base::{NodeId, Role};
 use cluster::{
@@ -23,7 +23,7 @@ use kube::ResourceExt;
 use policy::revision::{Placement, Revision};
 use serde_json::{Value, json};
 
-use super::judgements::{self, cut, is_instance_of, said_of};
+use super::judgements::{self, SAID_BY_MEMBERS, cut, is_instance_of, said_of};
 
 /// Closed operations of one member that are kept (CLUSTER.md section 6).
 const OPERATIONS_KEPT: usize = 100;
@@ -37,6 +37,8 @@ const INSTANCES_MAX: usize = 1000;
 pub enum Kind {
     /// Records of fencing.
     FencingOperation,
+    /// Devices that power machines off.
+    FenceDevice,
     /// The cluster.
     HACluster,
     /// Members.
@@ -51,7 +53,8 @@ pub enum Kind {
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::FenceDevice,
         Self::FencingOperation,
         Self::HACluster,
         Self::HANode,
@@ -63,6 +66,7 @@ impl Kind {
     /// As the API calls it.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::FenceDevice => "FenceDevice",
             Self::FencingOperation => "FencingOperation",
             Self::HACluster => "HACluster",
             Self::HANode => "HANode",
@@ -111,6 +115,9 @@ impl Write {
 pub const fn section(kind: Kind) -> Section {
     let manager = manager::COORDINATOR;
     match kind {
+        Kind::FenceDevice => {
+            Section { manager, fields: &["observedEra"], conditions: &[types::READY] }
+        }
         Kind::FencingOperation => Section {
             manager,
             fields: &[
@@ -140,7 +147,7 @@ pub const fn section(kind: Kind) -> Section {
         Kind::HANode => Section {
             manager,
             fields: &["observedEra", "nodeId", "state", "incarnation", "running", "resources"],
-            conditions: &[types::EXECUTION_GAP, types::READY, types::WATCHDOG_NOT_ARMED],
+            conditions: &OF_NODES,
         },
         Kind::ResourcePlacement => Section {
             manager,
@@ -181,6 +188,7 @@ pub fn writes(view: &View, revision: &Revision, picture: &Picture, now: &Time) -
     out.cluster(view, revision, picture);
     if view.era.is_some() {
         out.nodes(view, revision, picture);
+        out.devices(view, revision, picture);
         out.placements(view, revision, picture);
         out.operations(view, revision, picture);
     }
@@ -232,8 +240,8 @@ impl Out<'_> {
             .chain(revision.placements.iter().filter(|p| p.retained).map(|p| p.id.as_str()))
             .collect();
         let generation = object.metadata.generation;
-        let conditions =
-            self.conditions(&current, generation, judgements::of_cluster(view, revision));
+        let conditions = judgements::of_cluster(view, revision, strangers(object));
+        let conditions = self.conditions(&current, generation, conditions);
         let status = json!({
             "era": view.era.map(|e| e.to_string()),
             "coordinator": view.coordinator.map(names),
@@ -269,6 +277,19 @@ impl Out<'_> {
                 "conditions": conditions,
             });
             self.status(Kind::HANode, &name, &current, status);
+        }
+    }
+
+    fn devices(&mut self, view: &View, revision: &Revision, picture: &Picture) {
+        for device in revision.devices.iter().map(|d| &d.device) {
+            let name = device.name.as_str();
+            let Some(object) = picture.devices.get(name) else { continue };
+            // until somebody has looked, what stood there before stays
+            let Some(ready) = judgements::of_device(view, revision, device) else { continue };
+            let current = json!(object.status);
+            let conditions = self.conditions(&current, object.metadata.generation, vec![ready]);
+            let status = json!({"conditions": conditions});
+            self.status(Kind::FenceDevice, name, &current, status);
         }
     }
 
@@ -464,7 +485,26 @@ fn node_state(node: &NodeStatus, standby: bool, maintenance: bool) -> (&'static 
     }
 }
 
-fn node_name(view: &View, revision: &Revision, node: NodeId) -> String {
+/// Members that are no Nodes, as the controller has found: agents do not read Nodes (row 8 of SPEC-ERRORS.md).
+fn strangers(cluster: &HACluster) -> Option<String> {
+    let accepted = find(&cluster.status.as_ref()?.conditions, types::ACCEPTED)?;
+    let each = accepted.message.split("; ").filter(|text| text.contains(NOT_FOUND_WAITING));
+    let said: Vec<&str> = each.collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// Of a member's object: what it says of itself, and whether it serves.
+const OF_NODES: [&str; SAID_BY_MEMBERS.len() + 1] = {
+    let mut all = [types::READY; SAID_BY_MEMBERS.len() + 1];
+    let mut at = 0;
+    while at < SAID_BY_MEMBERS.len() {
+        all[at] = SAID_BY_MEMBERS[at];
+        at += 1;
+    }
+    all
+};
+
+pub(super) fn node_name(view: &View, revision: &Revision, node: NodeId) -> String {
     let named = view.nodes.iter().find(|n| n.node == node).and_then(|n| n.name.clone());
     named
         .or_else(|| revision.voter(node).map(|v| v.name.clone()))

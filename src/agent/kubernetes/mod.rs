@@ -9,10 +9,12 @@
 //!   Secret ──▶ keys ────────────▶ ring keys ─▶ ring
 //!   FencingRequest, FencingConfirmation ─▶ requests ─▶ ring ─▶ their status   (coordinator only)
 //!   ring ─▶ view ─▶ mirror ─▶ status of all objects, FencingOperations        (coordinator only)
+//!   no ring ─▶ alone ─▶ one condition of the member's own HANode              (each for itself)
 //! ```
 //!
 //! Follows CLUSTER.md section 7.
 
+pub mod alone;
 mod feed;
 mod judgements;
 mod keys;
@@ -44,6 +46,8 @@ pub enum News {
     Era(u64),
     /// The ring keys.
     Keys(RingKeys),
+    /// What stands in place of the ring keys, and what to do.
+    KeysWrong(String),
     /// A compiled revision.
     Revision(Box<Revision>),
 }
@@ -64,6 +68,8 @@ pub struct Setup<N> {
     pub calls: mpsc::Sender<Call>,
     /// From the ring: the engine's view whenever it changed.
     pub views: watch::Receiver<Option<Arc<View>>>,
+    /// This member, and why it cannot be in a ring, if so.
+    pub lonely: (String, watch::Receiver<Option<String>>),
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -95,12 +101,14 @@ pub async fn run<N: From<News> + Send + 'static>(setup: Setup<N>) {
         keys::run(Arc::clone(&shared), setup.news.clone()),
         requests::run(Arc::clone(&shared), setup.calls, setup.views.clone()),
         publish::run(Arc::clone(&shared), setup.views),
+        alone::run(Arc::clone(&shared), setup.lonely.0, setup.lonely.1),
     );
     tokio::select! {
         () = parts.0 => {}
         () = parts.1 => {}
         () = parts.2 => {}
         () = parts.3 => {}
+        () = parts.4 => {}
         () = setup.news.closed() => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use api::{
-    FencingOperation, HACluster, HANode, LoadBalancer, ResourcePlacement, VirtualIP,
+    FenceDevice, FencingOperation, HACluster, HANode, LoadBalancer, ResourcePlacement, VirtualIP,
     client::{WriteError, apply, apply_status, delete_exactly},
     names::manager,
 };
@@ -119,6 +119,9 @@ async fn carry_out(shared: &Shared, write: &Write) -> Result<(), WriteError> {
             match kind {
                 Kind::FencingOperation => {
                     apply_status::<FencingOperation>(client, namespace, own, name, status).await
+                }
+                Kind::FenceDevice => {
+                    apply_status::<FenceDevice>(client, namespace, own, name, status).await
                 }
                 Kind::HACluster => {
                     apply_status::<HACluster>(client, namespace, own, name, status).await

@@ -53,6 +53,7 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     }
     let (news, mut feed) = mpsc::channel(FEED_MAX);
     let (views, view) = watch::channel(None);
+    let (lonely, why_lonely) = watch::channel(None);
     let known = state_dir
         .read_as::<Revision>(FileKind::Revision)?
         .filter(|revision| revision.format == REVISION_FORMAT);
@@ -64,13 +65,14 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
         news,
         calls: call,
         views: view,
+        lonely: (options.node_name.to_string(), why_lonely),
         metrics: Arc::clone(&metrics),
     }));
 
     metrics.health.set_idle(Some(
         "this member waits for its HACluster, for its name in it, or for the ring key",
     ));
-    let contact = first_contact(&options, known, &mut state_dir, &mut feed, &mut calls);
+    let contact = first_contact(&options, known, &mut state_dir, &mut feed, &mut calls, &lonely);
     let Contact { revision, keys, era } = tokio::select! {
         contact = contact => contact?,
         ended = asked_to_end() => { ended?; return Ok(Exit::Done); }
@@ -137,6 +139,7 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
                     metrics,
                     watchdog: options.config.watchdog.is_some(),
                     conditions: wrong,
+                    lonely,
                 })
                 .await
             })
@@ -182,10 +185,12 @@ async fn first_contact(
     state_dir: &mut StateDir,
     feed: &mut mpsc::Receiver<Feed>,
     calls: &mut mpsc::Receiver<Call>,
+    lonely: &watch::Sender<Option<String>>,
 ) -> io::Result<Contact> {
     let mut era = 0;
     let mut keys = state_dir.ring_keys()?;
     let mut api = "not yet reached".to_owned();
+    let mut wrong_key: Option<String> = None;
     loop {
         let missing = match (revision.take(), keys.take()) {
             (Some(found), Some(known)) => match member(options, &found) {
@@ -207,7 +212,7 @@ async fn first_contact(
             (None, None) => "a revision of the cluster and the ring keys",
         };
         tokio::select! {
-            Some(call) = calls.recv() => answer(options, call, missing, &api),
+            Some(call) = calls.recv() => answer(options, call, missing, &api, wrong_key.as_deref()),
             news = feed.recv() => match news {
                 Some(Feed::Api(Ok(()))) => api = "reached".into(),
                 Some(Feed::Api(Err(error))) => {
@@ -215,7 +220,14 @@ async fn first_contact(
                     api = error;
                 }
                 Some(Feed::Era(sequence)) => era = era.max(sequence),
+                // with keys of its own it is in a ring soon, and says it there
+                Some(Feed::KeysWrong(why)) => {
+                    wrong_key = Some(why.clone());
+                    lonely.send_replace(Some(why).filter(|_| keys.is_none()));
+                }
                 Some(Feed::Keys(new)) => {
+                    wrong_key = None;
+                    lonely.send_replace(None);
                     state_dir.write(FileKind::RingKeys, new.to_text().as_bytes())?;
                     keys = Some(new);
                 }
@@ -235,7 +247,7 @@ async fn first_contact(
     }
 }
 
-fn answer(options: &Options, call: Call, missing: &str, api: &str) {
+fn answer(options: &Options, call: Call, missing: &str, api: &str, wrong_key: Option<&str>) {
     let reply = match call.request {
         Request::Status {} => Reply::Status(Box::new(Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -243,10 +255,17 @@ fn answer(options: &Options, call: Call, missing: &str, api: &str) {
             node: options.node_name.to_string(),
             at_ms: clock::wall_ms(),
             ring: RingStatus { state: "waiting".into(), ..RingStatus::default() },
-            conditions: vec![crate::status::ConditionStatus {
-                kind: conditions::API_UNREACHABLE.into(),
-                reason: "FirstContact".into(),
-                message: format!("waiting for {missing}; the API: {api}"),
+            conditions: vec![match wrong_key {
+                Some(why) => crate::status::ConditionStatus {
+                    kind: conditions::KEY.into(),
+                    reason: "FirstContact".into(),
+                    message: format!("waiting for {missing}: {why}"),
+                },
+                None => crate::status::ConditionStatus {
+                    kind: conditions::API_UNREACHABLE.into(),
+                    reason: "FirstContact".into(),
+                    message: format!("waiting for {missing}; the API: {api}"),
+                },
             }],
             ..Status::default()
         })),

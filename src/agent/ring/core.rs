@@ -210,6 +210,11 @@ impl Core {
         }
     }
 
+    /// Ids under which these are other keys than those that are held: they are not taken.
+    pub(super) fn differing_keys(&mut self, keys: &RingKeys) -> Vec<u16> {
+        self.channel.cipher_mut().differing(keys)
+    }
+
     /// Called now and then: drops keys whose time has passed and that this member does not send with any more.
     pub(super) fn retire_keys(&mut self, now: Instant) {
         let due: Vec<u16> =

@@ -15,6 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, watch};
 use totem::RingCounters;
 
+use self::alone::Alone;
 use super::{
     core::Core,
     counted,
@@ -29,6 +30,7 @@ use crate::{
     clock::{self, GapMeter},
     conditions,
     executor::sleep_until,
+    links,
     local::{Call, Reply, Request},
     messages::{FromExecutor, FromFencer, ToExecutor, ToFencer},
     state::{FileKind, Persisted, Persister, WriteToken},
@@ -44,6 +46,7 @@ const REPLIES_MAX: usize = 64;
 /// Requests of our own have numbers above those of people.
 const OWN_REQUEST: RequestId = RequestId(u64::MAX);
 
+mod alone;
 mod house;
 
 struct Loop {
@@ -75,6 +78,8 @@ struct Loop {
     /// The newest gap that is still shown.
     gap_at: Option<Instant>,
     unarmed_since: Option<Instant>,
+    alone: Alone,
+    lonely: watch::Sender<Option<String>>,
 }
 
 /// What woke the loop.
@@ -117,6 +122,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         metrics,
         watchdog,
         conditions,
+        lonely,
     } = setup;
     let now = clock::now();
     let me = loaded.identity.node;
@@ -180,6 +186,8 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
         watchdog,
         gap_at: None,
         unarmed_since: Some(now),
+        alone: Alone::default(),
+        lonely,
         revision,
     };
     for (kind, text) in conditions {
@@ -394,10 +402,12 @@ impl Loop {
         match said {
             None if self.outlet.fencer.connected() => self.outlet.greet_fencer(),
             None => {
+                self.fencer_is_away();
                 let text = "the fencer does not answer: this member cannot power others off";
                 self.outlet.condition(conditions::FENCER_AWAY, Some(text.into()));
             }
-            Some(FromFencer::Hello { life: _ }) => {}
+            Some(FromFencer::Hello { life }) => self.fencer_is_here(life),
+            Some(FromFencer::Looked(findings)) => self.fencer_looked(findings),
             Some(FromFencer::Says(says)) => {
                 if let FencerSays::Watchdog { timeout } = &says {
                     self.watchdog(now, *timeout);
@@ -473,6 +483,7 @@ impl Loop {
         match news {
             Feed::Api(reached) => self.outlet.condition(conditions::API_UNREACHABLE, reached.err()),
             Feed::Era(_) => {}
+            Feed::KeysWrong(why) => self.key_secret(why),
             Feed::Keys(keys) => {
                 let text = keys.to_text();
                 let _ = self.outlet.persister.write(
@@ -480,6 +491,7 @@ impl Loop {
                     text.as_bytes().to_vec(),
                     WriteToken(0),
                 );
+                self.compare_keys(&keys);
                 self.core.set_keys(now, &keys);
             }
             Feed::Revision(revision) => {
@@ -532,6 +544,8 @@ impl Loop {
                 self.outlet.transport = Some(transport);
                 self.bind_at = None;
                 self.outlet.condition(conditions::LINK, None);
+                let alike = links::judge(&self.addresses.own, &links::held());
+                self.outlet.condition(conditions::LINKS, alike);
                 tracing::info!(port = self.addresses.port, "the ring's sockets are bound");
             }
             Err(error) => {

@@ -29,6 +29,8 @@ pub enum Feed {
     Revision(Box<Revision>),
     /// The highest era that any object names. Only a member that starts without its disk needs it, before it starts.
     Era(u64),
+    /// What the API has in place of ring keys, and what to do.
+    KeysWrong(String),
 }
 
 impl From<News> for Feed {
@@ -37,6 +39,7 @@ impl From<News> for Feed {
             News::Api(reached) => Self::Api(reached),
             News::Era(sequence) => Self::Era(sequence),
             News::Keys(keys) => Self::Keys(keys),
+            News::KeysWrong(why) => Self::KeysWrong(why),
             News::Revision(revision) => Self::Revision(revision),
         }
     }
@@ -108,4 +111,6 @@ pub struct Setup {
     pub watchdog: bool,
     /// What is wrong already: type and text.
     pub conditions: Vec<(&'static str, String)>,
+    /// To the member's own object: why it cannot be in a ring.
+    pub lonely: watch::Sender<Option<String>>,
 }

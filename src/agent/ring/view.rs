@@ -74,7 +74,7 @@ pub(super) fn status(view: &View, beside: &Beside<'_>) -> Status {
                 evidence: o.evidence.clone(),
             })
             .collect(),
-        conditions: conditions(view, beside.conditions),
+        conditions: conditions(view, beside.conditions, &names),
         incidents: beside
             .incidents
             .iter()
@@ -234,7 +234,11 @@ fn operation_state(o: &cluster::status::OperationStatus) -> String {
     }
 }
 
-fn conditions(view: &View, own: &BTreeMap<&'static str, String>) -> Vec<ConditionStatus> {
+fn conditions(
+    view: &View,
+    own: &BTreeMap<&'static str, String>,
+    names: &impl Fn(NodeId) -> String,
+) -> Vec<ConditionStatus> {
     let engine = view.conditions.iter().map(|c| ConditionStatus {
         kind: c.kind.clone(),
         reason: c.object.clone(),
@@ -245,5 +249,21 @@ fn conditions(view: &View, own: &BTreeMap<&'static str, String>) -> Vec<Conditio
         reason: "Member".into(),
         message: message.clone(),
     });
-    engine.chain(member).collect()
+    // The own ones are above, the newest of them before anybody else has heard of them.
+    let others = view.nodes.iter().filter(|n| Some(n.node) != view.me);
+    let others = others.flat_map(|n| {
+        let about = format!("node {}", n.node);
+        view.ails.iter().filter(move |c| c.object == about).map(|c| ConditionStatus {
+            kind: c.kind.clone(),
+            reason: names(n.node),
+            message: c.text.clone(),
+        })
+    });
+    let devices = view.devices.iter().filter(|said| !said.finding.reason.is_empty());
+    let devices = devices.map(|said| ConditionStatus {
+        kind: said.finding.reason.clone(),
+        reason: said.finding.device.to_string(),
+        message: format!("{} says: {}", names(said.node), said.finding.text),
+    });
+    engine.chain(member).chain(others).chain(devices).collect()
 }

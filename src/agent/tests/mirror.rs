@@ -4,8 +4,8 @@ use agent::kubernetes::mirror::{Kind, Write, section, writes};
 use api::client::Picture;
 use base::{NodeId, RingId, Role};
 use cluster::{
-    Status as View,
-    status::{Condition, InstanceStatus, NodeStatus, OperationStatus},
+    DeviceFinding, Status as View,
+    status::{Condition, DeviceSaid, InstanceStatus, NodeStatus, OperationStatus},
 };
 use compile::{Objects, compile};
 use fencing::Incident;
@@ -123,6 +123,7 @@ fn echo(p: &mut Picture, all: &[Write]) {
                     Some(serde_json::from_value(status).expect("the status fits its type"))
                 }
                 match kind {
+                    Kind::FenceDevice => p.devices.get_mut(name).expect(name).status = of(status),
                     Kind::HACluster => p.clusters.get_mut(name).expect(name).status = of(status),
                     Kind::HANode => p.nodes.get_mut(name).expect(name).status = of(status),
                     Kind::ResourcePlacement => {
@@ -215,6 +216,151 @@ fn what_a_member_says_of_itself_stands_on_its_node_until_it_is_over() {
         let kinds = status(&over, Kind::HANode, n)["conditions"].to_string();
         assert!(!kinds.contains("Gap") && !kinds.contains("Watchdog"), "{kinds}");
     }
+}
+
+/// A cluster with one BMC, for `n1`.
+fn with_device() -> (Picture, Revision) {
+    let mut p = picture();
+    let spec = json!({
+        "clusterRef": {"name": "main"}, "driver": "Redfish", "redfish": {"address": "10.9.0.5"},
+        "credentialsRef": {"name": "bmc-n1"}, "targets": ["n1"],
+    });
+    p.devices.insert("bmc-n1".into(), object("FenceDevice", "bmc-n1", spec));
+    let objects = Objects {
+        cluster: p.clusters.get("main").cloned(),
+        devices: p.devices.values().cloned().collect(),
+        placements: p.placements.values().cloned().collect(),
+        nodes: p.nodes.values().cloned().collect(),
+        ..Objects::default()
+    };
+    let r = compile(&objects, None).revision.expect("a revision");
+    (p, r)
+}
+
+fn of_device(n: u16, reason: &str, text: &str) -> DeviceSaid {
+    let device = "bmc-n1".parse().expect("valid");
+    let finding = DeviceFinding { device, reason: reason.into(), text: text.into() };
+    DeviceSaid { node: id(n), finding }
+}
+
+#[test]
+fn a_device_is_ready_when_one_who_may_need_it_can_use_it_and_who_cannot_is_named() {
+    let (mut p, r) = with_device();
+    let four = "spec.redfish: 4 systems at this BMC; set systemId (1, 2, 3, 4)";
+    let view = |devices: Vec<DeviceSaid>| View { devices, ..settled() };
+    let told = |all: &[Write]| all.iter().any(|w| w.key().0 == Kind::FenceDevice);
+    let all = writes(&view(vec![]), &r, &p, &at(100));
+    assert!(!told(&all), "nobody has looked");
+    echo(&mut p, &all);
+    let half = view(vec![of_device(2, "DeviceMisfit", four)]);
+    assert_eq!(writes(&half, &r, &p, &at(110)), [], "n3 may be one who can");
+    let own = view(vec![of_device(1, "", "")]);
+    assert_eq!(writes(&own, &r, &p, &at(110)), [], "nobody fences itself by its own BMC");
+    let both = view(vec![of_device(2, "DeviceMisfit", four), of_device(3, "DeviceMisfit", four)]);
+    let all = writes(&both, &r, &p, &at(120));
+    assert_eq!(all.len(), 1, "{all:#?}");
+    let device = status(&all, Kind::FenceDevice, "bmc-n1");
+    assert_eq!(condition(device, "Ready"), ("False".into(), "DeviceMisfit".into()));
+    assert_eq!(device["conditions"][0]["message"], four);
+    assert_eq!(device["observedEra"], 42);
+    echo(&mut p, &all);
+    assert_eq!(writes(&both, &r, &p, &at(130)), [], "SAFETY.md#S17");
+    assert_eq!(
+        writes(&half, &r, &p, &at(130)),
+        [],
+        "said before, and n3 was heard of a moment ago"
+    );
+    let some = view(vec![of_device(2, "", ""), of_device(3, "Unreachable", "no answer")]);
+    let all = writes(&some, &r, &p, &at(140));
+    let device = status(&all, Kind::FenceDevice, "bmc-n1");
+    assert_eq!(condition(device, "Ready"), ("True".into(), "NotFromAll".into()));
+    assert_eq!(device["conditions"][0]["message"], "n3: no answer");
+    echo(&mut p, &all);
+    let all = writes(&view(vec![of_device(2, "", ""), of_device(3, "", "")]), &r, &p, &at(150));
+    let device = status(&all, Kind::FenceDevice, "bmc-n1");
+    assert_eq!(condition(device, "Ready"), ("True".into(), "AsSpecified".into()));
+    let later =
+        view(vec![of_device(2, "OfALaterVersion", "x"), of_device(3, "OfALaterVersion", "x")]);
+    let all = writes(&later, &r, &p, &at(160));
+    let device = status(&all, Kind::FenceDevice, "bmc-n1");
+    assert_eq!(condition(device, "Ready"), ("False".into(), "Invalid".into()));
+}
+
+#[test]
+fn a_wrong_key_and_links_that_are_one_degrade_the_cluster_in_the_words_of_its_members() {
+    let mut p = picture();
+    let r = revision(&p);
+    let ail = |kind: &str, n: u16, text: &str| Condition {
+        kind: kind.into(),
+        object: format!("node {n}"),
+        text: text.into(),
+    };
+    let key = "secret \"k\" entry \"key\" line 1 is 8 bytes, need 32";
+    let ails = vec![
+        ail("LinksNotRedundant", 2, "links 0 and 1 share 10.0.0.0/24: no redundancy"),
+        ail("KeyInvalid", 1, key),
+        ail("KeyInvalid", 3, key),
+    ];
+    let view = View { ails, ..settled() };
+    let all = writes(&view, &r, &p, &at(100));
+    let cluster = status(&all, Kind::HACluster, "main");
+    assert_eq!(condition(cluster, "Degraded"), ("True".into(), "KeyInvalid".into()));
+    assert_eq!(condition(cluster, "Ready").0, "True", "what runs goes on");
+    let text = format!("n1, n3: {key}; n2: links 0 and 1 share 10.0.0.0/24: no redundancy");
+    let said = cluster["conditions"].as_array().expect("conditions");
+    assert!(
+        said.iter().any(|c| c["type"] == "Degraded" && c["message"] == text.as_str()),
+        "{said:?}"
+    );
+    let n2 = status(&all, Kind::HANode, "n2");
+    assert_eq!(condition(n2, "LinksNotRedundant"), ("True".into(), "SaidByMember".into()));
+    echo(&mut p, &all);
+    assert_eq!(writes(&view, &r, &p, &at(200)), []);
+}
+
+/// Row 8 of SPEC-ERRORS.md: agents do not read Nodes, and say what the controller has found.
+#[test]
+fn a_member_that_is_no_node_degrades_the_cluster() {
+    let mut p = picture();
+    let r = revision(&p);
+    let text = format!("spec.members: node \"n3\" {}: join it", api::names::NOT_FOUND_WAITING);
+    let accepted = json!({"conditions": [{
+        "type": "Accepted", "status": "True", "reason": "NodeNotFound",
+        "message": format!("token 100ms is short; {text}"), "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]});
+    let cluster = p.clusters.get_mut("main").expect("there");
+    cluster.status = Some(serde_json::from_value(accepted).expect("a status"));
+    let all = writes(&settled(), &r, &p, &at(100));
+    let cluster = status(&all, Kind::HACluster, "main");
+    assert_eq!(condition(cluster, "Degraded"), ("True".into(), "NodeNotFound".into()));
+    let said = cluster["conditions"].as_array().expect("conditions");
+    assert!(
+        said.iter().any(|c| c["type"] == "Degraded" && c["message"] == text.as_str()),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_member_that_is_in_no_ring_says_so_on_its_own_node_once_and_takes_it_back() {
+    use agent::kubernetes::alone;
+    let mut p = picture();
+    let why = Some("secret \"k\" does not exist: make it");
+    assert_eq!(alone::status("n2", None, &p, &at(1)), None, "silence");
+    assert_eq!(alone::status("n9", why, &p, &at(1)), None, "no member has an object");
+    let said = alone::status("n2", why, &p, &at(1)).expect("a word");
+    let told = &said["conditions"][0];
+    assert_eq!((&told["type"], &told["reason"]), (&json!("CannotJoin"), &json!("KeyInvalid")));
+    assert_eq!(said.get("observedEra"), None, "no word of a coordinator");
+    let stands = |p: &mut Picture, said: Value| {
+        let node = p.nodes.get_mut("n2").expect("there");
+        node.status = Some(serde_json::from_value(said).expect("fits"));
+    };
+    stands(&mut p, said);
+    assert_eq!(alone::status("n2", why, &p, &at(9)), None);
+    let over = alone::status("n2", None, &p, &at(9)).expect("taken back");
+    assert_eq!(over, json!({"conditions": []}));
+    stands(&mut p, over);
+    assert_eq!(alone::status("n2", None, &p, &at(10)), None);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The status as the coordinator has mirrored it into the API: the same form as an agent's own, with what objects hold.
 //!
 //! It is as old as the last change that a coordinator could write. What objects do not hold is left empty: the parts of
-//! failovers, incarnations of a ring, what the parts of an agent say of themselves.
+//! failovers, incarnations of a ring.
 
 use agent::status::{
     ConditionStatus, DebtStatus, EraStatus, InstanceStatus, NodeStatus, OperationStatus,
@@ -18,6 +18,7 @@ pub(super) struct Objects<'a> {
     pub(super) nodes: &'a [Value],
     pub(super) placements: &'a [Value],
     pub(super) operations: &'a [Value],
+    pub(super) devices: &'a [Value],
 }
 
 pub(super) fn status(objects: &Objects<'_>, at_ms: u64) -> Status {
@@ -27,6 +28,7 @@ pub(super) fn status(objects: &Objects<'_>, at_ms: u64) -> Status {
         all.iter().filter(|o| o["spec"]["clusterRef"]["name"] == name.as_str()).cloned().collect()
     };
     let (nodes, placements) = (of(objects.nodes), of(objects.placements));
+    let said = said(&nodes, &of(objects.devices));
     let operations: Vec<OperationStatus> = of(objects.operations).iter().map(operation).collect();
     let nodes: Vec<NodeStatus> = nodes.iter().map(node).collect();
     let told = &cluster["status"];
@@ -76,7 +78,7 @@ pub(super) fn status(objects: &Objects<'_>, at_ms: u64) -> Status {
             })
             .collect(),
         operations: operations.into_iter().filter(|o| o.evidence.is_none()).collect(),
-        conditions: conditions(cluster),
+        conditions: conditions(cluster).into_iter().chain(said).collect(),
         nodes,
         resources,
         ..Status::default()
@@ -199,6 +201,28 @@ fn conditions(cluster: &Value) -> Vec<ConditionStatus> {
     found.collect()
 }
 
+/// What members say of themselves, under their names, and devices that cannot be used from everywhere, under theirs.
+fn said(nodes: &[Value], devices: &[Value]) -> Vec<ConditionStatus> {
+    let each =
+        |object: &Value| object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let members = nodes.iter().flat_map(|node| {
+        let name = text(&node["metadata"]["name"]);
+        let said = each(node).into_iter().filter(|c| c["status"] == "True" && c["type"] != "Ready");
+        said.map(move |c| ConditionStatus {
+            kind: text(&c["type"]),
+            reason: name.clone(),
+            message: text(&c["message"]),
+        })
+    });
+    let devices = devices.iter().filter_map(|device| {
+        let ready = condition(device, "Ready")?;
+        let message = message(device, "Ready")?;
+        let reason = text(&device["metadata"]["name"]);
+        Some(ConditionStatus { kind: text(&ready["reason"]), reason, message })
+    });
+    members.chain(devices).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -222,13 +246,21 @@ mod tests {
             "status": {"reason": "waits for n1", "instances": [{"resource": "web", "node": "n2", "role": "Stopped", "failures": 2}]}});
         let fenced = json!({"metadata": {"name": "n1-2.2a"}, "spec": {"clusterRef": {"name": "main"}, "node": "n1", "incident": "2.2a"},
             "status": {"phase": "Running", "attempts": 3, "executor": "n3", "lastFailure": "no answer"}});
-        let nodes = [owing, node("n2", "Online"), other];
+        let mut watched = node("n2", "Online");
+        watched["status"]["conditions"].as_array_mut().expect("a list").push(json!(
+            {"type": "WatchdogNotArmed", "status": "True", "message": "look at it"}));
+        let nodes = [owing, watched, other];
+        let mut device = json!({"metadata": {"name": "bmc-n1"}, "spec": spec});
+        device["status"]["conditions"] = said("Ready", "False", "no answer");
+        let mut good = json!({"metadata": {"name": "bmc-n2"}, "spec": spec});
+        good["status"]["conditions"] = said("Ready", "True", "");
         status(
             &Objects {
                 cluster: &cluster,
                 nodes: &nodes,
                 placements: &[web],
                 operations: &[fenced],
+                devices: &[device, good],
             },
             7,
         )
@@ -252,6 +284,11 @@ mod tests {
         assert_eq!(seen.operations[0].state, "running: no answer");
         assert_eq!(seen.resources[0].kind, "Process");
         assert_eq!(seen.conditions[0].message, "n1 is away");
+        let words = seen.conditions[1..]
+            .iter()
+            .map(|c| (c.kind.as_str(), c.reason.as_str(), c.message.as_str()));
+        let wanted = [("WatchdogNotArmed", "n2", "look at it"), ("R", "bmc-n1", "no answer")];
+        assert_eq!(words.collect::<Vec<_>>(), wanted, "of single members and devices");
         let shown = super::super::Text(&seen).to_string();
         assert!(
             shown.starts_with("Cluster openstack/main as the API sees it at 00:00:00.007Z\n"),
@@ -262,7 +299,13 @@ mod tests {
     #[test]
     fn objects_without_status_say_that_nothing_is_known() {
         let cluster = json!({"metadata": {"name": "main", "namespace": "openstack"}});
-        let nothing = Objects { cluster: &cluster, nodes: &[], placements: &[], operations: &[] };
+        let nothing = Objects {
+            cluster: &cluster,
+            nodes: &[],
+            placements: &[],
+            operations: &[],
+            devices: &[],
+        };
         let seen = status(&nothing, 7);
         assert!(!seen.quorate && seen.era.is_none());
         assert!(super::super::trouble(&seen).is_some_and(|why| why.contains("no quorum")));

@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 
 use agent::status::Status;
 use anyhow::{Context as _, Result, bail};
-use api::{FencingOperation, HACluster, HANode, ResourcePlacement};
+use api::{FenceDevice, FencingOperation, HACluster, HANode, ResourcePlacement};
 use kube::{
     Api, Client, Config, Resource,
     api::ListParams,
@@ -139,6 +139,7 @@ impl Reach {
             nodes: &list::<HANode>(&client, &namespace).await?,
             placements: &list::<ResourcePlacement>(&client, &namespace).await?,
             operations: &list::<FencingOperation>(&client, &namespace).await?,
+            devices: &list::<FenceDevice>(&client, &namespace).await?,
         };
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let at_ms = u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or_default();

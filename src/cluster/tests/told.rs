@@ -9,7 +9,7 @@ use super::{
     scenarios::three,
     world::{World, id},
 };
-use crate::{ExecutorSays, FencerSays, Input};
+use crate::{Ails, DeviceFinding, ExecutorSays, FencerSays, Input, status::DeviceSaid};
 
 const S: Duration = Duration::from_secs(1);
 
@@ -89,7 +89,16 @@ fn a_fencer_that_answers_late_does_not_end_the_attempt_of_another_member() {
 #[test]
 fn what_a_member_says_is_wrong_with_itself_is_seen_by_all_in_each_era_until_it_is_over() {
     let mut world = three();
-    let ails = vec![(String::from("WatchdogNotArmed"), String::from("look at the device"))];
+    let device = DeviceFinding {
+        device: "bmc-1".parse().expect("valid"),
+        reason: "Unreachable".into(),
+        text: "no answer".into(),
+    };
+    let ails = Ails {
+        own: vec![(String::from("WatchdogNotArmed"), String::from("look at the device"))],
+        devices: vec![device.clone()],
+    };
+    let of_device = |world: &World, at: usize| world.member(at).status().devices;
     let seen = |world: &World, at: usize| {
         let all = world.member(at).status().ails;
         all.into_iter().map(|c| (c.kind, c.object)).collect::<Vec<_>>()
@@ -97,15 +106,22 @@ fn what_a_member_says_is_wrong_with_itself_is_seen_by_all_in_each_era_until_it_i
     let said = [(String::from("WatchdogNotArmed"), String::from("node 3"))];
     world.give(2, Input::Ails(ails.clone()));
     while world.round() {}
+    let heard = world.member(0).heard();
+    assert_eq!(heard, 1, "whoever shows it is told");
     assert!((0..3).all(|at| seen(&world, at) == said));
+    let told = DeviceSaid { node: id(2), finding: device };
+    assert!((0..3).all(|at| of_device(&world, at) == [told.clone()]));
     let before = world.member(0).position();
     world.give(2, Input::Ails(ails));
     while world.round() {}
     assert_eq!(world.member(0).position(), before, "said once");
+    assert_eq!(world.member(0).heard(), heard);
     world.change(&[0, 1, 0], true);
     world.settle(Duration::from_secs(1));
     assert!([0, 2].iter().all(|at| seen(&world, *at) == said), "and again in the next era");
-    world.give(2, Input::Ails(Vec::new()));
+    assert!([0, 2].iter().all(|at| of_device(&world, *at) == [told.clone()]));
+    world.give(2, Input::Ails(Ails::default()));
     while world.round() {}
     assert_eq!(seen(&world, 0), []);
+    assert_eq!(of_device(&world, 0), []);
 }

@@ -63,6 +63,10 @@ impl Loop {
         let state = ring_state(self.core.ring_state());
         metrics.ring.state.replace(BTreeMap::from([(State { state }, 1)]));
         self.judge_watchdog(now);
+        self.tell_alone(now);
+        let heard = self.core.member().heard();
+        self.outlet.changed |= heard != self.alone.heard;
+        self.alone.heard = heard;
         if !core::mem::take(&mut self.outlet.changed) {
             return;
         }
@@ -98,11 +102,6 @@ impl Loop {
             self.gap_at = None;
             self.outlet.condition(conditions::GAP, None);
         }
-        let own = &self.outlet.conditions;
-        let told = conditions::TOLD.into_iter();
-        let ails =
-            told.filter_map(|kind| Some((kind.to_owned(), own.get(kind)?.clone()))).collect();
-        self.core.handle(now, Input::Ails(ails));
     }
 }
 

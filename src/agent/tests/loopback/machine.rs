@@ -10,7 +10,7 @@ use std::{
 
 use agent::{
     executor::Outside,
-    fencer::{Credential, Devices, FetchCredentials},
+    fencer::{Credential, Devices, FetchCredentials, Fetched},
     ipc::Port,
     keys::RingKeys,
     local::{Call, Reply, Request},
@@ -193,7 +193,12 @@ impl Bmc {
 
 impl PowerDevice for Bmc {
     fn identity(&self, _: Duration) -> BoxFuture<'_, Result<DeviceIdentity, PowerError>> {
-        Box::pin(std::future::ready(Ok(DeviceIdentity(uuid(self.node).0.to_be_bytes()))))
+        let mute = self.world.with(|w| w.mute.contains(&self.node));
+        let said = match mute {
+            true => Err(PowerError::Timeout("a toy that is mute")),
+            false => Ok(DeviceIdentity(uuid(self.node).0.to_be_bytes())),
+        };
+        Box::pin(std::future::ready(said))
     }
 
     fn status(
@@ -250,16 +255,14 @@ impl Devices for Bmcs {
 struct Logins;
 
 impl FetchCredentials for Logins {
-    fn fetch(
-        &self,
-        secrets: std::collections::BTreeSet<String>,
-    ) -> BoxFuture<'static, BTreeMap<String, Credential>> {
+    fn fetch(&self, secrets: std::collections::BTreeSet<String>) -> BoxFuture<'static, Fetched> {
         let login = || Credential {
             user: "admin".into(),
             password: drivers::secret::Password::new(b"canary".to_vec()),
             authority: None,
         };
-        let all = secrets.into_iter().map(|secret| (secret, login())).collect();
+        let found = secrets.into_iter().map(|secret| (secret, login())).collect();
+        let all = Fetched { found, asked: true, ..Fetched::default() };
         Box::pin(std::future::ready(all))
     }
 }
@@ -408,6 +411,7 @@ impl Lab {
                 metrics: Arc::new(Metrics::new()),
                 watchdog: false,
                 conditions: Vec::new(),
+                lonely: watch::Sender::new(None),
             };
             runtime().block_on(async {
                 tokio::select! {

@@ -120,6 +120,41 @@ fn a_bmc_that_is_away_blocks_recovery_until_a_person_confirms_once() {
 }
 
 #[test]
+fn what_single_members_see_of_a_device_is_known_to_all_before_it_is_needed() {
+    let lab = Lab::start(41_106);
+    lab.world.silence_bmc(2);
+    lab.until_runs(WEB, LONG);
+    let told = |lab: &Lab, at: u16| {
+        let all = lab.status(at).conditions;
+        let mut who: Vec<String> = all
+            .iter()
+            .filter(|c| c.kind == "Unreachable" && c.reason == "bmc-2")
+            .filter_map(|c| c.message.split(" says: ").next().map(str::to_owned))
+            .collect();
+        who.sort();
+        who
+    };
+    for at in [1, 2, 3] {
+        lab.until("everybody knows who cannot reach it", LONG * 2, |lab| {
+            (told(lab, at) == ["ctl-1", "ctl-3"]).then_some(())
+        });
+    }
+    let others: Vec<String> = lab
+        .status(1)
+        .conditions
+        .into_iter()
+        .map(|c| c.reason)
+        .filter(|r| r.starts_with("bmc"))
+        .collect();
+    assert_eq!(
+        others,
+        ["bmc-2", "bmc-2"],
+        "of the others nothing is said, and nobody looks at its own"
+    );
+    assert_eq!(lab.world.commands(), Vec::<String>::new(), "a look switches nothing");
+}
+
+#[test]
 fn standby_moves_a_resource_and_leaving_holds_nothing_back() {
     let lab = Lab::start(41_105);
     let holder = lab.until_runs(WEB, LONG);
