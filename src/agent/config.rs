@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use base::NodeName;
+use base::{AgentName, NodeName};
 use serde::Deserialize;
 
 /// Longest configuration file that is read.
@@ -70,6 +70,15 @@ pub struct Config {
     /// HAProxy's program. `/usr/sbin/haproxy`.
     #[serde(default)]
     pub haproxy: Option<PathBuf>,
+    /// OCF agents that objects may name, `["heartbeat/IPaddr2"]`. None by default: an agent runs as root.
+    #[serde(default)]
+    pub ocf_agents: Vec<AgentName>,
+    /// Folder with `resource.d`. `/usr/lib/ocf`.
+    #[serde(default)]
+    pub ocf_root: Option<PathBuf>,
+    /// Root-owned folder of files, one for each secret value that a resource names. `/etc/palisade/secrets`.
+    #[serde(default)]
+    pub secrets: Option<PathBuf>,
     /// Cgroup below the root of each hierarchy that processes of resources are moved to, for example `/palisade`: needed
     /// where the agent runs in a container. None: they stay in the agent's.
     #[serde(default)]

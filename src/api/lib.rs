@@ -27,6 +27,7 @@ pub mod fencing;
 pub mod load_balancer;
 pub mod names;
 pub mod node;
+pub mod ocf;
 pub mod placement;
 mod rules;
 mod schema;

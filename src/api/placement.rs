@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ClusterRef, Condition, DeletionPolicy,
     load_balancer::{Backend, Frontend},
+    ocf::OcfParameters,
     rules,
     text::{Address, Label, ResourceName, Span},
 };
@@ -57,12 +58,16 @@ use crate::{
         "spec.clone: group member \"{self.group.members.filter(m, m.resource.type == 'Address')[0].name}\" is an Address, which cannot be cloned: remove clone, or take the member out",
     ),
     validation = rules::rule(
-        "!has(self.clone) || !has(self.clone.promoted) || (has(self.resource) ? self.resource.type != 'Process' : self.group.members.all(m, m.resource.type != 'Process'))",
+        "!has(self.clone) || !has(self.clone.promoted) || (has(self.resource) ? self.resource.type != 'Process' : !has(self.group) || self.group.members.all(m, m.resource.type != 'Process'))",
         "spec.clone.promoted: a Process has no promoted role: remove promoted",
     ),
     validation = rules::rule(
-        "!has(self.clone) || !has(self.clone.promoted) || (has(self.resource) ? self.resource.type != 'LoadBalancer' : self.group.members.all(m, m.resource.type != 'LoadBalancer'))",
+        "!has(self.clone) || !has(self.clone.promoted) || (has(self.resource) ? self.resource.type != 'LoadBalancer' : !has(self.group) || self.group.members.all(m, m.resource.type != 'LoadBalancer'))",
         "spec.clone.promoted: a LoadBalancer has no promoted role: remove promoted",
+    ),
+    validation = rules::rule(
+        "!has(self.clone) || !self.clone.notify || (has(self.resource) ? self.resource.type != 'Ocf' : !has(self.group) || self.group.members.all(m, m.resource.type != 'Ocf'))",
+        "spec.clone.notify is not built yet for type Ocf: agents hear nothing of each other's actions; remove notify",
     ),
 )]
 pub struct ResourcePlacementSpec {
@@ -124,6 +129,10 @@ pub struct GroupMember {
         "has(self.loadBalancer) == (self.type == 'LoadBalancer')",
         "self.type == 'LoadBalancer' ? 'resource.loadBalancer is required for type LoadBalancer' : 'resource.loadBalancer does not belong to type ' + self.type + ': remove it'",
     ),
+    validation = rules::told_by(
+        "has(self.ocf) == (self.type == 'Ocf')",
+        "self.type == 'Ocf' ? 'resource.ocf is required for type Ocf' : 'resource.ocf does not belong to type ' + self.type + ': remove it'",
+    ),
     validation = rules::rule(
         "!has(self.monitors) || self.monitors.all(m, self.monitors.exists_one(n, n.interval == m.interval && has(n.role) == has(m.role) && (!has(n.role) || n.role == m.role)))",
         "resource.monitors: two monitors have the interval {self.monitors.filter(m, self.monitors.filter(n, n.interval == m.interval).size() > 1)[0].interval}: give each its own",
@@ -142,6 +151,9 @@ pub struct Resource {
     /// For `type: LoadBalancer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer: Option<LoadBalancerParameters>,
+    /// For `type: Ocf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocf: Option<OcfParameters>,
     /// How long its operations may take.
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
@@ -161,6 +173,8 @@ pub enum ResourceType {
     Address,
     /// A load balancer; a `LoadBalancer` makes it.
     LoadBalancer,
+    /// An OCF agent of the machines, where their configuration allows it.
+    Ocf,
     /// A supervised process from a template that root put on the machines.
     Process,
 }

@@ -136,6 +136,16 @@ text!(
     "is no attribute value: write letters, digits, spaces and - _ . : / @"
 );
 text!(
+    /// PROVIDER/TYPE of an OCF agent. Example: `heartbeat/IPaddr2`, which is `ocf:heartbeat:IPaddr2` elsewhere.
+    AgentName, max 129, rule "self.matches('^[A-Za-z0-9_-]{1,64}/[A-Za-z0-9_-]{1,64}$')",
+    "is no OCF agent: write PROVIDER/TYPE, for example heartbeat/IPaddr2 for ocf:heartbeat:IPaddr2"
+);
+text!(
+    /// Name of a parameter of an OCF agent, as its metadata says it. Example: `cidr_netmask`.
+    ParameterName, max 64, rule "self.matches('^[A-Za-z0-9_-]+$') && !self.startsWith('CRM_meta_')",
+    "is no parameter of an agent: write letters, digits, _ and -; what begins with CRM_meta_ is not set by objects"
+);
+text!(
     /// A time span with its unit. Example: `400ms`, `5s`, `10m`.
     Span, max 12, rule "self.matches('^[0-9]{1,9}(ms|s|m|h)$')",
     "needs a whole number and a unit out of ms, s, m, h; for example 400ms or 5s"

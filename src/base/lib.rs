@@ -23,6 +23,7 @@ mod device;
 pub mod exposition;
 pub mod faulty;
 mod ids;
+pub mod ocf;
 pub mod proxy;
 mod resource;
 mod ring;
@@ -34,6 +35,7 @@ pub use device::{FenceDevice, FenceDriver, RedfishService};
 pub use ids::{
     BootId, Epoch, Incarnation, InvalidId, NodeId, NodeName, ResourceId, RingId, SystemUuid,
 };
+pub use ocf::{AgentName, OcfAgent};
 pub use proxy::Proxy;
 pub use resource::{Label, ResourceKind, Role};
 pub use ring::{Configuration, ConfigurationKind, Guarantee, Member, RingEvent, RingMessage};

@@ -24,8 +24,8 @@ use crate::{
 
 /// Time limit of operations on what has no object any more.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(20);
-/// Of what the balancers in one decision take; the rest of a message is for all that is small.
-const PROXIES_BYTES_MAX: usize = crate::wire::MESSAGE_MAX / 2;
+/// Of what balancers and agents in one decision take; the rest of a message is for all that is small.
+const KINDS_BYTES_MAX: usize = crate::wire::MESSAGE_MAX / 2;
 /// How long after delivery an order may still begin, at least.
 const BEGIN_MIN: Duration = Duration::from_secs(1);
 
@@ -90,11 +90,12 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
 /// Orders carry what they are about: what does not fit into one message waits for the next decision.
 fn fits(out: &Dispatch, new: &Directive) -> bool {
     let bytes = |d: &Directive| match &d.order.kind {
-        base::ResourceKind::LoadBalancer(proxy) => proxy.bytes_max(),
-        _ => 0,
+        // of these 48 leave enough room
+        base::ResourceKind::Address { .. } | base::ResourceKind::Process { .. } => 0,
+        kind => kind.bytes_max(),
     };
     let before: usize = out.orders.iter().map(bytes).sum();
-    before == 0 || before + bytes(new) <= PROXIES_BYTES_MAX
+    before == 0 || before + bytes(new) <= KINDS_BYTES_MAX
 }
 
 /// Within one decision, an exclusive thing is started or promoted once.

@@ -47,6 +47,7 @@ pub(crate) fn expand(balancer: &LoadBalancer, addresses: &[VirtualIP]) -> Option
         address: None,
         process: None,
         load_balancer: Some(parameters),
+        ocf: None,
         timeouts: Timeouts::default(),
         monitors: None,
         meta: Meta::default(),

@@ -77,6 +77,7 @@ pub fn address(vip: &VirtualIP) -> Expanded {
         }),
         process: None,
         load_balancer: None,
+        ocf: None,
         timeouts: Timeouts::default(),
         monitors: None,
         meta: Meta::default(),

@@ -13,6 +13,7 @@
 //!                         previous revision ─▶ parse ─▶ cross ─▶ Revision + verdicts
 //! ```
 
+mod agents;
 mod balancers;
 mod cluster;
 mod constraints;

@@ -13,7 +13,8 @@ use kube::ResourceExt;
 use policy::revision::{self as r, ObjectKind, Revision};
 
 use crate::{
-    Objects, Problem, Verdicts, balancers, devices::deletion, parse::Faults, version, version_in,
+    Objects, Problem, Verdicts, agents, balancers, devices::deletion, parse::Faults, version,
+    version_in,
 };
 
 /// Of operations when the object does not say (Pacemaker's, which operators know).
@@ -49,6 +50,7 @@ pub(crate) fn compile(
         let name = object.name_any();
         let placement = placement.filter(|p| {
             faults.0.extend(clashes(p, revision));
+            faults.0.extend(agents::too_much(p, revision));
             !faults.0.iter().any(|p| p.fatal)
         });
         match placement {
@@ -67,7 +69,9 @@ pub(crate) fn compile(
 /// The new spec cannot be understood: what was accepted last stays, unless that now clashes with another one.
 fn keep(name: &str, previous: Option<&Revision>, revision: &mut Revision) {
     let last = previous.and_then(|p| p.placements.iter().find(|p| p.id.as_str() == name));
-    if let Some(last) = last.filter(|l| clashes(l, revision).is_empty()) {
+    if let Some(last) =
+        last.filter(|l| clashes(l, revision).is_empty() && agents::too_much(l, revision).is_none())
+    {
         revision.placements.push(last.clone());
         revision.objects.extend(version_in(previous, ObjectKind::ResourcePlacement, name));
     }
@@ -96,7 +100,7 @@ fn placement(
             Vec::new()
         }
     };
-    let members: Vec<_> = parts
+    let mut members: Vec<_> = parts
         .iter()
         .filter_map(|(id, at, part)| primitive(id, at, part, revision, faults))
         .collect();
@@ -105,6 +109,9 @@ fn placement(
         && members.iter().any(|m| matches!(m.kind, ResourceKind::Address { .. }))
     {
         faults.add("spec.clone", "an Address cannot be cloned, it would be on two machines");
+    }
+    for member in &mut members {
+        agents::tell_copies(member, &shape, revision.voters.len());
     }
     let id = faults.id("metadata.name", &name)?;
     if members.len() != parts.len() || members.is_empty() {
@@ -174,8 +181,9 @@ fn kind(
     revision: &Revision,
     faults: &mut Faults,
 ) -> Option<ResourceKind> {
-    match (resource.type_, &resource.address, &resource.process, &resource.load_balancer) {
-        (ResourceType::Address, Some(a), None, None) => {
+    let given = (&resource.address, &resource.process, &resource.load_balancer, &resource.ocf);
+    match (resource.type_, given) {
+        (ResourceType::Address, (Some(a), None, None, None)) => {
             let path = |field: &str| format!("{at}.address.{field}");
             let address = faults.address(&path("address"), &a.address)?;
             let prefix: u8 = faults.number(&path("prefix"), a.prefix)?;
@@ -200,15 +208,19 @@ fn kind(
             }
             Some(ResourceKind::Address { address, prefix, network })
         }
-        (ResourceType::Process, None, Some(p), None) => {
+        (ResourceType::Process, (None, Some(p), None, None)) => {
             let template = faults.id(&format!("{at}.process.template"), p.template.as_str())?;
             Some(ResourceKind::Process { template })
         }
-        (ResourceType::LoadBalancer, None, None, Some(parameters)) => {
+        (ResourceType::LoadBalancer, (None, None, Some(parameters), None)) => {
             let at = format!("{at}.loadBalancer");
             balancers::parameters_in(&at, parameters, faults).map(ResourceKind::LoadBalancer)
         }
-        (type_, ..) => {
+        (ResourceType::Ocf, (None, None, None, Some(parameters))) => {
+            agents::parameters_in(&format!("{at}.ocf"), parameters, faults)
+                .map(|agent| ResourceKind::Ocf(Box::new(agent)))
+        }
+        (type_, _) => {
             faults.add(
                 at,
                 format!("type {type_:?} needs the parameters of the same name, and no others"),
@@ -308,7 +320,7 @@ fn claims(p: &r::Placement) -> Claims {
     ids.dedup();
     let address = |m: &r::Primitive| match m.kind {
         ResourceKind::Address { address, .. } => Some(address),
-        ResourceKind::LoadBalancer(_) | ResourceKind::Process { .. } => None,
+        ResourceKind::LoadBalancer(_) | ResourceKind::Ocf(_) | ResourceKind::Process { .. } => None,
     };
     Claims { ids, addresses: p.members.iter().filter_map(address).collect() }
 }

@@ -117,7 +117,9 @@ pub async fn run(setup: Setup) {
                 None => part.ring_closed(),
             },
             Some((call, answer)) = answered.recv() => {
-                part.calls.remove(&call);
+                if let Some((call, _)) = part.calls.remove(&call) {
+                    part.looked(&call, &answer);
+                }
                 part.core().handle_answer(clock::now(), call, answer);
             }
             Some(()) = permanent.recv() => part.say(ExecutorSays::Suspended),
@@ -315,6 +317,15 @@ impl ExecutorPart {
         {
             // A ring part that does not listen is a ring part that is gone.
             self.ring_closed();
+        }
+    }
+
+    /// What a first look finds running, whoever started it, is held by this machine from now on: the next executor must not
+    /// leave it out of its first report.
+    fn looked(&mut self, call: &Call, answer: &Answer) {
+        if call.operation == Operation::Probe && answer.outcome.is_running() {
+            let exclusive = self.exclusive.get(&call.resource).copied().unwrap_or(true);
+            self.record.begin(&call.resource, &call.kind, exclusive);
         }
     }
 

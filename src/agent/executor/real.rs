@@ -1,4 +1,4 @@
-//! The machine itself: addresses by netlink, processes under shims, reboot(2).
+//! The machine itself: addresses by netlink, processes under shims, OCF agents, reboot(2).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +11,7 @@ use base::{Label, NodeName, ResourceId, ResourceKind};
 use cluster::Station;
 use drivers::{
     haproxy::{BalancerConfig, BalancerDriver},
+    ocf::{OcfConfig, OcfDriver},
     power::{BoxFuture, Permit},
     process::{ProcessConfig, ProcessDriver},
     resource::{self, Instance, ResourceDriver, Survivor},
@@ -37,6 +38,8 @@ pub struct RealSetup {
     pub systemd: Option<SystemdConfig>,
     /// Load balancers.
     pub balancers: BalancerConfig,
+    /// OCF agents.
+    pub ocf: OcfConfig,
     /// Addresses.
     pub addresses: AddressesBy,
     /// How the machine is taken down.
@@ -50,6 +53,7 @@ pub struct RealOutside {
     process: ProcessDriver,
     systemd: Option<SystemdDriver>,
     balancers: Arc<BalancerDriver>,
+    ocf: OcfDriver,
     addresses: Place,
     self_fence: SelfFenceConfig,
     announcer: Announcer,
@@ -63,6 +67,7 @@ impl RealOutside {
             process: ProcessDriver::new(setup.process),
             systemd: setup.systemd.map(SystemdDriver::new),
             balancers: Arc::new(BalancerDriver::new(setup.balancers)),
+            ocf: OcfDriver::new(setup.ocf),
             addresses: Place::open(setup.addresses),
             self_fence: setup.self_fence,
             announcer: Announcer::new(setup.news),
@@ -78,6 +83,7 @@ impl RealOutside {
                 ),
             },
             ResourceKind::LoadBalancer(_) => guarded(&*self.balancers, call, permit).await,
+            ResourceKind::Ocf(_) => guarded(&self.ocf.within(call.timeout), call, permit).await,
             ResourceKind::Process { .. } => {
                 guarded(self.processes(&call.resource), call, permit).await
             }
@@ -102,7 +108,9 @@ async fn guarded(driver: &dyn ResourceDriver, call: &Call, permit: &Permit) -> A
     let withdrawn = async {
         // A process waits long for its monitor; what counts is that it was permitted when it was spawned.
         let looks = match call.kind {
-            ResourceKind::LoadBalancer(_) | ResourceKind::Process { .. } => 4,
+            ResourceKind::LoadBalancer(_) | ResourceKind::Ocf(_) | ResourceKind::Process { .. } => {
+                4
+            }
             ResourceKind::Address { .. } => u32::MAX,
         };
         for _ in 0..looks {
@@ -132,6 +140,7 @@ impl Outside for RealOutside {
                 all.extend(systemd.survivors().await);
             }
             all.extend(self.balancers.survivors().await);
+            all.extend(self.ocf.survivors());
             if let Some(addresses) = self.addresses.driver() {
                 all.extend(addresses.survivors().await);
                 addresses.clean().await;

@@ -4,6 +4,7 @@ use std::{io, path::PathBuf};
 
 use drivers::{
     haproxy::{BalancerConfig, Engine},
+    ocf::{self, AgentsConfig, Launch, OcfConfig},
     process::{Cgroups, ProcessConfig, TEMPLATES},
     systemd::SystemdConfig,
     vip::VipConfig,
@@ -52,7 +53,19 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             None => Cgroups::Stay,
         };
         let haproxy = options.config.haproxy.clone().unwrap_or_else(|| PathBuf::from(HAPROXY));
+        let config = &options.config;
+        let ocf = OcfConfig {
+            agents: AgentsConfig {
+                root: config.ocf_root.clone().unwrap_or_else(|| PathBuf::from(ocf::ROOT)),
+                allowed: config.ocf_agents.iter().cloned().collect(),
+                launch: Some(Launch { shim: shim.clone(), cgroups: cgroups.clone() }),
+            },
+            secrets: config.secrets.clone().unwrap_or_else(|| PathBuf::from(ocf::SECRETS)),
+            records: run_dir.join("ocf"),
+            node: options.node_name.clone(),
+        };
         let outside = RealOutside::open(RealSetup {
+            ocf,
             process: ProcessConfig {
                 templates,
                 resources: run_dir.join("resources"),

@@ -1,5 +1,7 @@
 //! From manifests to a revision and to the engine's model.
 
+#[path = "revision/agents.rs"]
+mod agents;
 mod support;
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base::ResourceId;
+use base::{AgentName, ResourceId};
 use lifecycle::{Operation, Outcome};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -17,9 +17,8 @@ use super::{
     codes,
     environment::{Meta, action, bare, environment},
     metadata::{self, Metadata, MetadataError},
-    name::AgentName,
     parameters::{self, Refused},
-    run::{Ended, Keep, RunError, run, said},
+    run::{Ended, Keep, Launch, RunError, run, said},
 };
 use crate::{
     process::{OTHERS_WRITE, STICKY, owned},
@@ -39,6 +38,8 @@ pub struct AgentsConfig {
     pub root: PathBuf,
     /// Agents that may be run; all others are refused, whatever an object says.
     pub allowed: BTreeSet<AgentName>,
+    /// What leaves our surroundings and becomes the agent; none: agents are our children with all that this means.
+    pub launch: Option<Launch>,
 }
 
 /// Runs OCF agents.
@@ -56,6 +57,10 @@ pub struct Request<'a> {
     pub resource: &'a ResourceId,
     /// The object's.
     pub parameters: &'a BTreeMap<String, String>,
+    /// Names of those whose values nobody may read.
+    pub hidden: &'a BTreeSet<String>,
+    /// It was allowed when it was started here: what runs may always be looked at and ended.
+    pub started: bool,
     /// Everything else.
     pub meta: &'a Meta,
 }
@@ -109,8 +114,8 @@ impl AgentError {
     /// OCF's code for it.
     const fn code(&self) -> u8 {
         match self {
-            Self::NotAllowed(_) | Self::Unsafe(_) => ocf::PERMISSION,
-            Self::Absent { .. } | Self::NoProgram(_) => ocf::NOT_INSTALLED,
+            Self::Unsafe(_) => ocf::PERMISSION,
+            Self::Absent { .. } | Self::NoProgram(_) | Self::NotAllowed(_) => ocf::NOT_INSTALLED,
             Self::Metadata { .. } | Self::NoMetadata { .. } => ocf::GENERIC,
             Self::Parameters(_) => ocf::NOT_CONFIGURED,
         }
@@ -125,8 +130,8 @@ impl Agents {
 
     /// The agent's file, if it may be run: allowed, and nobody but root (or who runs this program) can have written it or
     /// put it there. Folders are theirs too, so that what was looked at is what is run.
-    fn program(&self, agent: &AgentName) -> Result<PathBuf, AgentError> {
-        if !self.config.allowed.contains(agent) {
+    fn program(&self, agent: &AgentName, started: bool) -> Result<PathBuf, AgentError> {
+        if !started && !self.config.allowed.contains(agent) {
             return Err(AgentError::NotAllowed(agent.clone()));
         }
         let path = self.config.root.join("resource.d").join(agent.provider()).join(agent.kind());
@@ -149,11 +154,15 @@ impl Agents {
 
     /// What the agent says about itself.
     pub async fn metadata(&self, agent: &AgentName) -> Result<Metadata, AgentError> {
-        let program = self.program(agent)?;
+        let program = self.program(agent, false)?;
         let silent = |why: String| AgentError::NoMetadata { agent: agent.clone(), why };
         let environment = bare(&self.config.root, agent);
         let keep = Keep::Whole(metadata::BYTES_MAX);
-        let ended = timeout(METADATA_WITHIN, run(&program, "meta-data", &environment, keep)).await;
+        let ended = timeout(
+            METADATA_WITHIN,
+            run(&self.config.launch, &program, "meta-data", &environment, keep),
+        )
+        .await;
         let ended = match ended {
             Ok(ended) => ended.map_err(|error| silent(error.to_string()))?,
             Err(_) => return Err(silent("did not end within 10 s and was killed".into())),
@@ -170,9 +179,10 @@ impl Agents {
         &self,
         agent: &AgentName,
         given: &BTreeMap<String, String>,
+        hidden: &BTreeSet<String>,
     ) -> Result<Metadata, AgentError> {
         let metadata = self.metadata(agent).await?;
-        match parameters::check(&metadata, given) {
+        match parameters::check_hiding(&metadata, given, hidden) {
             refused if refused.is_empty() => Ok(metadata),
             refused => Err(AgentError::Parameters(refused)),
         }
@@ -196,21 +206,25 @@ impl Agents {
         request: Request<'_>,
         operation: Operation,
     ) -> Result<Outcome, AgentError> {
-        let Request { agent, resource, parameters, meta } = request;
-        let program = self.program(agent)?;
-        if matches!(operation, Operation::Start | Operation::Promote) {
-            let metadata = self.check(agent, parameters).await?;
+        let Request { agent, resource, parameters, hidden, started, meta } = request;
+        let begins = matches!(operation, Operation::Start | Operation::Promote);
+        let program = self.program(agent, started && !begins)?;
+        if begins {
+            let metadata = self.check(agent, parameters, hidden).await?;
             if operation == Operation::Promote && !metadata.promotable() {
                 return Ok(crate::resource::unimplemented("promoted role"));
             }
         }
         let root = &self.config.root;
         let environment = environment(root, agent, resource, operation, parameters, meta);
-        let outcome = match run(&program, action(operation), &environment, Keep::Last).await {
-            Ok(ended) => judge(operation, &ended, parameters),
-            Err(error @ RunError::NotStarted(_)) => failed(ocf::PERMISSION, error),
-            Err(error) => failed(ocf::GENERIC, error),
-        };
+        let outcome =
+            match run(&self.config.launch, &program, action(operation), &environment, Keep::Last)
+                .await
+            {
+                Ok(ended) => judge(operation, &ended, parameters, hidden),
+                Err(error @ RunError::NotStarted(_)) => failed(ocf::PERMISSION, error),
+                Err(error) => failed(ocf::GENERIC, error),
+            };
         if !matches!(operation, Operation::Monitor | Operation::Probe) {
             info!(%resource, %agent, ?operation, ?outcome, "an agent ended");
         }
@@ -222,12 +236,22 @@ fn look(path: &Path) -> Result<fs::Metadata, AgentError> {
     fs::symlink_metadata(path).map_err(|error| AgentError::Absent { path: path.to_owned(), error })
 }
 
-fn judge(operation: Operation, ended: &Ended, parameters: &BTreeMap<String, String>) -> Outcome {
+fn judge(
+    operation: Operation,
+    ended: &Ended,
+    parameters: &BTreeMap<String, String>,
+    hidden: &BTreeSet<String>,
+) -> Outcome {
     let mut said = said(ended);
-    for (_, value) in
-        parameters.iter().filter(|(name, value)| parameters::secret(name) && !value.is_empty())
-    {
-        said = said.replace(value.as_str(), "(not shown)");
+    let secret = |name: &String| hidden.contains(name) || parameters::secret(name);
+    for (_, value) in parameters.iter().filter(|(name, _)| secret(name)) {
+        // A reason is one line: of a value with several each alone may stand in it, and all of them without their ends.
+        let whole: String = value.chars().filter(|c| !c.is_control()).collect();
+        for text in core::iter::once(whole.as_str()).chain(value.lines()) {
+            if !text.is_empty() {
+                said = said.replace(text, "(not shown)");
+            }
+        }
     }
     match ended.status.code().map(u8::try_from) {
         Some(Ok(code)) => codes::outcome(operation, code, &said),

@@ -3,10 +3,8 @@
 use core::time::Duration;
 use std::{collections::BTreeMap, path::Path};
 
-use base::ResourceId;
+use base::{AgentName, ResourceId};
 use lifecycle::Operation;
-
-use super::name::AgentName;
 
 /// Where agents find the machine's tools.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -22,6 +20,8 @@ pub struct Clone {
     pub node_max: u32,
     /// How many may be promoted; 0 where there is no such role.
     pub promoted_max: u32,
+    /// Copies are not interchangeable.
+    pub unique: bool,
 }
 
 /// Instances and the machines that they are on, in the same order.
@@ -124,7 +124,8 @@ pub fn environment(
         tell("clone", clone.number.to_string());
         tell("clone_max", clone.max.to_string());
         tell("clone_node_max", clone.node_max.to_string());
-        tell("globally_unique", "false".into());
+        tell("globally_unique", clone.unique.to_string());
+        tell("promotable", (clone.promoted_max > 0).to_string());
         tell("notify", meta.notify.is_some().to_string());
         if clone.promoted_max > 0 {
             for old_and_new in ["master", "promoted"] {

@@ -7,27 +7,33 @@
 //! not know taken for success (SAFETY.md 2.5).
 //!
 //! ```text
-//!  executor ─▶ Agents::act ─▶ file: allowed? whose? ─▶ meta-data ─▶ check (start, promote) ─▶ environment ─▶ run ─▶ outcome
-//!                                                     metadata.rs   parameters.rs             environment.rs  run.rs  codes.rs
+//!  executor ─▶ OcfDriver ─▶ Agents::act ─▶ file: allowed? whose? ─▶ meta-data ─▶ check (start, promote) ─▶ environment ─▶ run ─▶ outcome
+//!          record, secrets                                 metadata.rs   parameters.rs           environment.rs  run.rs  codes.rs
 //! ```
 //!
+//! What an agent starts belongs to the machine: a launcher leaves our cgroups before it becomes the agent (CLUSTER.md section 8).
 //! Releases (stop, demote) and looks (probe, monitor) check no parameters: what once started is always allowed to end.
 //! Sources: OCF Resource Agent API 1.1; DESIGN.md section 5.
 
 mod agents;
 mod codes;
+mod driver;
 mod environment;
 mod metadata;
 mod name;
 mod parameters;
 mod run;
+mod secrets;
 
 pub use agents::{AgentError, Agents, AgentsConfig, ROOT, Request};
+pub use base::AgentName;
 pub use codes::outcome;
+pub use driver::{OcfConfig, OcfDriver, Timed};
 pub use environment::{Clone, Meta, Notify, NotifyLists, environment};
 pub use metadata::{Action, Metadata, MetadataError, Parameter, Type, parse};
-pub use name::{AgentName, InvalidName};
 pub use parameters::{Refused, check};
+pub use run::Launch;
+pub use secrets::FOLDER as SECRETS;
 
 #[cfg(test)]
 mod tests;

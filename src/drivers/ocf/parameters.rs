@@ -1,6 +1,6 @@
 //! Parameters of an object against what the agent says that it takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::metadata::{Metadata, Type};
 
@@ -32,6 +32,15 @@ pub(super) fn secret(name: &str) -> bool {
 
 /// All that is wrong, none where everything is right.
 pub fn check(metadata: &Metadata, given: &BTreeMap<String, String>) -> Vec<Refused> {
+    check_hiding(metadata, given, &BTreeSet::new())
+}
+
+/// The same; values of `hidden` are not shown, whatever their names are.
+pub(super) fn check_hiding(
+    metadata: &Metadata,
+    given: &BTreeMap<String, String>,
+    hidden: &BTreeSet<String>,
+) -> Vec<Refused> {
     let mut refused = Vec::new();
     if given.len() > PARAMETERS_MAX {
         refused.push(Refused {
@@ -45,7 +54,11 @@ pub fn check(metadata: &Metadata, given: &BTreeMap<String, String>) -> Vec<Refus
     for (name, value) in given {
         let wrong = |rule: String, remedy: String| Refused {
             path: format!("parameters.{}", shown(name)),
-            value: if secret(name) { "(not shown)".into() } else { format!("{:?}", shown(value)) },
+            value: if secret(name) || hidden.contains(name) {
+                "(not shown)".into()
+            } else {
+                format!("{:?}", shown(value))
+            },
             rule,
             remedy,
         };

@@ -1,7 +1,9 @@
 //! One agent, run to its end or killed with everything in its process group.
 
 use core::time::Duration;
-use std::{collections::BTreeMap, io, path::Path, process::ExitStatus, process::Stdio};
+use std::{
+    collections::BTreeMap, ffi::OsString, io, path::Path, process::ExitStatus, process::Stdio,
+};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -9,6 +11,8 @@ use tokio::{
     process::Command,
     time::timeout,
 };
+
+use crate::process::Cgroups;
 
 /// `ocf_exit_reason` of OCF's shell functions puts it before the one line that is meant for people.
 pub(super) const REASON: &str = "ocf-exit-reason:";
@@ -54,15 +58,43 @@ impl Drop for Group {
     }
 }
 
+/// A program that leaves our surroundings and becomes the agent: `palisade shim --leave [CGROUP] -- PROGRAM ACTION`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The program, and the words before `--leave`.
+    pub shim: Vec<OsString>,
+    /// Which cgroups it leaves.
+    pub cgroups: Cgroups,
+}
+
+impl Launch {
+    fn command(launch: &Option<Self>, program: &Path, action: &str) -> Command {
+        let words = launch.as_ref().and_then(|launch| launch.shim.split_first().zip(Some(launch)));
+        let Some(((shim, words), launch)) = words else {
+            let mut command = Command::new(program);
+            command.arg(action);
+            return command;
+        };
+        let mut command = Command::new(shim);
+        command.args(words).arg("--leave");
+        if let Cgroups::Leave { to } = &launch.cgroups {
+            command.arg(to);
+        }
+        command.arg("--").arg(program).arg(action);
+        command
+    }
+}
+
 /// Runs it. Dropped before its end, it kills what it began.
 pub(super) async fn run(
+    launch: &Option<Launch>,
     program: &Path,
     action: &str,
     environment: &BTreeMap<String, String>,
     keep: Keep,
 ) -> Result<Ended, RunError> {
-    let mut command = Command::new(program);
-    command.arg(action).env_clear().envs(environment).current_dir("/").process_group(0);
+    let mut command = Launch::command(launch, program, action);
+    command.env_clear().envs(environment).current_dir("/").process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(RunError::NotStarted)?;
     // Declared after the child, so dropped before it.
@@ -118,10 +150,19 @@ async fn read(
     }
 }
 
+/// Without a line whose beginning is lost: what is hidden in it would not be found.
+fn whole_lines(kept: &[u8]) -> &[u8] {
+    if kept.len() < LAST_BYTES {
+        return kept;
+    }
+    let end = kept.iter().position(|byte| *byte == b'\n').map_or(kept.len(), |at| at + 1);
+    &kept[end..]
+}
+
 /// The line for people: the last reason it gave, otherwise the last line that it printed.
 pub(super) fn said(ended: &Ended) -> String {
-    let stderr = String::from_utf8_lossy(&ended.stderr);
-    let stdout = String::from_utf8_lossy(&ended.stdout);
+    let stderr = String::from_utf8_lossy(whole_lines(&ended.stderr));
+    let stdout = String::from_utf8_lossy(whole_lines(&ended.stdout));
     let reason = stderr.lines().rev().find_map(|line| line.trim().strip_prefix(REASON));
     let last = |text: &'_ str| {
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)

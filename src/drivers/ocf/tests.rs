@@ -1,10 +1,16 @@
 //! Small agents written by the test into a folder of its own; Debian's own in `debian.rs`.
 
 mod debian;
+mod driver;
 mod hostile;
 
 use core::time::Duration;
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+};
 
 use base::ResourceId;
 use lifecycle::{Operation, Outcome};
@@ -61,8 +67,11 @@ impl Fake {
     pub(super) fn raw(script: &str) -> Self {
         let folder = tempfile::tempdir().expect("folder");
         let name: AgentName = "test/Fake".parse().expect("valid");
-        let config =
-            AgentsConfig { root: folder.path().to_owned(), allowed: [name.clone()].into() };
+        let config = AgentsConfig {
+            root: folder.path().to_owned(),
+            allowed: [name.clone()].into(),
+            launch: None,
+        };
         let fake = Self {
             agents: Agents::new(config),
             name,
@@ -101,6 +110,8 @@ impl Fake {
             agent: &self.name,
             resource: &self.resource,
             parameters: &parameters,
+            hidden: &BTreeSet::new(),
+            started: false,
             meta: &meta,
         };
         self.agents.act(request, operation).await
@@ -199,7 +210,7 @@ fn the_environment_is_what_the_standard_says() {
     let agent = "heartbeat/galera".parse().expect("valid");
     let resource = "galera:1".parse().expect("valid");
     let mut meta = meta(Duration::from_secs(20));
-    meta.clone = Some(Clone { number: 1, max: 3, node_max: 1, promoted_max: 2 });
+    meta.clone = Some(Clone { number: 1, max: 3, node_max: 1, promoted_max: 2, unique: false });
     let of = NotifyLists {
         resources: vec!["galera:0".into(), "galera:1".into()],
         machines: vec!["m1".into(), "m2".into()],

@@ -351,7 +351,7 @@ pub(crate) fn template_failed(error: &TemplateError) -> Outcome {
 }
 
 /// Tells one start from another: 64 unpredictable bits.
-fn token() -> String {
+pub(crate) fn token() -> String {
     let mut bytes = [0; 8];
     match aws_lc_rs::rand::fill(&mut bytes) {
         Ok(()) => format!("{:016x}", u64::from_be_bytes(bytes)),

@@ -24,9 +24,10 @@ mod template;
 
 pub use cgroup::Cgroups;
 pub use driver::{ProcessConfig, ProcessDriver};
-pub(crate) use driver::{template_failed, template_of};
+pub(crate) use driver::{template_failed, template_of, token};
 pub(crate) use monitor::look as look_at;
 pub use proc::{ProcessId, descendants};
+pub(crate) use record::Folder;
 pub use record::{Exit, Record};
 pub use template::{Monitor, TEMPLATES, Template, TemplateError, load, parse as parse_template};
 pub(crate) use template::{OTHERS_WRITE, STICKY, owned};

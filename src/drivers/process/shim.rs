@@ -5,6 +5,9 @@
 //! It closes what it inherited, leads a session of its own, leaves the agent's cgroups, starts the process from its
 //! template, writes the record, reaps everything that its process leaves behind (it is their subreaper), and writes
 //! how it ended. It takes no orders: a stop goes to the process. Signals that end a session do not end it.
+//!
+//! `palisade shim --leave [CGROUP] -- PROGRAM ARGUMENTS` is the other form: it leaves the agent's cgroups and becomes the program,
+//! an OCF agent, which ends by itself; what that starts is the machine's.
 
 use std::{
     ffi::OsString,
@@ -47,6 +50,10 @@ struct Arguments {
 
 /// The subcommand's main; `arguments` without the program's name and the subcommand's.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|word| word == "--leave").is_some() {
+        return become_program(arguments);
+    }
     let arguments = match read_arguments(arguments) {
         Ok(arguments) => arguments,
         Err(why) => {
@@ -66,6 +73,32 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(NOT_STARTED)
         }
     }
+}
+
+/// Standard input and output, environment and process group are as the agent made them.
+fn become_program(mut words: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut cgroups = Cgroups::Stay;
+    let mut word = words.next();
+    if let Some(to) = word.as_ref().filter(|to| *to != "--").and_then(|to| to.to_str()) {
+        cgroups = Cgroups::Leave { to: to.to_owned() };
+        word = words.next();
+    }
+    let Some(program) = words.next().filter(|_| word.is_some_and(|word| word == "--")) else {
+        eprintln!("palisade shim: --leave [CGROUP] -- PROGRAM; it is started by the agent only");
+        return ExitCode::from(2);
+    };
+    for kept in cgroup::leave(&cgroups) {
+        eprintln!(
+            "palisade shim: not left, what it starts may end with the agent's container: {kept}"
+        );
+    }
+    // Neither our protection against the killer of the kernel nor our signals are theirs.
+    let _ = fs::write("/proc/self/oom_score_adj", "0");
+    let _ = SigSet::empty().thread_set_mask();
+    let error = Command::new(&program).args(words).exec();
+    eprintln!("palisade shim: {}: {error}", program.display());
+    // OCF's word for what may not be executed.
+    ExitCode::from(crate::resource::ocf::PERMISSION)
 }
 
 fn read_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {

@@ -152,6 +152,8 @@ fn primitive(primitive: &Primitive) -> Resource {
         Kind::LoadBalancer(_) => {
             Resource::primitive(primitive.id.as_str(), class, provider, "LoadBalancer")
         }
+        // A change of it is seen by whoever knows what runs (`ResourceKind::turns_into`), and is no secret's way into a plan.
+        Kind::Ocf(_) => Resource::primitive(primitive.id.as_str(), class, provider, "Ocf"),
         Kind::Process { template } => {
             Resource::primitive(primitive.id.as_str(), class, provider, "Process")
                 .with_parameter("template", template.as_str())

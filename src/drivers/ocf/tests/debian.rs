@@ -1,7 +1,7 @@
 //! Debian's own agents.
 
 use core::time::Duration;
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use lifecycle::{Operation, Outcome};
 
@@ -26,15 +26,25 @@ fn installed() -> Vec<AgentName> {
 }
 
 fn machine() -> Agents {
-    Agents::new(AgentsConfig { root: ROOT.into(), allowed: installed().into_iter().collect() })
+    Agents::new(AgentsConfig {
+        root: ROOT.into(),
+        allowed: installed().into_iter().collect(),
+        launch: None,
+    })
 }
 
 async fn walk(agent: &str, parameters: &[(&str, &str)], steps: &[(Operation, Outcome)]) {
     let (agents, name) = (machine(), agent.parse().expect("valid"));
     let (parameters, meta) = (given(parameters), meta(Duration::from_secs(30)));
     let resource = "ocftest".parse().expect("valid");
-    let request =
-        Request { agent: &name, resource: &resource, parameters: &parameters, meta: &meta };
+    let request = Request {
+        agent: &name,
+        resource: &resource,
+        parameters: &parameters,
+        hidden: &BTreeSet::new(),
+        started: false,
+        meta: &meta,
+    };
     for (operation, seen) in steps {
         assert_eq!(agents.act(request, *operation).await, *seen, "{agent} {operation:?}");
     }
