@@ -3,6 +3,7 @@
 //! Exit code 1 with the reason on standard error when this component has no quorum or no open era (SAFETY.md#S10): a
 //! script that asks is never told that all is well when nothing may start.
 
+mod fold;
 mod mirrored;
 mod reach;
 mod view;
@@ -10,7 +11,7 @@ mod watch;
 
 use std::{
     fmt::{self, Display, Write as _},
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
 };
 
 use agent::status::{IncidentStatus, NodeStatus, ResourceStatus, Status};
@@ -63,6 +64,10 @@ pub(crate) fn run(args: &Args, plugin: bool) -> anyhow::Result<()> {
         Output::Json => {
             serde_json::to_writer(&mut out, &status)?;
             writeln!(out)?;
+        }
+        // A program that reads lines gets whole ones.
+        Output::Text if out.is_terminal() => {
+            write!(out, "{}", fold::fold(&Text(&status).to_string()))?;
         }
         Output::Text => write!(out, "{}", Text(&status))?,
     }

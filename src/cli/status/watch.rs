@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use super::{
     clock_time,
+    fold::fold,
     reach::Source,
     view::{Machine, Tone, View},
     write_incident,
@@ -40,7 +41,8 @@ pub(super) fn run(source: &Source<'_>) -> Result<()> {
     let mut shown = String::new();
     loop {
         let screen = match source.look() {
-            Ok(view) => screen(&view, terminal),
+            Ok(view) if terminal => fold(&screen(&view, true)),
+            Ok(view) => screen(&view, false),
             Err(error) => format!("nobody answers: {error:#}\n"),
         };
         if terminal {

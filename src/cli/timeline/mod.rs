@@ -15,7 +15,7 @@ use clap::ValueEnum;
 
 pub(crate) use self::{
     incident::Incident,
-    svg::{Escaped, Svg},
+    svg::{Escaped, NarrowSvg, Svg},
 };
 use crate::{local::Socket, status::clock_time};
 

@@ -214,19 +214,24 @@ fn a_machine_that_was_read_as_off_is_let_in_without_waiting_for_the_deadline() {
     assert_eq!((world.holders(), world.shots), (vec![2], 1));
 }
 
-/// The next power-off finds it off, and one before it may have brought that about: whoever was ordered to send that one.
-#[test]
-fn who_restarted_says_nothing_of_the_commands_of_its_earlier_life() {
+/// A machine is lost, and a power-off is on its way that takes long.
+fn commanded() -> World {
     let mut world = rebooting(3);
     world.slow_bmc.insert(0);
     world.change(&[0, 1, 1], true);
     for _ in 0..4000 {
         if world.effect_due(0) {
-            break;
+            return world;
         }
         step_once(&mut world);
     }
-    assert!(world.effect_due(0));
+    panic!("no power-off was sent");
+}
+
+/// The next power-off finds it off, and one before it may have brought that about: whoever was ordered to send that one.
+#[test]
+fn who_restarted_says_nothing_of_the_commands_of_its_earlier_life() {
+    let mut world = commanded();
     let sender = (1..3).find(|i| world.nodes[*i].fencer.commands.iter().any(|c| c.2));
     let sender = sender.expect("somebody sent it");
     world.kill_process(sender);
@@ -244,15 +249,7 @@ fn who_restarted_says_nothing_of_the_commands_of_its_earlier_life() {
 /// Found in a box, after many deaths of all of it: a machine that owed nothing any more went off and stayed off.
 #[test]
 fn a_power_off_on_its_way_to_a_machine_that_came_back_by_itself_is_followed_by_on() {
-    let mut world = rebooting(3);
-    world.slow_bmc.insert(0);
-    world.change(&[0, 1, 1], true);
-    for _ in 0..4000 {
-        if world.effect_due(0) {
-            break;
-        }
-        step_once(&mut world);
-    }
+    let mut world = commanded();
     let on_its_way = world.nodes[0].bmc;
     assert!(on_its_way.is_some());
     // It boots anew meanwhile, and is heard.

@@ -11,6 +11,7 @@ mod measure;
 mod peer;
 
 use std::{
+    error::Error,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -33,15 +34,18 @@ const SIZES: [(u32, u32, &str, Option<f64>, bool); 8] = [
     (64, 4000, "nodefail", Some(1.5), true),
 ];
 
-fn main() {
+/// What fails is said, with the part that it ended.
+type Done<T = ()> = Result<T, Box<dyn Error>>;
+
+fn main() -> Done {
     // `cargo test --benches` asks whether it runs, not how fast
     let words: Vec<String> = std::env::args().skip(1).collect();
     if !words.iter().any(|word| word == "--bench") {
-        return;
+        return Ok(());
     }
     let Some(suite) = suite() else {
         println!("NOT RUN: no scheduler suite; set PALISADE_SCHEDULER_SUITE to its folder");
-        return;
+        return Ok(());
     };
     let parts: Vec<&str> =
         words.iter().filter(|w| !w.starts_with("--")).map(String::as_str).collect();
@@ -50,14 +54,15 @@ fn main() {
     let ours = program();
     machine(peer.as_ref(), ours.as_deref());
     if asked("suite") {
-        whole_suite(&suite, peer.as_ref(), ours.as_deref());
+        whole_suite(&suite, peer.as_ref(), ours.as_deref())?;
     }
     if asked("sizes") {
-        generated(&suite, peer.as_ref(), ours.as_deref());
+        generated(&suite, peer.as_ref(), ours.as_deref())?;
     }
     if asked("events") {
-        events(&suite);
+        events(&suite)?;
     }
+    Ok(())
 }
 
 fn suite() -> Option<PathBuf> {
@@ -112,18 +117,16 @@ fn told(timed: Option<Timed>) -> String {
     timed.map_or_else(|| "-".to_owned(), |timed| timed.to_string())
 }
 
-fn whole_suite(suite: &Path, peer: Option<&Peer>, ours: Option<&Path>) {
+fn whole_suite(suite: &Path, peer: Option<&Peer>, ours: Option<&Path>) -> Done {
     let folder = suite.join("xml");
-    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-        .expect("the suite can be read")
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "xml"))
         .collect();
     files.sort();
-    let texts: Vec<String> =
-        files.iter().map(|f| fs::read_to_string(f).expect("cases are UTF-8")).collect();
+    let texts: Vec<String> = files.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
     let models: Vec<Model> =
-        texts.iter().map(|text| cib::read(text).expect("a case").model).collect();
+        texts.iter().map(|text| Ok(cib::read(text)?.model)).collect::<Done<_>>()?;
     let planned = models.iter().filter(|m| policy::schedule(m).is_ok()).count();
     let reading = timed(5, || drop(texts.iter().map(|t| cib::read(t).is_ok()).collect::<Vec<_>>()));
     let planning = timed(9, || models.iter().for_each(|m| drop(policy::schedule(m))));
@@ -146,9 +149,10 @@ fn whole_suite(suite: &Path, peer: Option<&Peer>, ours: Option<&Path>) {
     let ours = ours.map(|program| each(program, &["simulate", "--output", "json", "--cib"]));
     let theirs = peer.map(|_| each(Path::new("crm_simulate"), peer::WORDS));
     println!("| one process per case | 2 s | {} | {} |", told(ours), beside(theirs, ours));
+    Ok(())
 }
 
-fn generated(suite: &Path, peer: Option<&Peer>, program: Option<&Path>) {
+fn generated(suite: &Path, peer: Option<&Peer>, program: Option<&Path>) -> Done {
     println!(
         "\n| nodes x resources | state | target | ours in process (runs) | peak | ours as a process (runs) | crm_simulate (runs) | times ours, process to process |"
     );
@@ -156,22 +160,22 @@ fn generated(suite: &Path, peer: Option<&Peer>, program: Option<&Path>) {
     for (nodes, instances, state, target, with_peer) in SIZES {
         let Some(text) = generate(suite, nodes, instances, state) else {
             println!("gen.py could not be run: is python3 installed?");
-            return;
+            return Ok(());
         };
-        let model = cib::read(&text).expect("what gen.py writes").model;
+        let model = cib::read(&text)?.model;
         forget_peak();
         let base = kib("VmRSS:");
-        drop(policy::schedule(&model).expect("a plan"));
+        drop(policy::schedule(&model)?);
         let peak = kib("VmHWM:").saturating_sub(base) / 1024;
-        let planning = timed(7, || drop(policy::schedule(&model).expect("a plan")));
+        let planning = timed(7, || drop(policy::schedule(&model)));
         let file = std::env::temp_dir().join(format!("palisade-bench-{}.xml", std::process::id()));
-        fs::write(&file, &text).expect("the temporary folder can be written");
+        fs::write(&file, &text)?;
         let process =
             |program: &Path, words: &[&str]| measure::children(3, || run(program, words, &file));
         let ours = program.map(|p| process(p, &["simulate", "--output", "json", "--cib"]));
         let theirs =
             peer.filter(|_| with_peer).map(|_| process(Path::new("crm_simulate"), peer::WORDS));
-        fs::remove_file(&file).expect("it was just written");
+        fs::remove_file(&file)?;
         let goal = target.map_or_else(|| "-".to_owned(), |t| format!("{:.0} ms", t * 1000.0));
         println!(
             "| {nodes} x {instances} | {state} | {goal} | {planning} | {peak} MiB | {} | {} |",
@@ -179,43 +183,52 @@ fn generated(suite: &Path, peer: Option<&Peer>, program: Option<&Path>) {
             beside(theirs, ours)
         );
     }
+    Ok(())
 }
 
 /// What the coordinator does after an event: the last model with one thing changed, a scheduler that knows the last one.
-fn events(suite: &Path) {
+fn events(suite: &Path) -> Done {
     println!("\n| one event at 32 x 1000 | target | remembered (runs) | from scratch (runs) |");
     println!("|---|---|---|---|");
-    let Some(text) = generate(suite, 32, 1000, "steady") else { return };
-    let steady = cib::read(&text).expect("what gen.py writes").model;
+    let Some(text) = generate(suite, 32, 1000, "steady") else { return Ok(()) };
+    let steady = cib::read(&text)?.model;
     let count = steady.nodes.len();
     for (name, event) in [
-        ("a monitor fails", fail as fn(&mut Model, usize)),
-        ("a node is lost", |model, at| model.nodes[at].state = Node::lost("").state),
+        ("a monitor fails", fail as fn(&mut Model, usize) -> Done),
+        ("a node is lost", |model, at| {
+            model.nodes[at].state = Node::lost("").state;
+            Ok(())
+        }),
     ] {
         let mut models: Vec<Model> = vec![steady.clone(); count];
-        models.iter_mut().enumerate().for_each(|(at, model)| event(model, at));
+        for (at, model) in models.iter_mut().enumerate() {
+            event(model, at)?;
+            // Once for each that is timed below: a plan that fails is quick.
+            drop(policy::schedule(model)?);
+        }
         let mut scheduler = Scheduler::default();
         drop(scheduler.schedule(&steady));
         let mut at = 0;
         // each time another node, so that the last event is taken back as well
         let remembered = timed(9, || {
             at = (at + 1) % count;
-            drop(scheduler.schedule(&models[at]).expect("a plan"));
+            drop(scheduler.schedule(&models[at]));
         });
         let scratch = timed(9, || {
             at = (at + 1) % count;
-            drop(policy::schedule(&models[at]).expect("a plan"));
+            drop(policy::schedule(&models[at]));
         });
         println!("| {name} | 5 ms | {remembered} | {scratch} |");
     }
+    Ok(())
 }
 
-fn fail(model: &mut Model, at: usize) {
+fn fail(model: &mut Model, at: usize) -> Done {
     let watched = model.nodes[at]
         .history
         .iter_mut()
         .find(|h| h.operations.iter().any(|op| op.interval_ms > 0))
-        .expect("a steady cluster runs something on every node");
+        .ok_or("a steady cluster runs something on every node: gen.py wrote another one")?;
     watched.operations.push(OperationRecord {
         id: format!("{}_last_failure_0", watched.resource),
         operation: "monitor".to_owned(),
@@ -225,6 +238,7 @@ fn fail(model: &mut Model, at: usize) {
         expected_code: Some(0),
         ..OperationRecord::default()
     });
+    Ok(())
 }
 
 fn generate(suite: &Path, nodes: u32, instances: u32, state: &str) -> Option<String> {
@@ -240,5 +254,6 @@ fn run(program: &Path, words: &[&str], file: &Path) {
     let mut command = Command::new(program);
     command.args(words).arg(file).stdout(Stdio::null()).stderr(Stdio::null());
     // some cases end with an error in either program: what it costs is measured all the same
-    let _ = command.status().expect("it can be started");
+    // (and one that cannot be started was found a moment before: `program`, `Peer::find`)
+    let _ = command.status();
 }

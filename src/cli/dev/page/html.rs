@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write as _};
 
 use crate::{
     status::{Tone, View, clock_time},
-    timeline::{Escaped, Incident, Svg},
+    timeline::{Escaped, Incident, NarrowSvg, Svg},
 };
 
 /// What changes: sent again as a whole whenever it did.
@@ -75,8 +75,10 @@ impl Display for Fragment<'_> {
         }
         resources(f, view)?;
         if let Some(incident) = self.incident {
-            writeln!(f, "<h2>Last failure</h2>\n<div class=\"sheet\">\n{}", Svg(incident))?;
-            writeln!(f, "<div class=\"scroll\"><table class=\"steps\">")?;
+            writeln!(f, "<h2>Last failure</h2>\n<div class=\"sheet\">")?;
+            writeln!(f, "{}{}", Svg(incident), NarrowSvg(incident))?;
+            writeln!(f, "<p class=\"count\">{} steps</p>", incident.entries.len())?;
+            writeln!(f, "<div class=\"scroll\" tabindex=\"0\"><table class=\"steps\">")?;
             for (at, entry) in &incident.entries {
                 step(f, &format!("{at:+} ms"), &entry.kind, &entry.text)?;
             }

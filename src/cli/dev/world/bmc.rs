@@ -71,7 +71,7 @@ impl Machine for Power {
         let (world, index) = (self.world.upgrade(), self.index);
         Box::pin(async move {
             if let Some(world) = world {
-                world.machines[index].boot_after(world.times.boot).await;
+                world.machines[index].boot_after(world.times.boot);
             }
         })
     }

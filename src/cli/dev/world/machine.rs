@@ -64,6 +64,8 @@ pub(super) struct Machine {
     running: Mutex<Option<Running>>,
     /// A boot that waits is void when another thing was done with the power meanwhile.
     turn: AtomicU64,
+    /// The turn of the boot that is under way; 0 if there is none.
+    boots: AtomicU64,
 }
 
 impl Machine {
@@ -76,7 +78,8 @@ impl Machine {
             node: node.clone(),
             wires: watch::Sender::new(Wires { alive: false, plugged: true }),
             running: Mutex::new(None),
-            turn: AtomicU64::new(0),
+            turn: AtomicU64::new(1),
+            boots: AtomicU64::new(0),
         }
     }
 
@@ -124,7 +127,7 @@ impl Machine {
 
     /// Ends everything, if it runs. Idempotent.
     pub(super) async fn cut(&self) {
-        self.turn.fetch_add(1, Ordering::Relaxed);
+        self.turn.fetch_add(1, Ordering::AcqRel);
         self.wires.send_modify(|wires| wires.alive = false);
         let mut running = self.running.lock().await;
         // A boot that was under way has plugged it in again.
@@ -138,18 +141,25 @@ impl Machine {
         }
     }
 
-    /// Boots later, unless something else is done with its power meanwhile.
-    pub(super) async fn boot_after(self: &Arc<Self>, delay: Duration) {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Boots later, unless something else is done with its power meanwhile. A finger on the button of a machine that boots
+    /// changes nothing: who presses again and again must not keep it from booting. False if it was such a one.
+    pub(super) fn boot_after(self: &Arc<Self>, delay: Duration) -> bool {
+        let turn = self.turn.load(Ordering::Acquire);
+        if self.boots.swap(turn, Ordering::AcqRel) == turn {
+            return false;
+        }
         let machine = Arc::clone(self);
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            if machine.turn.load(Ordering::Relaxed) == turn
+            if machine.turn.load(Ordering::Acquire) == turn
                 && let Err(error) = machine.boot().await
             {
                 eprintln!("palisade dev: {} cannot boot: {error:#}", machine.node.name);
             }
+            // Only its own: after a cut another one may be under way.
+            let _ = machine.boots.compare_exchange(turn, 0, Ordering::AcqRel, Ordering::Acquire);
         });
+        true
     }
 
     /// Its first process starts, and sees to a fresh boot id and an empty run directory.

@@ -121,11 +121,14 @@ impl World {
         if self.machines[index].wires().alive {
             bail!("{name} runs");
         }
-        match self.bmc(index) {
-            Some(bmc) if !bmc.power() => bmc.press(Command::On),
-            _ => self.machines[index].boot_after(self.times.boot).await,
-        }
-        Ok(format!("{name} boots"))
+        let begins = match self.bmc(index) {
+            Some(bmc) if !bmc.power() => {
+                bmc.press(Command::On);
+                true
+            }
+            _ => self.machines[index].boot_after(self.times.boot),
+        };
+        Ok(format!("{name} boots{}", if begins { "" } else { " already" }))
     }
 
     /// All processes of the machine stand still; its kernel goes on answering.

@@ -149,6 +149,15 @@ pub(crate) fn served_by(at: SocketAddr) -> Option<String> {
     Some(text.split_once("served by ")?.1.trim().to_owned())
 }
 
+/// The power of the machine that serves fails. Who that was.
+pub(crate) fn kill_holder(dir: &Path) -> String {
+    let at = address(dir);
+    let holder = until("it is served", || served_by(at));
+    let (ok, said) = palisade(&["dev", "kill", &holder, "--dir"], dir);
+    assert!(ok, "{said}");
+    holder
+}
+
 /// Whether each of the machines says that all are there, with quorum and an open era.
 pub(crate) fn whole(dir: &Path, nodes: &[&str]) -> bool {
     nodes.iter().all(|node| status(dir, node).is_some_and(|s| is_whole(&s, nodes.len())))

@@ -1,13 +1,20 @@
 //! A box from nothing to ready, a power failure of the machine that serves, the end.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use crate::boxed::{
-    READY_MAX, Running, address, alone, gone, palisade, program, served_by, status, until,
-    until_within, whole,
+    READY_MAX, Running, address, alone, gone, kill_holder, palisade, program, served_by, status,
+    until, until_within, whole,
 };
+
+/// An incident whose power-off ended well is closed at once, one whose did not after 20 s (docs/exceptions/closing.md).
+const PRESSED_MAX: Duration = Duration::from_secs(40);
 
 #[test]
 fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_leaves_nothing() {
@@ -72,10 +79,36 @@ fn a_program_that_is_replaced_while_it_runs_takes_no_machine_away() {
     running.wait_ready(&dir);
     fs::copy(program(), &new).expect("copied");
     fs::rename(&new, &own).expect("replaced");
-    let holder = until("it is served", || served_by(address(&dir)));
-    let (ok, said) = palisade(&["dev", "kill", &holder, "--dir"], &dir);
-    assert!(ok, "{said}");
+    kill_holder(&dir);
     until_within("it is back", READY_MAX, || whole(&dir, &["n1", "n2", "n3"]).then_some(()));
+    drop(running);
+}
+
+/// A finger that presses the button again and again, while the machine is being fenced and while it boots.
+#[test]
+fn a_machine_whose_start_is_asked_for_again_and_again_comes_back() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("box");
+    let running = Running::start(&dir);
+    running.wait_ready(&dir);
+    let holder = until("it is served", || served_by(address(&dir)));
+    let other = ["n1", "n2", "n3"].into_iter().find(|node| *node != holder).expect("three");
+    let (ok, said) = palisade(&["dev", "kill", other, "--dir"], &dir);
+    assert!(ok, "{said}");
+    let begun = Instant::now();
+    let mut presses = 0;
+    until_within("it is lost", READY_MAX, || {
+        let seen = status(&dir, &holder)?;
+        seen.nodes.iter().any(|n| n.name == other && n.state != "online").then_some(())
+    });
+    until_within("it is back, while its button is pressed", PRESSED_MAX, || {
+        // Refused when it runs.
+        presses += u32::from(palisade(&["dev", "start", other, "--dir"], &dir).0);
+        whole(&dir, &["n1", "n2", "n3"]).then_some(())
+    });
+    println!("{presses} presses, back after {:?}", begun.elapsed());
+    assert!(presses > 2, "hardly anybody pressed");
     drop(running);
 }
 

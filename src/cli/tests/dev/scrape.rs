@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::boxed::{Running, address, alone, palisade, served_by, status, until};
+use crate::boxed::{Running, address, alone, kill_holder, palisade, served_by, status, until};
 
 /// Series of one target, whatever it has seen.
 const SERIES_MAX: usize = 1000;
@@ -241,9 +241,7 @@ fn a_box_is_scraped_by_the_conventions_and_has_what_alerts_and_dashboard_ask_for
     let running = Running::start(&dir);
     running.wait_ready(&dir);
     let at = address(&dir);
-    let holder = until("it is served", || served_by(at));
-    let (ok, said) = palisade(&["dev", "kill", &holder, "--dir"], &dir);
-    assert!(ok, "{said}");
+    let holder = kill_holder(&dir);
     until("it is served elsewhere", || served_by(at).filter(|by| *by != holder));
     let proven = |node: &&str| {
         let seen = status(&dir, node)?;
