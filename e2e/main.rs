@@ -175,6 +175,7 @@ enum Verb {
         lie: bool,
     },
     /// Answer HTTP requests with the host's name.
+    #[command(alias = "answer-node-id")]
     ServeNodeId {
         #[arg(long, default_value_t = 80)]
         port: u16,

@@ -26,7 +26,7 @@ const fn sabotage(number: &'static str, rules: &'static str, scenario: &'static 
 
 /// By scenario, in the order of `scenario::ALL`. The simulator finds many of these rules too, and
 /// the seven of CLUSTER.md section 3 (`sim hunt`).
-pub const ALL: [Sabotage; 21] = [
+pub const ALL: [Sabotage; 22] = [
     sabotage("18", "announced-once", "power-cut"),
     sabotage("6", "no-fencing", "holder-isolated"),
     sabotage("6", "no-fencing", "agent-frozen"),
@@ -48,6 +48,7 @@ pub const ALL: [Sabotage; 21] = [
     sabotage("7", "ring-id-reused", "disk-lost"),
     sabotage("9", "leftovers-kept", "leftover"),
     sabotage("8", "no-replay-window", "replayed"),
+    sabotage("-", "dead-not-told", "balanced"),
     sabotage("20", "watchdog-by-timer", "watchdog-bites"),
 ];
 

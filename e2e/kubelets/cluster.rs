@@ -11,7 +11,7 @@ use crate::lab::{self, Lab, LabSpec};
 use crate::observation::Observation;
 use crate::power;
 use crate::scenario::stack::{CLUSTER, NAMESPACE, Options, Stack, progress};
-use crate::scenario::stack::{fresh_disk, secrets, web_template};
+use crate::scenario::stack::{fresh_disk, secrets, templates};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs;
@@ -105,7 +105,7 @@ impl Cluster {
         }
         for machine in lab.machines() {
             node::prepare(&lab, &machine, programs, agent)?;
-            web_template(&lab, &machine)?;
+            templates(&lab, &machine)?;
             node::route(&lab, &machine)?;
         }
         progress("power on; containerd, kubelets");

@@ -5,6 +5,7 @@
 
 mod agent;
 mod api;
+mod balancer;
 mod disk;
 mod holder;
 mod late;
@@ -48,7 +49,7 @@ impl Scenario {
 }
 
 /// All of them: what must hold at the first, and what its sabotages need to be seen.
-pub const ALL: [Scenario; 21] = [
+pub const ALL: [Scenario; 22] = [
     Scenario::new(
         "power-cut",
         "the holder loses its power: another machine serves, nobody else is shot",
@@ -148,6 +149,11 @@ pub const ALL: [Scenario; 21] = [
         "replayed",
         "datagrams of the ring are sent once more: all are dropped, nothing changes",
         wire::replayed,
+    ),
+    Scenario::new(
+        "balanced",
+        "a load balancer is changed, loses a server, loses its holder: only what was under way is lost",
+        balancer::balanced,
     ),
     Scenario::new(
         "watchdog-bites",

@@ -451,7 +451,7 @@ fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, options: &Option
         config += &format!("[watchdog]\nsocket = {socket:?}\ntimeout_s = {WATCHDOG_S}\n");
     }
     fs::write(machine.disk("etc/palisade/agent.toml"), config)?;
-    web_template(lab, machine)?;
+    templates(lab, machine)?;
     let kubeconfig = api.kubeconfig(&format!("agent-{}", machine.name()));
     let argv = [
         &lab.program("palisade").display().to_string(),
@@ -478,15 +478,18 @@ fn prepare_machine(lab: &Lab, api: &KubeBox, machine: &Machine, options: &Option
     crate::records::remove(&machine.log("agent"))
 }
 
-/// The process of manifests/quickstart.
-pub(crate) fn web_template(lab: &Lab, machine: &Machine) -> Result<()> {
+/// The processes of manifests/quickstart and, under a name that the observer does not follow, of e2e/manifests/balanced.yaml.
+pub(crate) fn templates(lab: &Lab, machine: &Machine) -> Result<()> {
     let templates = machine.disk("etc/palisade/processes");
     fs::create_dir_all(&templates)?;
-    let web = format!(
-        "argv = [\"{}\", \"serve-node-id\"]\nstop_timeout_ms = 3000\nmonitor = {{ http = 80 }}\n",
-        lab.program("e2e").display()
-    );
-    fs::write(templates.join("web.toml"), web).context("the template")
+    for (name, verb, port) in [("web", "serve-node-id", 80), ("each", "answer-node-id", 8081)] {
+        let template = format!(
+            "argv = [\"{}\", \"{verb}\", \"--port\", \"{port}\"]\nstop_timeout_ms = 3000\nmonitor = {{ http = {port} }}\n",
+            lab.program("e2e").display()
+        );
+        fs::write(templates.join(format!("{name}.toml")), template).context("the template")?;
+    }
+    Ok(())
 }
 
 fn start_controller(lab: &Lab, api: &KubeBox) -> Result<()> {

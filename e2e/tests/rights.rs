@@ -182,6 +182,12 @@ fn work(stack: &Stack) -> Vec<String> {
         status["conditions"].as_array().into_iter().flatten().any(|c| c["reason"] == reason)
     };
 
+    // a load balancer before a service on every machine; it stays, and is at rest like all else
+    let balanced = format!("{TREE}/e2e/manifests/balanced.yaml");
+    kubectl(&["apply", "-f", &balanced]).expect("applied");
+    let nodes = || get("lb/front")["status"]["nodes"] == "n1,n2,n3";
+    hope("the load balancer runs on all", wait_until(SLOW, nodes));
+
     // the controller deletes what nobody wants any more
     patch("vip/public", &json!({"spec": {"with": []}}));
     let gone = || get("plc/public.web.order").is_null();

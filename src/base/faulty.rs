@@ -53,11 +53,13 @@ pub enum Rule {
     ApiDecides,
     /// An order is begun however late it is (SAFETY.md#S7): what hides [`Self::EpochByAge`] on a machine.
     LateOrders,
+    /// Load balancers do not hear which machines are proven dead (docs/haproxy.md).
+    DeadNotTold,
 }
 
 impl Rule {
     /// All of them: the seven of CLUSTER.md section 3 first.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::CleanStopEvidence,
         Self::DebtPreviousConfiguration,
         Self::WipedVotes,
@@ -81,6 +83,7 @@ impl Rule {
         Self::SilenceIsDeath,
         Self::ApiDecides,
         Self::LateOrders,
+        Self::DeadNotTold,
     ];
 
     /// As it is written on the command line.
@@ -111,6 +114,7 @@ impl Rule {
             Self::SilenceIsDeath => "silence-is-death",
             Self::ApiDecides => "api-decides",
             Self::LateOrders => "late-orders",
+            Self::DeadNotTold => "dead-not-told",
         }
     }
 

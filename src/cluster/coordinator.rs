@@ -10,8 +10,9 @@ use alloc::{
     string::{String, ToString as _},
     vec::Vec,
 };
+use core::time::Duration;
 
-use base::{Instant, NodeId, ResourceId};
+use base::{Instant, NodeId, ResourceId, Role};
 use fencing::Incident;
 
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// An address that is announced so much later than everything runs has moved for another reason.
-const LAST_ADDRESS: core::time::Duration = core::time::Duration::from_secs(2);
+const LAST_ADDRESS: Duration = Duration::from_secs(2);
 
 /// A plan's orders and the conditions that come with them, for one position.
 #[derive(Debug)]
@@ -131,7 +132,7 @@ impl Member {
         };
         let (forgotten, next) = forget(state, wall);
         if let Some(seconds) = next {
-            let wait = core::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1));
+            let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1));
             self.wakes.push((now + wait, Reason::FailureTimeout));
         }
         let Some(epoch) = installed.epoch() else { return };
@@ -204,6 +205,15 @@ impl Member {
     }
 }
 
+/// After this a failed start is tried again although no `failureTimeout` says so: what it lacked may be there now, and nobody
+/// is left without a service for it. What there is one of, and runs elsewhere, is left in peace.
+const START_AGAIN: Duration = Duration::from_secs(60);
+
+fn runs_beside(state: &State, resource: &ResourceId) -> bool {
+    let mut instances = state.instances.iter().filter(|((of, _), _)| of == resource);
+    instances.any(|(_, i)| i.role.is_some_and(Role::is_active))
+}
+
 /// Failures whose time is over, and after how many seconds the next one will be. Never before the fencing that they
 /// demand (SAFETY.md#S32).
 pub(crate) fn forget(state: &State, wall: i64) -> (Vec<(ResourceId, NodeId)>, Option<i64>) {
@@ -214,9 +224,11 @@ pub(crate) fn forget(state: &State, wall: i64) -> (Vec<(ResourceId, NodeId)>, Op
         let found = revision.primitives().find(|(_, m)| m.id == *resource);
         let timeout = match found {
             Some((placement, m)) => m.meta.failure_timeout.or(placement.meta.failure_timeout),
-            None => Some(core::time::Duration::ZERO),
+            None => Some(Duration::ZERO),
         };
-        let Some(timeout) = timeout else { continue };
+        let alone = || found.is_some_and(|(p, _)| p.exclusive()) && runs_beside(state, resource);
+        let again = || (failures.is_of_start() && !alone()).then_some(START_AGAIN);
+        let Some(timeout) = timeout.or_else(again) else { continue };
         let key = (resource.clone(), *node);
         let instance = state.instances.get(&key);
         let demands = instance.is_some_and(|i| i.stop_failed)

@@ -44,7 +44,8 @@ const fn by_feature(rule: Rule) -> bool {
         | Rule::AnnouncedOnce
         | Rule::FailedStopIsStopped
         | Rule::ApiDecides
-        | Rule::LateOrders => false,
+        | Rule::LateOrders
+        | Rule::DeadNotTold => false,
         // chosen at run time only
         Rule::StartBeforeStop | Rule::FailureCountedTwice | Rule::SilenceIsDeath => false,
     }

@@ -8,7 +8,7 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::ToString as _,
+    string::{String, ToString as _},
     vec,
     vec::Vec,
 };
@@ -23,7 +23,7 @@ use policy::{
     revision::{Primitive, Revision},
 };
 
-use crate::state::{Instance, State};
+use crate::state::{Failures, Instance, State};
 
 /// Makes models of a state that changes, and keeps what it made: what an event does not touch stays the same for the
 /// engine ([`Shared::is_same`]). The model is that of the state alone, whatever was made before.
@@ -69,7 +69,7 @@ impl Models {
             for ((resource, at), failures) in &state.failures {
                 if *at == voter.id && numbers.contains_key(resource) {
                     let of = format!("{resource}#{}_{}", failures.operation, failures.interval_ms);
-                    node.transient.insert(format!("fail-count-{of}"), failures.count.to_string());
+                    node.transient.insert(format!("fail-count-{of}"), fail_count(failures));
                     node.transient.insert(format!("last-failure-{of}"), failures.last.to_string());
                 }
             }
@@ -154,6 +154,12 @@ fn add_state(state: &State, id: NodeId, node: &mut Node) -> bool {
         ..NodeState::default()
     });
     true
+}
+
+/// A machine on which it cannot be started is out of the question until the failure is forgotten, as with Pacemaker's
+/// `start-failure-is-fatal`: tried again at once it would fail as fast as it can be ordered.
+fn fail_count(failures: &Failures) -> String {
+    if failures.is_of_start() { "INFINITY".into() } else { failures.count.to_string() }
 }
 
 /// What happened to one instance, as operation history tells it.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     commands::Commanded,
+    results::operation_name,
     wire::{self, Intent},
 };
 
@@ -237,6 +238,13 @@ pub(crate) struct Failures {
     pub(crate) operation: String,
     pub(crate) interval_ms: u64,
     pub(crate) code: u8,
+}
+
+impl Failures {
+    /// Whether the last one was that it did not start.
+    pub(crate) fn is_of_start(&self) -> bool {
+        self.operation == operation_name(Operation::Start)
+    }
 }
 
 /// Verbs without the API (CLUSTER.md section 7). Each ends when a newer generation of its object arrives.

@@ -31,7 +31,8 @@ pub const fn meant_by(rule: Rule) -> &'static [&'static str] {
         | Rule::FailedStopIsStopped
         | Rule::SilenceIsDeath
         | Rule::ApiDecides
-        | Rule::LateOrders => &[],
+        | Rule::LateOrders
+        | Rule::DeadNotTold => &[],
     }
 }
 

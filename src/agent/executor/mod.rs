@@ -21,8 +21,8 @@ use base::{BootId, Epoch, Instant, ResourceId, Role};
 use cluster::{ExecutorDo, ExecutorSays};
 use drivers::power::Permit;
 use lifecycle::{
-    Answer, Call, CallId, Executor, NoQuorumPolicy, Operation, Output, Quorum, SelfFence, Settings,
-    Token,
+    Answer, Call, CallId, Executor, NoQuorumPolicy, Operation, Outcome, Output, Quorum, SelfFence,
+    Settings, Token,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -279,6 +279,7 @@ impl ExecutorPart {
                 }
                 Output::Changed { operation, outcome, instance } => {
                     self.keep_record();
+                    tell_failure(&instance.resource, operation, &outcome);
                     self.say(ExecutorSays::Changed { operation, outcome, instance });
                 }
                 Output::Report { epoch, report } => {
@@ -352,6 +353,9 @@ impl ExecutorPart {
                 let _ = before.await;
             }
             let answer = outside.carry_out(&todo, permit).await;
+            if !matches!(todo.operation, Operation::Probe | Operation::Monitor) {
+                tell_failure(&todo.resource, todo.operation, &answer.outcome);
+            }
             let _ = answers.send((id, answer)).await;
         });
         let done = tokio::spawn(async move { drop(finish.await) });
@@ -400,3 +404,17 @@ impl ExecutorPart {
 
 #[cfg(test)]
 mod tests;
+
+/// The ring and the objects have the code; why it was so stands in this machine's log alone.
+fn tell_failure(resource: &ResourceId, operation: Operation, outcome: &Outcome) {
+    match outcome {
+        Outcome::Failed { code, reason } => {
+            tracing::warn!(%resource, ?operation, code, %reason, "an operation failed");
+        }
+        Outcome::TimedOut => tracing::warn!(%resource, ?operation, "an operation took too long"),
+        Outcome::Degraded { reason, .. } => {
+            tracing::warn!(%resource, ?operation, %reason, "it runs, but not well");
+        }
+        _ => {}
+    }
+}

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use base::{Instant, NodeId, NodeName};
+use base::{
+    Instant, NodeId, NodeName,
+    faulty::{Rule, broken},
+};
 use cluster::{ExecutorSays, FencerSays, Input, RequestId, RequestKind, Status as View, Verdict};
 use policy::revision::Revision;
 use prometheus_client::metrics::counter::Counter;
@@ -316,7 +319,7 @@ impl Loop {
     /// What ran on a machine that is proven dead gets no connections any more, at once and not when checks find out.
     fn tell_gone(&mut self) {
         let gone = self.core.member().gone();
-        if gone != self.outlet.gone {
+        if gone != self.outlet.gone && !broken(Rule::DeadNotTold) {
             self.outlet.executor.say(ToExecutor::Gone(gone.clone()));
             self.outlet.gone = gone;
         }

@@ -22,6 +22,9 @@ pub(crate) struct Exec {
     pub(crate) running: BTreeMap<ResourceId, (ResourceKind, Role)>,
     pub(crate) queue: Vec<(Instant, Order)>,
     pub(crate) stop_fails: bool,
+    pub(crate) start_fails: bool,
+    /// Starts that were tried while none could succeed.
+    pub(crate) failed_starts: u32,
     pub(crate) stop_failed: BTreeSet<ResourceId>,
     pub(crate) report_due: bool,
     pub(crate) leaving: bool,
@@ -79,8 +82,12 @@ impl Exec {
     }
 
     pub(crate) fn run(&mut self, order: &Order) -> Outcome {
-        let fails = || Outcome::Failed { code: 1, reason: "it does not end".into() };
+        let fails = || Outcome::Failed { code: 1, reason: "as the test says".into() };
         match order.operation {
+            Operation::Start if self.start_fails => {
+                self.failed_starts += 1;
+                fails()
+            }
             Operation::Start => {
                 let role = (order.kind.clone(), Role::Started);
                 self.running.insert(order.resource.clone(), role);

@@ -92,6 +92,16 @@ fn what_failed_is_counted_and_recovered() {
     let mut world = world(vec![single("web")]);
     let holder = world.holders()[0] - 1;
     let starts = world.starts;
+    crash(&mut world, holder);
+    world.settle(S * 5);
+    assert_eq!((world.holders().len(), world.starts), (1, starts + 1));
+    let status = world.member(0).status();
+    let failures: u32 = status.instances.iter().map(|i| i.failures).sum();
+    assert_eq!(failures, 1, "{:#?}", status.instances);
+}
+
+/// It ends by itself, and a check says so.
+fn crash(world: &mut World, holder: usize) {
     world.nodes[holder].exec.running.clear();
     let instance = InstanceReport {
         resource: web(),
@@ -104,11 +114,41 @@ fn what_failed_is_counted_and_recovered() {
     let (operation, outcome) = (Operation::Monitor, Outcome::NotRunning);
     let says = ExecutorSays::Changed { operation, outcome, instance };
     world.give(holder, Input::Executor(says));
+}
+
+#[test]
+fn a_failed_start_moves_it_and_is_not_tried_again_while_it_runs_elsewhere() {
+    let mut world = world(vec![single("web")]);
+    let holder = world.holders()[0] - 1;
+    world.nodes[holder].exec.start_fails = true;
+    crash(&mut world, holder);
     world.settle(S * 5);
-    assert_eq!((world.holders().len(), world.starts), (1, starts + 1));
-    let status = world.member(0).status();
-    let failures: u32 = status.instances.iter().map(|i| i.failures).sum();
-    assert_eq!(failures, 1, "{:#?}", status.instances);
+    assert_eq!(world.holders().len(), 1);
+    assert_ne!(world.holders()[0] - 1, holder);
+    let there = world.holders();
+    world.settle(S * 300);
+    assert_eq!(world.holders(), there);
+    assert_eq!(world.nodes[holder].exec.failed_starts, 1);
+}
+
+#[test]
+fn what_starts_nowhere_is_tried_again_after_a_minute_and_not_sooner() {
+    let mut world = world(vec![single("web")]);
+    let holder = world.holders()[0] - 1;
+    for node in &mut world.nodes {
+        node.exec.start_fails = true;
+    }
+    crash(&mut world, holder);
+    let tries = |w: &World| w.nodes.iter().map(|n| n.exec.failed_starts).collect::<Vec<_>>();
+    world.settle(S * 30);
+    assert_eq!(tries(&world), [1, 1, 1]);
+    world.settle(S * 200);
+    assert!(tries(&world).iter().all(|n| (3..=5).contains(n)), "{:?}", tries(&world));
+    for node in &mut world.nodes {
+        node.exec.start_fails = false;
+    }
+    world.settle(S * 70);
+    assert_eq!(world.holders().len(), 1);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    admin,
+    admin, files,
     place::{Place, plain, servers_on},
     render::{Surroundings, fingerprint, render},
 };
@@ -181,6 +181,7 @@ impl BalancerDriver {
                         admin: &admin,
                         user: user.as_deref(),
                         elsewhere: user.is_some(),
+                        connections_max: files::connections(proxy, files::limit()),
                         gone: &gone,
                     },
                 );
@@ -219,7 +220,7 @@ impl BalancerDriver {
                 return failed(ocf::GENERIC, format_args!("it ended at once: {said}"));
             }
             if self.runs(&place, proxy).await == Ok(true) {
-                return Outcome::Ok;
+                return files::runs(proxy, files::limit());
             }
             sleep(LOOK_EVERY).await;
         }
@@ -234,7 +235,7 @@ impl BalancerDriver {
     /// What runs gets other parameters without losing a connection; where they are refused it goes on with those that it has.
     async fn converge(&self, place: &Place, resource: &ResourceId, proxy: &Proxy) -> Outcome {
         match self.runs(place, proxy).await {
-            Ok(true) => return Outcome::Ok,
+            Ok(true) => return files::runs(proxy, files::limit()),
             Ok(false) => {}
             Err(why) => return failed(ocf::GENERIC, format_args!("its socket: {why}")),
         }
@@ -257,7 +258,7 @@ impl BalancerDriver {
             sleep(LOOK_EVERY).await;
             if self.runs(place, proxy).await == Ok(true) {
                 info!(%resource, "reloaded");
-                return Outcome::Ok;
+                return files::runs(proxy, files::limit());
             }
         }
         let why = format!(

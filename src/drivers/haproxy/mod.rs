@@ -16,6 +16,7 @@
 
 mod admin;
 mod driver;
+mod files;
 mod place;
 mod render;
 

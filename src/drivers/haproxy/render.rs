@@ -29,6 +29,8 @@ pub struct Surroundings<'a> {
     pub user: Option<&'a str>,
     /// Whether addresses may be bound that are on another machine now.
     pub elsewhere: bool,
+    /// Connections that there is room for, of all frontends.
+    pub connections_max: u32,
     /// Machines that are known to be dead: their servers begin in maintenance.
     pub gone: &'a BTreeSet<NodeName>,
 }
@@ -64,7 +66,7 @@ fn write_all(out: &mut String, proxy: &Proxy, around: &Surroundings<'_>) -> core
     writeln!(out, "    description {}", fingerprint(proxy))?;
     let admin = around.admin.display();
     writeln!(out, "    stats socket {admin} mode 600 level admin expose-fd listeners")?;
-    writeln!(out, "    maxconn {}", proxy.connections_max)?;
+    writeln!(out, "    maxconn {}", around.connections_max)?;
     writeln!(out, "    mworker-max-reloads {OLD_WORKERS_MAX}")?;
     if let Some(user) = around.user {
         writeln!(out, "    user {user}\n    group {user}")?;

@@ -5,7 +5,9 @@ use base::{
     proxy::{Backend, Balance, Frontend, ProxyMode, Server, ServerCheck},
 };
 
-use super::{Surroundings, admin::description, fingerprint, place::servers_on, render};
+use lifecycle::Outcome;
+
+use super::{Surroundings, admin::description, files, fingerprint, place::servers_on, render};
 
 fn server(node: &str, address: &str, port: u16, backup: bool) -> Server {
     let (node, address) = (node.parse().expect("a name"), address.parse().expect("an address"));
@@ -81,6 +83,7 @@ fn rendered(proxy: &Proxy, gone: &[&str]) -> String {
             admin: Path::new("/run/palisade/balancers/api/admin.sock"),
             user: Some("haproxy"),
             elsewhere: true,
+            connections_max: proxy.connections_max,
             gone: &gone,
         },
     )
@@ -103,6 +106,21 @@ fn other_parameters_have_another_fingerprint_and_a_dead_machine_has_none() {
     for strange in ["", "description: ", &format!("description: {}", "x".repeat(65))] {
         assert!(description(strange).is_none_or(str::is_empty), "{strange:?}");
     }
+}
+
+#[test]
+fn a_low_limit_of_open_files_costs_connections_and_is_said() {
+    let wanted = proxy().connections_max;
+    let enough = u64::from(wanted) * 2 + 512;
+    assert_eq!(files::connections(&proxy(), enough), wanted);
+    assert_eq!(files::runs(&proxy(), enough), Outcome::Ok);
+    assert_eq!(files::connections(&proxy(), enough - 2), wanted - 1);
+    assert_eq!(files::connections(&proxy(), 0), 1);
+    assert_eq!(files::connections(&proxy(), u64::MAX), wanted);
+    let Outcome::Degraded { reason, .. } = files::runs(&proxy(), enough - 2) else {
+        panic!("it is said")
+    };
+    assert!(reason.contains("LimitNOFILE"), "{reason}");
 }
 
 #[test]
