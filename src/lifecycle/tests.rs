@@ -7,6 +7,7 @@ use base::{Epoch, Incarnation, Instant, NodeId, ResourceId, ResourceKind, RingId
 
 use crate::*;
 
+mod given_up;
 mod law;
 mod limits;
 mod reload;

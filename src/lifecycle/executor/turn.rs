@@ -225,8 +225,20 @@ impl Executor {
         }));
     }
 
+    /// A start that is not permitted any more has not failed, whatever its driver says: it was broken off. What it left
+    /// behind is not known, and is said as what a look has found.
+    fn is_given_up(&self, now: Instant, resource: &ResourceId, outcome: &Outcome) -> bool {
+        let flight = self.instances.get(resource).and_then(|i| i.flight.as_ref());
+        flight.is_some_and(|flight| {
+            matches!(outcome, Outcome::Failed { .. })
+                && matches!(flight.operation, Operation::Start | Operation::Promote)
+                && !self.permits(now, flight.call)
+        })
+    }
+
     /// A driver call ended.
     pub(super) fn end(&mut self, now: Instant, resource: &ResourceId, answer: Answer) {
+        let given_up = self.is_given_up(now, resource, &answer.outcome);
         let Some(instance) = self.instances.get_mut(resource) else { return };
         let Some(flight) = instance.flight.take() else { return };
         let outcome = match flight.operation {
@@ -249,10 +261,10 @@ impl Executor {
             _ => outcome.is_running(),
         };
         let degraded = matches!(outcome, Outcome::Degraded { .. });
-        instance.failed = (!healthy || degraded).then(|| outcome.clone());
+        instance.failed = (!given_up && (!healthy || degraded)).then(|| outcome.clone());
         let stop_failed = flight.operation == Operation::Stop && !healthy && instance.exclusive;
         let changed = Output::Changed {
-            operation: flight.operation,
+            operation: if given_up { Operation::Probe } else { flight.operation },
             outcome: outcome.clone(),
             instance: instance.report(),
         };
@@ -263,7 +275,12 @@ impl Executor {
         let end = OrderEnd::Done(outcome.clone());
         match flight.purpose {
             Purpose::Order { epoch, id } if Some(epoch) == epoch_now && !flight.void => {
-                self.outputs.push_back(Output::OrderEnd { epoch, id, end });
+                if given_up {
+                    let end = OrderEnd::Refused(Refusal::NotActing);
+                    self.outputs.extend([Output::OrderEnd { epoch, id, end }, changed]);
+                } else {
+                    self.outputs.push_back(Output::OrderEnd { epoch, id, end });
+                }
             }
             Purpose::Order { .. } | Purpose::Own => self.outputs.push_back(changed),
             Purpose::StartUp => {}
