@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::builtin::OBJECT_META;
+use crate::cost;
 use crate::failure::{Fault, FieldError};
 use crate::resource::Resource;
 use crate::rules::Rules;
@@ -104,6 +105,7 @@ pub(crate) fn faults(definition: &Value) -> Vec<FieldError> {
             Some(schema) => {
                 errors.extend(structural::faults(schema, &path));
                 errors.extend(Rules::compile(schema, &path).err().into_iter().flatten());
+                errors.extend(cost::faults(schema, &path));
             }
         }
     }

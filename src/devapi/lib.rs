@@ -16,6 +16,7 @@
 mod apply;
 mod builtin;
 pub mod catalog;
+mod cost;
 mod definition;
 mod discovery;
 pub mod engine;
