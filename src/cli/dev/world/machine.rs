@@ -25,8 +25,8 @@ use super::super::plan::{Folder, Node, Plan, RING_PORT, WEB_PORT};
 
 /// Ending all processes of a machine takes milliseconds; more than this is a fault to be said.
 const END_MAX: Duration = Duration::from_secs(10);
-/// For a word to the first process.
-const WORD_MAX: Duration = Duration::from_secs(5);
+/// For a word to the first process: milliseconds, and on a laptop that compiles something meanwhile seconds.
+const WORD_MAX: Duration = Duration::from_secs(20);
 
 /// What connects a machine with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +199,14 @@ impl Machine {
                 _ => Ok(()),
             }
         };
-        let said = timeout(WORD_MAX, talk).await.context("it does not answer")?;
+        // Its power does not wait for the word: `cut` needs the lock that is held here.
+        let mut wires = self.wires.subscribe();
+        let said = tokio::select! {
+            said = timeout(WORD_MAX, talk) => said.context("it does not answer")?,
+            _ = wires.wait_for(|wires| !wires.alive) => {
+                bail!("{} is dead: its power was cut before it had heard of it", self.node.name)
+            }
+        };
         said.with_context(|| format!("the first process of {}", self.node.name))
     }
 
