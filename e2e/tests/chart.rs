@@ -121,7 +121,8 @@ fn what_is_rendered_is_fresh_and_the_rules_and_scripts_pass_their_tests() {
         .filter(|(key, _)| key.contains(".health."))
         .map(|(_, script)| script)
         .collect();
-    assert!(scripts.len() == 8 && scripts.iter().all(|s| *s == scripts[0]), "one for all kinds");
+    // which kinds those are is asked by `cargo test -p api --test gitops`
+    assert!(scripts.len() > 6 && scripts.iter().all(|s| *s == scripts[0]), "one for all kinds");
     let file = std::env::temp_dir().join(format!("palisade-health-{}.lua", std::process::id()));
     std::fs::write(&file, scripts[0].as_str().expect("text")).expect("written");
     let test = tree("manifests/gitops/argocd/health_test.lua");

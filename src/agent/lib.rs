@@ -28,6 +28,7 @@ pub mod keys;
 pub mod kubernetes;
 pub mod links;
 pub mod local;
+pub mod log;
 pub mod messages;
 pub mod metrics;
 pub mod privileges;

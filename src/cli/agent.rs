@@ -123,6 +123,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             },
         },
     };
+    let part = match &role {
+        Role::Part { part, .. } => part.name(),
+        Role::Secrets { .. } => "secrets",
+        Role::Supervisor { .. } => "supervisor",
+    };
+    let _here = tracing::info_span!("agent", node = %options.node_name, part).entered();
     match process::main(options, role) {
         Ok(Exit::Done) => Ok(ExitCode::SUCCESS),
         Ok(Exit::Code(code)) => Ok(ExitCode::from(code)),

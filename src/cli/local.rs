@@ -48,6 +48,13 @@ impl Socket {
         }
     }
 
+    /// The folder of the box that is meant, if one is.
+    pub(crate) fn folder_of_box(&self) -> Option<PathBuf> {
+        let socket = self.candidates().into_iter().next()?;
+        let machines = socket.ancestors().nth(3).filter(|dir| dir.ends_with("machines"))?;
+        machines.parent().filter(|dir| dir.join("box.json").is_file()).map(Path::to_owned)
+    }
+
     /// Whether the person says whom to ask.
     pub(crate) const fn is_named(&self) -> bool {
         self.agent.is_some()

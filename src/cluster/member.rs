@@ -381,7 +381,9 @@ impl Member {
     }
 
     pub(crate) fn record(&mut self, phase: Phase, incident: Option<Incident>, text: String) {
-        tracing::info!(?phase, ?incident, %text);
+        // Whoever drives the engine logs the record itself.
+        let ring = incident.map(|incident| tracing::field::display(incident.ring));
+        tracing::debug!(?phase, incident = ring, "{text}");
         self.out.push_back(Output::Record(Record { phase, incident, text }));
     }
 

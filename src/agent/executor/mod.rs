@@ -244,11 +244,13 @@ impl ExecutorPart {
                 self.core().handle_resume(now);
             }
             ExecutorDo::TakeEpoch { epoch, quorum } => {
+                crate::log::era((quorum == Quorum::Quorate).then_some(epoch.ring));
                 self.epoch = Some(epoch);
                 self.quorum = Some(quorum);
                 self.core().handle_epoch(now, epoch, quorum);
             }
             ExecutorDo::Void { ring: _, quorum } => {
+                crate::log::era(None);
                 self.epoch = None;
                 self.quorum = None;
                 self.core().handle_configuration(now, quorum);

@@ -199,6 +199,7 @@ impl FencerPart {
         match message {
             ToFencer::Detach(span) => self.watch.detach(span),
             ToFencer::Do(FencerDo::Install { epoch, quorate, members, evicted }, _) => {
+                crate::log::era(quorate.then_some(epoch.ring));
                 let present: Vec<NodeId> =
                     members.into_iter().filter(|member| !evicted.contains(member)).collect();
                 let mut core = self.core();
@@ -214,6 +215,7 @@ impl FencerPart {
             ToFencer::Do(FencerDo::Carry(mut command), at) => {
                 command.deadline = command.deadline.saturating_sub(now.since(at));
                 let (incident, epoch) = (command.incident, command.epoch);
+                tracing::info!(incident = %incident.ring, member_id = incident.node.as_u16(), goal = ?command.goal, "a power command came");
                 self.core().handle_command(now, command);
                 self.say(FencerSays::Started { incident, epoch });
             }
@@ -251,6 +253,8 @@ impl FencerPart {
                     }
                 }
                 Output::Result(result) => {
+                    let incident = result.incident;
+                    tracing::info!(incident = %incident.ring, member_id = incident.node.as_u16(), goal = ?result.goal, outcome = ?result.outcome, took_ms = result.took.as_millis(), "a power command ended");
                     if matches!(result.outcome, Err(DeviceError::Authentication)) {
                         self.fetch_at = Some(clock::now());
                     }

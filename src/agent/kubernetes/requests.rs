@@ -130,7 +130,7 @@ async fn one(
                 let claim = Judgement::new(types::ACCEPTED, true, reason::PENDING, text);
                 let version = asked.version.clone();
                 write(shared, view, &asked, version, vec![claim]).await?;
-                info!(name = asked.name, node = asked.node, "a person asks through the API");
+                info!(name = asked.name, member = asked.node, "a person asks through the API");
                 match ask(calls, request).await {
                     Reply::Done(text) => (true, reason::DONE, text),
                     Reply::Refused(why) => refused(why),

@@ -128,8 +128,7 @@ fn supervisor(
         command
     };
     let names: Vec<&str> = parts.iter().map(|part| part.name()).collect();
-    tracing::info!(node = %options.node_name, cluster = options.cluster_key(), parts = names.join(","),
-        "the agent starts");
+    tracing::info!(cluster = options.cluster_key(), parts = names.join(","), "the agent starts");
     let runtime = runtime()?;
     match runtime.block_on(supervise::run(parts, command))? {
         Ended::Stopped => Ok(Exit::Done),

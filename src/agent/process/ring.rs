@@ -112,6 +112,8 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     let realtime = options.config.realtime == Realtime::Try;
     let (ended, mut end) = oneshot::channel();
     let make = move || {
+        let node = &options.node_name;
+        let _here = tracing::info_span!("ring", %node, part = "ring").entered();
         wrong.extend(ask_privileges(realtime).map(|text| (conditions::PRIVILEGE, text)));
         let result = runtime().and_then(|runtime| {
             runtime.block_on(async move {

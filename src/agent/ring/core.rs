@@ -122,7 +122,7 @@ impl Core {
         let message = match wire::decode(received.payload) {
             Ok(message) => message,
             Err(error) => {
-                tracing::debug!(node = %from.node, %error, "an authentic message cannot be read");
+                tracing::debug!(member_id = from.node.as_u16(), %error, "an authentic message cannot be read");
                 return;
             }
         };

@@ -8,11 +8,11 @@ use std::{
 };
 
 use base::{
-    Instant, NodeId, NodeName, RingId,
+    Instant, NodeId, NodeName, ResourceId, RingId,
     faulty::{Rule, broken},
 };
 use cluster::{ExecutorDo, ExecutorSays, FencerDo, Phase, Record, Refused, RequestId, Verdict};
-use lifecycle::{Operation, OrderId};
+use lifecycle::{Operation, OrderId, Quorum};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -69,7 +69,7 @@ pub(super) struct Outlet {
     pub(super) incidents: Incidents,
     pub(super) conditions: BTreeMap<&'static str, String>,
     /// Orders of the executor that have not ended, and when they were given.
-    pub(super) orders: BTreeMap<OrderId, (Operation, Instant)>,
+    pub(super) orders: BTreeMap<OrderId, (Operation, ResourceId, Instant)>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) members: Vec<NodeId>,
     /// Members of which it is known that nothing runs there, as the executor was told.
@@ -147,7 +147,8 @@ impl Outlet {
     pub(super) fn executor_said(&mut self, says: &ExecutorSays) {
         match says {
             ExecutorSays::Ended { id, end, .. } => {
-                if let Some((operation, at)) = self.orders.remove(id) {
+                if let Some((operation, resource, at)) = self.orders.remove(id) {
+                    tracing::info!(%resource, ?operation, ?end, "an order ended");
                     counted::operation(&self.metrics, operation, end, clock::now().since(at));
                 }
             }
@@ -195,14 +196,25 @@ impl World for Outlet {
         if matches!(what, ExecutorDo::Carry(_)) && self.waits_for_the_api() {
             return;
         }
+        match &what {
+            ExecutorDo::TakeEpoch { epoch, quorum } => {
+                crate::log::era((*quorum == Quorum::Quorate).then_some(epoch.ring));
+            }
+            ExecutorDo::Void { .. } => crate::log::era(None),
+            _ => {}
+        }
         if let ExecutorDo::Settings(_) = what {
             self.executor_settings = Some(what.clone());
         }
         if let ExecutorDo::Carry(order) = &what {
             if order.interval.is_none() && self.orders.len() < ORDERS_MAX {
-                self.orders.insert(order.id, (order.operation, self.now));
+                let given = (order.operation, order.resource.clone(), self.now);
+                self.orders.insert(order.id, given);
             }
             let text = format!("{:?} {} here", order.operation, order.resource);
+            if order.interval.is_none() {
+                tracing::info!(resource = %order.resource, operation = ?order.operation, "ordered here");
+            }
             self.timeline.add(self.now, "order", &text);
             self.tell_token(true);
         }
@@ -272,7 +284,9 @@ impl World for Outlet {
             ),
             None => record.text,
         };
-        tracing::info!(kind, "{text}");
+        let incident = record.incident.map(|incident| tracing::field::display(incident.ring));
+        let member_id = record.incident.map(|incident| incident.node.as_u16());
+        tracing::info!(kind, incident, member_id, "{text}");
         self.timeline.add(self.now, kind, &text);
         self.changed = true;
     }

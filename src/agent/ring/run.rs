@@ -346,7 +346,7 @@ impl Loop {
             Woken::Probed(node, verdict) => {
                 let text = format!("probe of node {node}: {verdict:?}");
                 self.outlet.timeline.add(now, "ring", &text);
-                tracing::info!("{text}");
+                tracing::info!(member_id = node.as_u16(), "{text}");
                 self.core.handle(now, Input::Probed { node, verdict });
             }
             Woken::Stop(Stop::Detach(span)) => self.detach(now, span, Ended::Detached),

@@ -3,6 +3,7 @@
 //! Secrets are never asked for. Everything else goes through [`redact`] on its way into the file: values under names of
 //! secrets, what stands behind such a name in a line, private keys. What could not be had is in the manifest, with why.
 
+mod logs;
 mod redact;
 
 use std::{
@@ -40,10 +41,10 @@ pub(crate) struct Args {
     /// The file that is made; it must not be there yet.
     #[arg(long, short, value_name = "FILE.tar.gz")]
     output: PathBuf,
-    /// Of the timeline, the last so many minutes; all that is kept when left out.
+    /// Of timeline, journal and pods, the last so many minutes; all that is kept when left out.
     #[arg(long, value_name = "MINUTES")]
     since: Option<u64>,
-    /// A log whose end goes in; several are possible.
+    /// A log whose end goes in, beside those of the box, of the machine's journal and of our pods; several are possible.
     #[arg(long, value_name = "FILE")]
     log: Vec<PathBuf>,
     /// Where /metrics is served; several are possible.
@@ -100,7 +101,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bundle.add(&format!("logs/{flat}"), end_of(path));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(objects(&args.reach, &mut bundle));
+    runtime.block_on(async {
+        logs::of_machine(&args.socket, args.since, &mut bundle).await;
+        objects(args, &mut bundle).await;
+    });
     write(&args.output, bundle)
 }
 
@@ -153,9 +157,9 @@ fn lines(text: &str) -> String {
     redact::text(text)
 }
 
-/// All of our kinds, and Events. Never a Secret.
-async fn objects(reach: &Reach, bundle: &mut Bundle) {
-    let asked = tokio::time::timeout(PATIENCE, reach.client()).await;
+/// All of our kinds, Events, and logs of our pods. Never a Secret.
+async fn objects(args: &Args, bundle: &mut Bundle) {
+    let asked = tokio::time::timeout(PATIENCE, args.reach.client()).await;
     let (client, namespace) = match asked.map_err(anyhow::Error::from).and_then(|client| client) {
         Ok(reached) => reached,
         Err(error) => return bundle.miss("objects", &format!("{error:#}")),
@@ -177,7 +181,9 @@ async fn objects(reach: &Reach, bundle: &mut Bundle) {
         api::FencingOperation => "fencingoperations",
         api::FencingRequest => "fencingrequests",
         api::FencingConfirmation => "fencingconfirmations",
+        api::LoadBalancer => "loadbalancers",
     }
+    logs::of_cluster(&client, &namespace, args.since, bundle).await;
 }
 
 fn write(path: &Path, bundle: Bundle) -> Result<()> {

@@ -93,6 +93,14 @@ pub(crate) fn agent_sockets(dir: &Path) -> Vec<PathBuf> {
     sockets(&folder).unwrap_or_default()
 }
 
+/// Logs of that box: its own and those of its agents, with a name for each.
+pub(crate) fn logs(dir: &Path) -> Vec<(String, PathBuf)> {
+    let Ok(folder) = Folder::choose(Some(dir)) else { return Vec::new() };
+    let Ok(Some(plan)) = folder.load() else { return Vec::new() };
+    let agents = plan.nodes.iter().map(|n| (format!("{}.log", n.name), folder.agent_log(&n.name)));
+    std::iter::once(("box.log".to_owned(), dir.join("box.log"))).chain(agents).collect()
+}
+
 /// Of this person's own box, if it runs.
 pub(crate) fn own_agent_sockets() -> Option<Vec<PathBuf>> {
     let folder = Folder::choose(None).ok()?;

@@ -131,6 +131,7 @@ pub(crate) fn admit(
     object: &mut Value,
     old: Option<&Value>,
 ) -> Result<Vec<String>, Failure> {
+    defaults::whole(object);
     defaults::fill(object, resource.schema.root());
     complete::complete(world, resource, object, old);
     let name = meta::name(object).to_owned();

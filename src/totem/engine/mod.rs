@@ -367,7 +367,7 @@ impl Ring {
     /// Checks the move against the table. An illegal one is a mistake in this crate.
     fn moved(&self, event: StateEvent) {
         assert!(event.apply(self.state()).is_some(), "{event:?} in {:?}", self.state());
-        tracing::debug!(node = %self.me.node, from = ?self.state(), ?event, "membership");
+        tracing::debug!(me = %self.me.node, from = ?self.state(), ?event, "membership");
     }
 
     /// Takes the time. A call far behind its timer means that this process was not run: datagrams wait in the

@@ -100,7 +100,12 @@ impl Ring {
         let time: Duration = time.min(self.config.backoff_max);
         // a ring looks for whom it has lost, unless that has happened too often
         let time = if cause == Cause::Lost { Duration::ZERO } else { time };
-        tracing::info!(%node, ?cause, ?time, "kept out of the ring for a while");
+        tracing::info!(
+            member_id = node.as_u16(),
+            ?cause,
+            ?time,
+            "kept out of the ring for a while"
+        );
         let (since, until) = (self.now, self.now + time);
         let (let_in, forgiven) = (false, false);
         let shun = Shun { since, until, level, cause, relapses, relapsed_at, let_in, forgiven };

@@ -1,6 +1,7 @@
 //! A box from nothing to ready, a power failure of the machine that serves, the end.
 
 use std::{
+    collections::BTreeSet,
     fs,
     process::Command,
     time::{Duration, Instant},
@@ -30,7 +31,7 @@ fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_
     assert!(below.len() > 12, "agents of three machines at least: {}", below.len());
     first.kill();
 
-    let running = Running::start(&dir);
+    let running = Running::start_with(&dir, &[("PALISADE_LOG_FORMAT", "json")]);
     running.wait_ready(&dir);
     assert_eq!(address(&dir), at, "the same box");
     let holder = until("the same address is served", || served_by(at));
@@ -54,6 +55,7 @@ fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_
         };
         all.iter().find(proven).map(drop)
     });
+    logged(&dir, &holder);
     let (ok, steps) = palisade(&["timeline", "--agent"], &dir);
     assert!(ok && steps.contains(" was heard last at ") && steps.contains("verify"), "{steps}");
     let (_, described) = palisade(&["dev", "describe", "--dir"], &dir);
@@ -65,6 +67,41 @@ fn a_box_comes_up_survives_its_own_death_and_the_power_failure_of_a_machine_and_
     assert!(ok, "{said}");
     gone(&below);
     drop(running);
+}
+
+/// Who says what of which incident, era and resource stands in fields: nobody has to take it out of a text.
+fn logged(dir: &std::path::Path, lost: &str) {
+    let (mut fenced, mut started) = (BTreeSet::new(), BTreeSet::new());
+    for node in ["n1", "n2", "n3"].into_iter().filter(|node| *node != lost) {
+        let log = fs::read_to_string(dir.join("machines").join(node).join("agent.log"));
+        // the first life of the box wrote for people
+        let lines: Vec<Value> = log
+            .expect("a log")
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        assert!(lines.len() > 10, "{node}: {} lines", lines.len());
+        for line in &lines {
+            let has = |key: &str| line[key].as_str().is_some_and(|text| !text.is_empty());
+            assert_eq!(line["node"], node, "{line}");
+            assert!(has("part") && has("message") && has("timestamp") && has("target"), "{line}");
+            if let (true, Some(incident)) = (line["part"] == "fencer", line["incident"].as_str()) {
+                assert!(has("era") && line["member_id"].is_number(), "{line}");
+                fenced.insert(incident.to_owned());
+            }
+            if let (true, Some(resource)) = (line["part"] == "ring", line["resource"].as_str()) {
+                assert!(has("era"), "an order is of an era: {line}");
+                let start = line["operation"] == "Start" && line["message"] == "ordered here";
+                started.extend(start.then(|| (resource.to_owned(), line["era"].to_string())));
+            }
+        }
+        let told = lines.iter().any(|line| {
+            line["part"] == "ring" && line["incident"].is_string() && line["kind"] == "fencing"
+        });
+        println!("{node}: {} lines, tells an incident: {told}", lines.len());
+    }
+    assert_eq!(fenced.len(), 1, "one machine was lost, and one incident is told: {fenced:?}");
+    assert!(!started.is_empty(), "what was lost was started here, in an era");
 }
 
 /// As by a build, or by an upgrade of a package.

@@ -193,6 +193,11 @@ fn bundled_without_secrets(dir: &Path, targets: Vec<SocketAddr>) {
     for at in &targets {
         command.args(["--metrics", &at.to_string()]);
     }
+    // an agent has said something that it should not have
+    let agent = dir.join("machines/n1/agent.log");
+    let mut end = std::fs::OpenOptions::new().append(true).open(agent).expect("there");
+    std::io::Write::write_all(&mut end, format!("bmc_password: {CANARY}\n").as_bytes())
+        .expect("written");
     let done = command.output().expect("it runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let bytes = std::fs::File::open(&file).expect("made");
@@ -208,6 +213,13 @@ fn bundled_without_secrets(dir: &Path, targets: Vec<SocketAddr>) {
     assert!(part("objects/haclusters.json").contains("\"quickstart\""));
     assert!(part("agent/status.json").contains("\"quorate\": true"));
     assert!(part("manifest.json").contains("objects/fencedevices.json"));
+    for log in ["logs/n1.log", "logs/n2.log", "logs/n3.log", "logs/box.log"] {
+        assert!(part(log).lines().count() > 3, "{log}: {}", part(log));
+    }
+    assert!(part("logs/n1.log").ends_with("bmc_password:[redacted]\n"), "its end is in it");
+    let events: Value = serde_json::from_str(part("objects/events.json")).expect("JSON");
+    let accepted = |e: &Value| e["reason"] == "Accepted" && e["regarding"]["kind"] == "HACluster";
+    assert!(events.as_array().is_some_and(|all| all.iter().any(accepted)), "{events}");
     let log = found.iter().find(|(name, _)| name.ends_with("some.log")).expect("the log").1;
     assert_eq!(log, "a line\nOS_PASSWORD=[redacted]\nanother\n");
     let plan = std::fs::read(dir.join("box.json")).expect("there");
