@@ -1,3 +1,5 @@
+mod ocf;
+
 use std::sync::Mutex;
 
 use base::{Incarnation, NodeId, ResourceKind, RingId};

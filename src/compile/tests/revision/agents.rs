@@ -103,3 +103,37 @@ fn what_all_agents_are_told_together_has_a_limit() {
     assert!(only.contains("32768 are possible in one cluster: shorten them"), "{only}");
     assert!(says(&compiled, "ResourcePlacement", "db").0, "who is small is not the one");
 }
+
+/// Where the copies are wanted, as people of Pacemaker say it with a constraint: agents' own scores are not heard.
+const FAVOURITE: &str = "---
+apiVersion: palisade.dev/v1alpha1
+kind: PlacementConstraint
+metadata: {name: db-promoted, namespace: openstack}
+spec:
+  clusterRef: {name: main}
+  location: {resources: [db], role: Promoted, nodes: [{name: n2, score: 100}]}
+";
+
+fn promoted(objects: &Objects) -> Vec<String> {
+    let mut model = compile(objects, None).revision.expect("a revision").model(0);
+    for node in &mut model.nodes {
+        node.state = policy::model::Node::online(&node.name).state;
+    }
+    model.quorate = true;
+    let plan = policy::schedule(&model).expect("a plan");
+    let places = plan.placements.iter().filter(|(id, _)| *id == "db" || id.starts_with("db:"));
+    let places: Vec<_> = places.flat_map(|(_, places)| places).collect();
+    assert_eq!(places.len(), 3, "{places:?}");
+    let promoted = places.iter().filter(|p| p.role == policy::model::Role::Promoted);
+    promoted.map(|p| p.node.clone()).collect()
+}
+
+#[test]
+fn a_copy_is_promoted_where_a_constraint_says_so_and_nowhere_without_one() {
+    let without = with_agent(|_| {});
+    assert_eq!(promoted(&without), [""; 0]);
+    let yaml = format!("{}---\n{AGENT}{FAVOURITE}", include_str!("../support/main.yaml"));
+    let mut with = objects(&yaml);
+    compile::expand::services_in(&mut with);
+    assert_eq!(promoted(&with), ["n2"]);
+}

@@ -10,10 +10,13 @@ use base::{
 use lifecycle::{Operation, Outcome};
 
 use super::{
-    super::{AgentsConfig, OcfConfig, OcfDriver},
+    super::{AgentsConfig, Launch, OcfConfig, OcfDriver},
     Fake,
 };
-use crate::resource::{Instance, ResourceDriver as _};
+use crate::{
+    process::Cgroups,
+    resource::{Instance, ResourceDriver as _},
+};
 
 /// Counts what it does, and keeps its environment.
 const COUNTING: &str = r#"here=$OCF_ROOT/state
@@ -238,4 +241,73 @@ async fn a_secret_that_others_can_read_or_that_is_absent_starts_nothing() {
         Outcome::Ok,
         "an end needs no secret"
     );
+}
+
+/// Ends the one process that the test left behind.
+struct Left(i32);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.0) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// An empty cgroup of the test, removed at its end.
+struct Groups(String);
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
+            if let Some(at) = line.split(' ').nth(4) {
+                let _ = fs::remove_dir(std::path::Path::new(at).join(&self.0));
+            }
+        }
+    }
+}
+
+/// What an agent starts is the machine's, not its agent's (CLUSTER.md section 8).
+#[tokio::test]
+async fn what_an_agent_leaves_behind_is_outside_of_our_cgroups() {
+    let exe = std::env::current_exe().expect("known");
+    let shim =
+        exe.parent().and_then(std::path::Path::parent).expect("target").join("examples/shim");
+    assert!(shim.exists(), "{} is built by `cargo test -p drivers`", shim.display());
+    let root =
+        rustix::process::geteuid().is_root() && std::path::Path::new("/sys/fs/cgroup").is_dir();
+    let groups = Groups(format!("palisade-test-ocf-{}", std::process::id()));
+    let cgroups = if root {
+        Cgroups::Leave { to: format!("/{}", groups.0) }
+    } else {
+        println!("NOT RUN: leaving cgroups needs root and cgroups");
+        Cgroups::Stay
+    };
+    let machine = Machine::new(
+        "case $1 in start) sleep 1000 >/dev/null 2>&1 & echo $! > $OCF_ROOT/pid; env | sort > $OCF_ROOT/env.start;; esac",
+    );
+    let driver = OcfDriver::new(OcfConfig {
+        agents: AgentsConfig {
+            root: machine.fake.path(""),
+            allowed: [machine.fake.name.clone()].into(),
+            launch: Some(Launch { shim: vec![shim.into()], cgroups }),
+        },
+        secrets: machine.fake.path("secrets"),
+        records: machine.fake.path("records"),
+        node: "ctl-1".parse().expect("valid"),
+    });
+    assert_eq!(machine.act(&driver, Operation::Start).await.0, Outcome::Ok);
+    let pid = fs::read_to_string(machine.fake.path("pid")).expect("written");
+    let left = Left(pid.trim().parse().expect("a pid"));
+    let of = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", left.0)).expect("it lives");
+    assert_eq!(of("oom_score_adj").trim(), "0");
+    if root {
+        for line in of("cgroup").lines() {
+            assert!(line.ends_with(&format!(":/{}", groups.0)), "not left: {line}");
+        }
+    }
+    let env = fs::read_to_string(machine.fake.path("env.start")).expect("written");
+    assert!(env.contains("OCF_RESKEY_ip=192.0.2.1\n") && !env.contains("CARGO"), "{env}");
+    drop(left);
 }
