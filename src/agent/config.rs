@@ -268,6 +268,12 @@ impl Config {
                 rule: "must be addresses of loopback: a real machine has no stand-in",
             });
         }
+        if self.stand_in.is_some() && self.haproxy.is_some() {
+            return Err(ConfigError::Value {
+                key: "haproxy",
+                rule: "does not go with [stand_in]: machines that are played have one loopback, where HAProxy's copies would meet",
+            });
+        }
         let bad_name = |name: &String| {
             name.is_empty() || name.len() > 63 || name.contains(|c: char| c.is_whitespace())
         };
@@ -339,6 +345,7 @@ mod tests {
             "[interfaces]\npublic = \"an interface name that is too long\"",
             "[stand_in]\nkernel = \"/run/k\"\nlinks = [\"10.0.0.1\"]",
             "[stand_in]\nkernel = \"/run/k\"\nlinks = []",
+            "haproxy = \"/h\"\n[stand_in]\nkernel = \"/run/k\"\nlinks = [\"127.0.0.1\"]",
         ] {
             let refused = load(text);
             assert!(matches!(refused, Err(ConfigError::Value { .. })), "{text}: {refused:?}");

@@ -52,7 +52,6 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             Some(to) => Cgroups::Leave { to: to.clone() },
             None => Cgroups::Stay,
         };
-        let haproxy = options.config.haproxy.clone().unwrap_or_else(|| PathBuf::from(HAPROXY));
         let config = &options.config;
         let ocf = OcfConfig {
             agents: AgentsConfig {
@@ -64,6 +63,21 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             records: run_dir.join("ocf"),
             node: options.node_name.clone(),
         };
+        let engine = match &options.config.stand_in {
+            Some(stand_in) => {
+                tracing::warn!(
+                    "load balancers of this machine are no HAProxy: this program plays it"
+                );
+                Engine::StandIn {
+                    program: [OWN_PROGRAM, "dev", "balance"].map(Into::into).into(),
+                    kernel: stand_in.kernel.clone(),
+                }
+            }
+            None => {
+                let own = options.config.haproxy.clone();
+                Engine::haproxy(own.unwrap_or_else(|| PathBuf::from(HAPROXY)))
+            }
+        };
         let outside = RealOutside::open(RealSetup {
             ocf,
             process: ProcessConfig {
@@ -72,12 +86,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
                 shim: shim.clone(),
                 cgroups: cgroups.clone(),
             },
-            balancers: BalancerConfig {
-                root: run_dir.join("balancers"),
-                shim,
-                cgroups,
-                engine: Engine::haproxy(haproxy),
-            },
+            balancers: BalancerConfig { root: run_dir.join("balancers"), shim, cgroups, engine },
             systemd,
             addresses: match &options.config.stand_in {
                 Some(stand_in) => AddressesBy::StandIn(stand_in.kernel.clone()),

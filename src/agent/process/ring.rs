@@ -101,7 +101,7 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     let stand_in = options.config.stand_in.clone();
     if let Some(stand_in) = &stand_in {
         let text = format!(
-            "this is no machine: its addresses, and whether its peers are there, come from {}",
+            "this is no machine: its addresses, and whether its peers are there, come from {}; its load balancers are no HAProxy",
             stand_in.kernel.display()
         );
         tracing::warn!("{text}");

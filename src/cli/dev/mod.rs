@@ -7,10 +7,11 @@
 //! ```text
 //!   up ─▶ world (machines, BMCs, network) ◀─ control ◀─ verb: kill, freeze, isolate, ...
 //!    ├──▶ api (devapi, kubeconfigs, objects)     page ─▶ agents' sockets
-//!    └──▶ controller      each machine: init ─▶ palisade agent ─▶ shims ─▶ web
+//!    └──▶ controller      each machine: init ─▶ palisade agent ─▶ shims ─▶ web, balance
 //! ```
 
 mod api;
+mod balance;
 mod control;
 mod gap;
 mod init;
@@ -63,6 +64,9 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// What stands in for HAProxy on a machine; started by its agent.
+    #[command(hide = true)]
+    Balance(balance::Args),
     /// The machines of a running box.
     Describe,
     /// Every process of a machine stands still; its kernel goes on answering.
@@ -131,6 +135,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
                 },
             )
         }
+        Some(Verb::Balance(balance)) => balance::run(&balance),
         Some(Verb::Describe) => verb::plain(&folder()?, &Ask::Describe {}),
         Some(Verb::Freeze { node }) => {
             verb::measured(&folder()?, &node, &Ask::Freeze { node: node.clone() })

@@ -22,6 +22,18 @@ const CLUSTER_YAML: &str = include_str!("../../../manifests/quickstart/10-cluste
 const DEVICES_YAML: &str = include_str!("../../../manifests/quickstart/20-fence-devices.yaml");
 const SERVICE_YAML: &str = include_str!("../../../manifests/quickstart/30-service.yaml");
 
+/// Objects that a person can apply, by file.
+const EXAMPLES: [(&str, &str); 1] =
+    [("load-balancer.yaml", include_str!("../../../manifests/dev/load-balancer.yaml"))];
+/// In the examples, in place of the network of this box.
+const EXAMPLE_NETWORK: &str = "127.77.0.";
+
+/// Examples with the addresses of this box, by file.
+pub(super) fn examples(plan: &Plan) -> impl Iterator<Item = (&'static str, String)> {
+    let network = format!("127.77.{}.", plan.subnet);
+    EXAMPLES.into_iter().map(move |(file, text)| (file, text.replace(EXAMPLE_NETWORK, &network)))
+}
+
 fn documents(yaml: &str) -> Result<Vec<Value>> {
     let read = serde_yaml::Deserializer::from_str(yaml).map(Value::deserialize);
     read.collect::<Result<_, _>>().context("a manifest of the quickstart")
@@ -153,6 +165,11 @@ mod tests {
         }
         let outside = all.iter().filter(|o| o.to_string().contains("\"10.9")).count();
         assert_eq!(outside, 0, "an address of the lab was left in");
+        for (file, text) in examples(&plan) {
+            for object in documents(&text).expect(file) {
+                assert_eq!(api::check::faults(&object), [], "{file}: {object}");
+            }
+        }
         let mut names: Vec<_> =
             all.iter().map(|o| format!("{}/{}", o["kind"], o["metadata"]["name"])).collect();
         names.sort();

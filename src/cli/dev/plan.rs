@@ -25,6 +25,8 @@ pub(super) const BMC_PORT: u16 = 6230;
 pub(super) const REDFISH_PORT: u16 = 4430;
 /// Where the demonstration listens, on each machine and on its address; and the page of the box, on one of its own.
 pub(super) const WEB_PORT: u16 = 8080;
+/// Where the process behind the example of a balancer listens, on each machine.
+pub(super) const SITE_PORT: u16 = 8081;
 const AGENT_METRICS_PORT: u16 = 9465;
 const CONTROLLER_METRICS_PORT: u16 = 9464;
 pub(super) const BMC_USER: &str = "operator";
@@ -157,6 +159,11 @@ impl Folder {
 
     pub(super) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Objects that a person can apply.
+    pub(super) fn examples(&self) -> PathBuf {
+        self.0.join("examples")
     }
 
     /// For people and their kubectl.

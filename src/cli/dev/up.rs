@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     api::ApiServer,
     control, gap,
-    objects::NAMESPACE,
+    objects::{NAMESPACE, examples},
     page,
     plan::{self, Claim, Folder, Plan},
     world::{Times, World},
@@ -163,6 +163,10 @@ async fn bring_up(
         std::fs::create_dir_all(folder.machine(&node.name))?;
     }
     api.write_for_machines(folder, plan, &relays)?;
+    std::fs::create_dir_all(folder.examples())?;
+    for (file, text) in examples(plan) {
+        plan::write_private(&folder.examples().join(file), text.as_bytes())?;
+    }
     let new = !plan.objects_made;
     api.make_objects(folder, plan).await?;
     start_controller(folder, plan)?;

@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::{
     admin, files,
+    intent::Intent,
     place::{Place, plain, servers_on},
     render::{Surroundings, fingerprint, render},
 };
@@ -52,6 +53,14 @@ pub enum Engine {
         /// Its workers' user and group; `None` where this program is not root.
         user: Option<String>,
     },
+    /// No HAProxy: a program that reads an [`Intent`] and understands the same words and signals, where there is no network
+    /// to be bound to.
+    StandIn {
+        /// The program and its first arguments; the balancer's folder is the last one.
+        program: Vec<String>,
+        /// Socket of whoever plays this machine's kernel.
+        kernel: PathBuf,
+    },
 }
 
 impl Engine {
@@ -73,15 +82,26 @@ impl Engine {
                 "-S".into(),
                 format!("{},mode,600,level,admin", text(place.path("master.sock"))?),
                 "-f".into(),
-                text(place.path("haproxy.cfg"))?,
+                text(place.path(self.file()))?,
             ]),
+            Self::StandIn { program, .. } => {
+                Ok(program.iter().cloned().chain([text(place.path(""))?]).collect())
+            }
+        }
+    }
+
+    /// Of its configuration.
+    const fn file(&self) -> &'static str {
+        match self {
+            Self::Haproxy { .. } => "haproxy.cfg",
+            Self::StandIn { .. } => Intent::FILE,
         }
     }
 
     /// Asks to end when the connections have.
     pub(super) const fn stop_signal(&self) -> &'static str {
         match self {
-            Self::Haproxy { .. } => "USR1",
+            Self::Haproxy { .. } | Self::StandIn { .. } => "USR1",
         }
     }
 }
@@ -171,9 +191,14 @@ impl BalancerDriver {
         let broken = |error: io::Error| Unusable::Broken(error.to_string());
         let admin = place.admin();
         plain(&admin).map_err(broken)?;
+        let gone = self.gone();
         let bytes = match &self.config.engine {
+            Engine::StandIn { kernel, .. } => {
+                let intent = Intent::new(resource, proxy, gone, kernel.clone());
+                intent.check().map_err(Unusable::Refused)?;
+                serde_json::to_vec_pretty(&intent).map_err(|e| Unusable::Broken(e.to_string()))?
+            }
             Engine::Haproxy { program, user } => {
-                let gone = self.gone();
                 let text = render(
                     proxy,
                     &Surroundings {
@@ -191,7 +216,7 @@ impl BalancerDriver {
             }
         };
         let json = serde_json::to_vec(proxy).map_err(|e| Unusable::Broken(e.to_string()))?;
-        place.write("haproxy.cfg", &bytes).map_err(broken)?;
+        place.write(self.config.engine.file(), &bytes).map_err(broken)?;
         place.write("proxy.json", &json).map_err(broken)
     }
 
@@ -220,7 +245,7 @@ impl BalancerDriver {
                 return failed(ocf::GENERIC, format_args!("it ended at once: {said}"));
             }
             if self.runs(&place, proxy).await == Ok(true) {
-                return files::runs(proxy, files::limit());
+                return self.fits(proxy);
             }
             sleep(LOOK_EVERY).await;
         }
@@ -232,10 +257,18 @@ impl BalancerDriver {
         Ok(found == fingerprint(proxy))
     }
 
+    /// It runs. How many connections the stand-in takes is its own affair.
+    fn fits(&self, proxy: &Proxy) -> Outcome {
+        match self.config.engine {
+            Engine::Haproxy { .. } => files::runs(proxy, files::limit()),
+            Engine::StandIn { .. } => Outcome::Ok,
+        }
+    }
+
     /// What runs gets other parameters without losing a connection; where they are refused it goes on with those that it has.
     async fn converge(&self, place: &Place, resource: &ResourceId, proxy: &Proxy) -> Outcome {
         match self.runs(place, proxy).await {
-            Ok(true) => return files::runs(proxy, files::limit()),
+            Ok(true) => return self.fits(proxy),
             Ok(false) => {}
             Err(why) => return failed(ocf::GENERIC, format_args!("its socket: {why}")),
         }
@@ -258,7 +291,7 @@ impl BalancerDriver {
             sleep(LOOK_EVERY).await;
             if self.runs(place, proxy).await == Ok(true) {
                 info!(%resource, "reloaded");
-                return files::runs(proxy, files::limit());
+                return self.fits(proxy);
             }
         }
         let why = format!(

@@ -7,7 +7,9 @@ use base::{
 
 use lifecycle::Outcome;
 
-use super::{Surroundings, admin::description, files, fingerprint, place::servers_on, render};
+use super::{
+    Intent, Surroundings, admin::description, files, fingerprint, place::servers_on, render,
+};
 
 fn server(node: &str, address: &str, port: u16, backup: bool) -> Server {
     let (node, address) = (node.parse().expect("a name"), address.parse().expect("an address"));
@@ -128,4 +130,29 @@ fn each_server_of_a_machine_is_named_once() {
     let proxy = proxy();
     let hit: Vec<String> = servers_on(&proxy, |node| node.as_str() == "ctl-2").collect();
     assert_eq!(hit, ["keystone/ctl-2", "mysql/ctl-2"]);
+}
+
+#[test]
+fn the_stand_in_is_told_the_same_and_takes_loopback_only() {
+    let mut proxy = proxy();
+    let intent = |proxy: &Proxy| {
+        let gone = ["ctl-2".parse().expect("a name")].into();
+        Intent::new(&"api".parse().expect("an id"), proxy, gone, "/run/kernel.sock".into())
+    };
+    let refused = intent(&proxy).check().expect_err("not of loopback");
+    assert!(refused.contains("10.0.0.100 is no address of loopback"), "{refused}");
+    for frontend in &mut proxy.frontends {
+        frontend.address = "127.0.0.100".parse().expect("an address");
+    }
+    let refused = intent(&proxy).check().expect_err("a server is not");
+    assert!(refused.contains("10.20.0.11"), "{refused}");
+    for server in proxy.backends.iter_mut().flat_map(|backend| &mut backend.servers) {
+        server.address = "127.0.0.1".parse().expect("an address");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = intent(&proxy);
+    let json = serde_json::to_vec(&told).expect("JSON");
+    std::fs::write(folder.path().join(Intent::FILE), json).expect("written");
+    assert_eq!(Intent::load(folder.path()).expect("read"), told);
+    assert_eq!(told.fingerprint, fingerprint(&proxy));
 }

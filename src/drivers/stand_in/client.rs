@@ -1,6 +1,9 @@
 //! The agent's side: one connection a question, so that nothing has to be mended when the other side restarts.
 
-use core::{net::IpAddr, time::Duration};
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 use std::{io, path::PathBuf};
 
 use tokio::{
@@ -36,9 +39,28 @@ impl Kernel {
             BufReader::new(stream).take(limit).read_until(b'\n', &mut line).await?;
             decode(&line)
         };
-        timeout(ANSWER_WITHIN, talk).await.map_err(|_| {
-            io::Error::new(io::ErrorKind::TimedOut, "the stand-in of the kernel does not answer")
-        })?
+        timeout(ANSWER_WITHIN, talk).await.map_err(|_| late())?
+    }
+
+    /// A connection over the network; waits while nobody answers.
+    pub async fn connect(&self, to: SocketAddr) -> io::Result<UnixStream> {
+        self.kept(&Ask::Connect { to }).await
+    }
+
+    /// Whoever connects to `at` arrives at `socket`, as long as what this gives is kept.
+    pub async fn listen(&self, at: SocketAddr, socket: PathBuf) -> io::Result<UnixStream> {
+        let ask = Ask::Listen { at, socket };
+        timeout(ANSWER_WITHIN, self.kept(&ask)).await.map_err(|_| late())?
+    }
+
+    /// A question whose connection goes on after the answer.
+    async fn kept(&self, ask: &Ask) -> io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.path).await?;
+        stream.write_all(&encode(ask)?).await?;
+        match decode(&line_of(&mut stream, LINE_BYTES_MAX).await?)? {
+            Told::Done => Ok(stream),
+            other => Err(strange(&other)),
+        }
     }
 
     /// Whether a machine is there, as far as this machine can hear.
@@ -46,6 +68,27 @@ impl Kernel {
         match self.ask(&Ask::Knock { address, port }).await? {
             Told::Heard(heard) => Ok(heard),
             other => Err(strange(&other)),
+        }
+    }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the stand-in of the kernel does not answer")
+}
+
+/// One line and nothing behind it: what follows is not ours.
+pub async fn line_of(stream: &mut UnixStream, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    loop {
+        match stream.read_u8().await? {
+            b'\n' => return Ok(line),
+            byte if line.len() < bytes_max => line.push(byte),
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "longer than a line may be",
+                ));
+            }
         }
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! ```text
 //!   executor ─▶ LoopbackVip ─┐
-//!   ring ─────▶ Kernel::knock ─┴─▶ Unix socket of this machine ─▶ whoever plays its kernel
+//!   balancers ▶ Kernel::connect, listen ─┤
+//!   ring ─────▶ Kernel::knock ───────────┴─▶ Unix socket of this machine ─▶ whoever plays its kernel
 //! ```
 
 mod address;
@@ -16,5 +17,5 @@ mod client;
 mod proto;
 
 pub use address::LoopbackVip;
-pub use client::Kernel;
-pub use proto::{Ask, Heard, LINE_BYTES_MAX, Present, Station, Told, decode, encode};
+pub use client::{Kernel, line_of};
+pub use proto::{Arrival, Ask, Heard, LINE_BYTES_MAX, Present, Station, Told, decode, encode};

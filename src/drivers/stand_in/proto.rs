@@ -1,7 +1,7 @@
 //! The words: one JSON line each way, one question a connection.
 
-use core::net::IpAddr;
-use std::{io, string::String, vec::Vec};
+use core::net::{IpAddr, SocketAddr};
+use std::{io, path::PathBuf, string::String, vec::Vec};
 
 use base::{ResourceId, ResourceKind};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,6 +23,12 @@ pub enum Ask {
         /// Which.
         address: IpAddr,
     },
+    /// A connection to what the network has there. No answer while nobody answers; after [`Told::Done`] this connection is
+    /// that one. [`Told::Refused`].
+    Connect {
+        /// Of a machine, or a virtual one.
+        to: SocketAddr,
+    },
     /// Is the machine with this address there, and does somebody hold this port? Answered after as long as the real
     /// probe takes. [`Told::Heard`].
     Knock {
@@ -30,6 +36,14 @@ pub enum Ask {
         address: IpAddr,
         /// UDP.
         port: u16,
+    },
+    /// From now on, while this connection is open, whoever connects to `at` on this machine arrives at that socket, with one
+    /// line before all else: [`Arrival`]. [`Told::Done`], [`Told::Refused`].
+    Listen {
+        /// Also when the address is on another machine now.
+        at: SocketAddr,
+        /// In the folder of this machine.
+        socket: PathBuf,
     },
     /// Who has it as far as this machine knows? [`Told::Station`].
     Neighbour {
@@ -60,6 +74,21 @@ pub enum Ask {
         /// Which.
         address: IpAddr,
     },
+}
+
+/// Who arrives at a socket that listens for others, and where to; one JSON line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arrival {
+    /// The client.
+    pub from: SocketAddr,
+    /// As it was asked for.
+    pub at: SocketAddr,
+}
+
+impl Arrival {
+    /// Longest line of one.
+    pub const BYTES_MAX: usize = 256;
 }
 
 /// An answer.

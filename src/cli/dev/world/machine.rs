@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::super::plan::{Folder, Node, Plan, RING_PORT, WEB_PORT};
+use super::super::plan::{Folder, Node, Plan, RING_PORT, SITE_PORT, WEB_PORT};
 
 /// Ending all processes of a machine takes milliseconds; more than this is a fault to be said.
 const END_MAX: Duration = Duration::from_secs(10);
@@ -85,6 +85,19 @@ impl Machine {
 
     pub(super) fn name(&self) -> &NodeName {
         &self.node.name
+    }
+
+    /// Its place among the machines of the box.
+    pub(super) fn place(&self) -> usize {
+        usize::from(self.node.id) - 1
+    }
+
+    /// Whether that file is one of this machine.
+    pub(super) fn owns(&self, path: &std::path::Path) -> bool {
+        use std::path::Component;
+        let plain =
+            path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
+        plain && path.starts_with(self.folder.machine(&self.node.name))
     }
 
     pub(super) const fn link(&self) -> IpAddr {
@@ -230,18 +243,18 @@ impl Machine {
             self.port,
         );
         write_private(&dir.join("agent.toml"), config.as_bytes())?;
-        let web = format!(
-            "argv = [{:?}, \"dev\", \"web\", \"{}\", \"{}:{WEB_PORT}\"]\nstop_timeout_ms = 3000\n\
-             monitor = {{ http = {WEB_PORT}, address = \"{}\" }}\n",
-            std::env::current_exe()?,
-            self.node.name,
-            self.link,
-            self.link,
-        );
-        let template = templates.join("web.toml");
-        // A person may change it; it is theirs then.
-        if !template.exists() {
-            write_private(&template, web.as_bytes())?;
+        let own = std::env::current_exe()?;
+        let (name, link) = (&self.node.name, self.link);
+        for (template, port) in [("web.toml", WEB_PORT), ("site.toml", SITE_PORT)] {
+            let text = format!(
+                "argv = [{own:?}, \"dev\", \"web\", \"{name}\", \"{link}:{port}\"]\nstop_timeout_ms = 3000\n\
+                 monitor = {{ http = {port}, address = \"{link}\" }}\n",
+            );
+            let template = templates.join(template);
+            // A person may change it; it is theirs then.
+            if !template.exists() {
+                write_private(&template, text.as_bytes())?;
+            }
         }
         Ok(())
     }

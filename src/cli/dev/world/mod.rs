@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   agents ─▶ switch (UDP) ─▶ agents        clients ─▶ front (TCP) ─▶ whoever announced the address
-//!   agents ─▶ kernel (Unix sockets): addresses, neighbours, knocks
+//!   agents ─▶ kernel (Unix sockets): addresses, neighbours, knocks; balancers ─▶ kernel ─▶ way ─▶ other machines
 //!   agents ─▶ relay (TCP) ─▶ API            fencers ─▶ bmc (IPMI, Redfish) ─▶ power: machine
 //! ```
 
@@ -17,6 +17,7 @@ mod machine;
 mod net;
 mod relay;
 mod switch;
+mod way;
 
 use std::{
     net::SocketAddr,
@@ -58,8 +59,10 @@ impl World {
             plan.nodes.iter().map(|node| Arc::new(Machine::new(plan, folder, node))).collect();
         let mut tasks = JoinSet::new();
         switch::start(&machines, &mut tasks).await?;
-        let net = Arc::new(Net::new(machines.clone()));
+        let (net, doors) = Net::new(machines.clone());
+        let net = Arc::new(net);
         kernel::start(&net, &mut tasks)?;
+        front::start(&net, doors, &mut tasks);
         let world = Arc::new(Self {
             plan: plan.clone(),
             machines,

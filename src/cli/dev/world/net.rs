@@ -1,9 +1,10 @@
 //! What kernels know: which addresses are on which machine and for how long, and whom the network takes for their holder.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -12,15 +13,19 @@ use std::{
 };
 
 use drivers::stand_in::{Ask, Heard, Present, Told};
-use tokio::{net::UdpSocket, time::timeout};
+use tokio::{net::UdpSocket, sync::mpsc, time::timeout};
 
-use super::machine::Machine;
+use super::{super::plan::WEB_PORT, front::Door, machine::Machine};
 
 /// As long as the real drivers wait for silence (`drivers::vip::PROBE_WAIT`, `drivers::probe::WINDOW`).
 const ARP_WAIT: Duration = drivers::vip::PROBE_WAIT;
 const KNOCK_WAIT: Duration = drivers::probe::WINDOW;
 /// Addresses on one machine.
 const ADDRESSES_MAX: usize = 64;
+/// Ports that one machine listens on for others.
+const EARS_MAX: usize = 256;
+/// Ports that wait to be served.
+const DOORS_WAITING_MAX: usize = 256;
 
 struct Entry {
     present: Present,
@@ -38,7 +43,27 @@ struct Tables {
     here: BTreeMap<(usize, IpAddr), Entry>,
     /// Announced last, by this machine.
     neighbours: BTreeMap<IpAddr, usize>,
+    /// Who listens on a machine, where one says so.
+    ears: BTreeMap<(usize, SocketAddr), Ear>,
+    /// Ports that were listened on ever: without a listener nobody else is taken for one.
+    heard: BTreeSet<SocketAddr>,
     runs: u64,
+}
+
+struct Ear {
+    run: u64,
+    socket: PathBuf,
+}
+
+/// Where connections to an address and port arrive on a machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrives {
+    /// At what listens there by itself.
+    Kernel,
+    /// At this socket, which listens for others too.
+    Socket(PathBuf),
+    /// Nobody.
+    Nowhere,
 }
 
 /// The network with the kernels at its ends.
@@ -46,18 +71,16 @@ pub(super) struct Net {
     machines: Vec<Arc<Machine>>,
     tables: Mutex<Tables>,
     overlaps: AtomicU64,
-    /// Told of each address that was put somewhere.
-    pub(super) put: tokio::sync::watch::Sender<Option<IpAddr>>,
+    /// Ports to be served from outside.
+    doors: mpsc::Sender<Door>,
 }
 
 impl Net {
-    pub(super) fn new(machines: Vec<Arc<Machine>>) -> Self {
-        Self {
-            machines,
-            tables: Mutex::default(),
-            overlaps: AtomicU64::new(0),
-            put: tokio::sync::watch::Sender::new(None),
-        }
+    /// With the ports that are to be served, as they come.
+    pub(super) fn new(machines: Vec<Arc<Machine>>) -> (Self, mpsc::Receiver<Door>) {
+        let (doors, asked) = mpsc::channel(DOORS_WAITING_MAX);
+        let (tables, overlaps) = (Mutex::default(), AtomicU64::new(0));
+        (Self { machines, tables, overlaps, doors }, asked)
     }
 
     pub(super) fn machines(&self) -> &[Arc<Machine>] {
@@ -78,7 +101,84 @@ impl Net {
 
     /// What a power cut loses.
     pub(super) fn lost(&self, machine: usize) {
-        self.tables().here.retain(|(of, _), _| *of != machine);
+        let mut tables = self.tables();
+        tables.here.retain(|(of, _), _| *of != machine);
+        tables.ears.retain(|(of, _), _| *of != machine);
+    }
+
+    /// Which machine a packet of `me` for this address reaches, if it does.
+    pub(super) fn reached(&self, me: &Machine, address: IpAddr) -> Option<Arc<Machine>> {
+        let own = me.link() == address || self.tables().here.contains_key(&(me.place(), address));
+        if own {
+            return Some(Arc::clone(&self.machines[me.place()]));
+        }
+        if !me.wires().reachable() {
+            return None;
+        }
+        let machine = self.machines.iter().find(|machine| machine.link() == address);
+        match machine {
+            Some(machine) => machine.wires().reachable().then(|| Arc::clone(machine)),
+            None => self.holder(address),
+        }
+    }
+
+    /// Somebody on that machine listens; until [`Net::deafen`] is told the same number.
+    pub(super) async fn hear(
+        &self,
+        me: usize,
+        at: SocketAddr,
+        socket: &Path,
+    ) -> Result<u64, String> {
+        if !at.ip().is_loopback() {
+            return Err(format!("{at} is no address of loopback: a box has no others"));
+        }
+        if self.machines.iter().any(|machine| machine.link() == at.ip()) {
+            return Err(format!("{at} is a machine's own address: listen on a virtual one"));
+        }
+        if !self.machines[me].owns(socket) {
+            return Err(format!("{} is in no folder of this machine", socket.display()));
+        }
+        let (told, done) = tokio::sync::oneshot::channel();
+        let ended = "the box ends";
+        let door = Door { at, told: Some(told) };
+        self.doors.send(door).await.map_err(|_| ended)?;
+        let opened = done.await.map_err(|_| ended)?;
+        opened.map_err(|error| format!("{at} cannot be served from outside: {error}"))?;
+        let mut tables = self.tables();
+        let own = tables.ears.keys().filter(|(of, _)| *of == me).count();
+        match tables.ears.get(&(me, at)) {
+            // The same one again, whose end was not seen yet.
+            Some(known) if known.socket == socket => {}
+            Some(known) => {
+                let by = known.socket.display();
+                return Err(format!("{at} is in use on this machine, by {by}"));
+            }
+            None if own >= EARS_MAX => return Err("too many ports on this machine".into()),
+            None => {}
+        }
+        tables.runs += 1;
+        let run = tables.runs;
+        tables.ears.insert((me, at), Ear { run, socket: socket.to_owned() });
+        tables.heard.insert(at);
+        Ok(run)
+    }
+
+    /// It does not listen any more.
+    pub(super) fn deafen(&self, me: usize, at: SocketAddr, run: u64) {
+        let mut tables = self.tables();
+        if tables.ears.get(&(me, at)).is_some_and(|ear| ear.run == run) {
+            tables.ears.remove(&(me, at));
+        }
+    }
+
+    /// Where a connection to that port arrives on a machine that it reached.
+    pub(super) fn arrives(&self, on: &Machine, at: SocketAddr) -> Arrives {
+        let tables = self.tables();
+        match tables.ears.get(&(on.place(), at)) {
+            Some(ear) => Arrives::Socket(ear.socket.clone()),
+            None if tables.heard.contains(&at) => Arrives::Nowhere,
+            None => Arrives::Kernel,
+        }
     }
 
     /// Where a client's packet for this address arrives, if it arrives.
@@ -98,6 +198,9 @@ impl Net {
                 let (tables, now) = (self.tables(), Instant::now());
                 let own = tables.here.range((me, LOWEST)..).take_while(|((of, _), _)| *of == me);
                 Told::Addresses(own.map(|(_, entry)| left(entry, now)).collect())
+            }
+            Ask::Connect { .. } | Ask::Listen { .. } => {
+                Told::Refused("a connection of its own is needed for that".into())
             }
             Ask::Announce { address } => {
                 let mut tables = self.tables();
@@ -179,7 +282,10 @@ impl Net {
         let until = until(present.lifetime_ms);
         tables.here.insert((me, address), Entry { present, until });
         drop(tables);
-        self.put.send_replace(Some(address));
+        let at = SocketAddr::new(address, WEB_PORT);
+        if self.doors.try_send(Door { at, told: None }).is_err() {
+            eprintln!("palisade dev: {at} is not served from outside: too much else waits");
+        }
         Told::Done
     }
 
@@ -213,7 +319,7 @@ fn left(entry: &Entry, now: Instant) -> Present {
 }
 
 /// Ends when the kernel says that nobody holds the port.
-async fn refused(at: std::net::SocketAddr) -> io::Result<()> {
+async fn refused(at: SocketAddr) -> io::Result<()> {
     let socket = UdpSocket::bind((IpAddr::from([127, 0, 0, 1]), 0)).await?;
     socket.connect(at).await?;
     loop {

@@ -208,3 +208,8 @@ fn lives(process: &ProcessId) -> bool {
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     fields[0] != "Z" && fields[19] == process.start.to_string()
 }
+
+pub(crate) fn within_runtime<T>(task: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(task)
+}

@@ -1,6 +1,7 @@
 //! Boxes as people have them, in the order in which a person meets them: life and death of one, many troubles in one, the tutorial, the page.
 
 mod alone;
+mod balance;
 mod boxed;
 mod canary;
 mod life;

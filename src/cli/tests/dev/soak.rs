@@ -18,7 +18,9 @@ use base::SplitMix64;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::boxed::{Running, address, alone, palisade, served_by, status, until_within, whole};
+use crate::boxed::{
+    Running, address, alone, palisade, served_by, status, until_within, whole, within_runtime,
+};
 
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// For everything to be ready and served again once nobody does harm any more: a machine that is out is let in when the
@@ -377,11 +379,6 @@ async fn witness(dir: &Path) -> Option<Api<DynamicObject>> {
     let client = api::client::connect(Some(&dir.join("kubeconfig"))).await.ok()?;
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap"));
     Some(Api::namespaced_with(client, "default", &resource))
-}
-
-fn within_runtime<T>(task: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime").block_on(task)
 }
 
 #[test]
