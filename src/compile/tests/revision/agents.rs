@@ -137,3 +137,27 @@ fn a_copy_is_promoted_where_a_constraint_says_so_and_nowhere_without_one() {
     compile::expand::services_in(&mut with);
     assert_eq!(promoted(&with), ["n2"]);
 }
+
+/// What docs/ocf.md shows people of Pacemaker is taken without a word.
+#[test]
+fn the_documents_examples_are_taken() {
+    let document = include_str!("../../../../docs/ocf.md");
+    let yaml = document.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```"));
+    let (yaml, _) = yaml.expect("an example");
+    let yaml = yaml.replace("ctl-", "n").replace("namespace: palisade", "namespace: openstack");
+    let mut objects = objects(&format!("{}---\n{yaml}", include_str!("../support/main.yaml")));
+    compile::expand::services_in(&mut objects);
+    let compiled = compile(&objects, None);
+    for (kind, name) in [
+        ("ResourcePlacement", "ping"),
+        ("ResourcePlacement", "db"),
+        ("PlacementConstraint", "db-promoted"),
+    ] {
+        assert_eq!(
+            says(&compiled, kind, name),
+            (true, reason::AS_SPECIFIED, String::new()),
+            "{name}"
+        );
+    }
+    assert_eq!(promoted(&objects), ["n1"]);
+}
