@@ -86,6 +86,9 @@ pub struct Config {
     /// As what processes of resources run.
     #[serde(default)]
     pub process_runtime: ProcessRuntime,
+    /// Processes whose template names an image run as containers. None: such a template is refused.
+    #[serde(default)]
+    pub containers: Option<ContainersConfig>,
     /// D-Bus address of the machine's bus, for `process_runtime = "systemd"`. `unix:path=/run/dbus/system_bus_socket`.
     #[serde(default)]
     pub system_bus: Option<String>,
@@ -127,6 +130,33 @@ pub struct StandInConfig {
     pub kernel: PathBuf,
     /// Where the ring is bound here, link 0 first, in place of the addresses that the cluster object says.
     pub links: Vec<IpAddr>,
+}
+
+/// Containers in a containerd namespace of our own (CLUSTER.md section 8).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainersConfig {
+    /// Containerd's socket. `/run/containerd/containerd.sock`.
+    #[serde(default = "containerd_socket")]
+    pub socket: PathBuf,
+    /// Containerd's namespace; never the kubelet's, `k8s.io`, whose garbage collection would take images and containers.
+    #[serde(default = "containerd_namespace")]
+    pub namespace: String,
+    /// That images are unpacked for. `overlayfs`.
+    #[serde(default = "containerd_snapshotter")]
+    pub snapshotter: String,
+}
+
+fn containerd_socket() -> PathBuf {
+    "/run/containerd/containerd.sock".into()
+}
+
+fn containerd_namespace() -> String {
+    "palisade".into()
+}
+
+fn containerd_snapshotter() -> String {
+    "overlayfs".into()
 }
 
 /// Which watchdog, and how long it waits.
@@ -246,6 +276,12 @@ impl Config {
                 rule: "must be 1 to 60: whoever is away longer is fenced",
             });
         }
+        if self.containers.as_ref().is_some_and(|given| given.namespace == "k8s.io") {
+            return Err(ConfigError::Value {
+                key: "containers.namespace",
+                rule: "must not be the kubelet's: it deletes images and containers that it does not know",
+            });
+        }
         if let Some(watchdog) = &self.watchdog {
             if watchdog.device.is_some() == watchdog.socket.is_some() {
                 return Err(ConfigError::Value {
@@ -323,9 +359,13 @@ mod tests {
             timeout_s = 10
             [interfaces]
             public = "eth0"
+            [containers]
             "#,
         )
         .expect("valid");
+        let containers = config.containers.as_ref().expect("there");
+        assert_eq!(containers.namespace, "palisade");
+        assert_eq!(containers.snapshotter, "overlayfs");
         assert_eq!(config.interfaces["public"], "eth0");
         assert_eq!(config.planned_absence(), Duration::from_secs(45));
         assert_eq!(config.process_runtime, ProcessRuntime::Systemd);
@@ -342,6 +382,7 @@ mod tests {
             "planned_absence_s = 61",
             "[watchdog]\ntimeout_s = 10",
             "[watchdog]\ndevice = \"/dev/watchdog\"\ntimeout_s = 1",
+            "[containers]\nnamespace = \"k8s.io\"",
             "[interfaces]\npublic = \"an interface name that is too long\"",
             "[stand_in]\nkernel = \"/run/k\"\nlinks = [\"10.0.0.1\"]",
             "[stand_in]\nkernel = \"/run/k\"\nlinks = []",

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   fencer ───▶ power::PowerDevice ◀── bmc/ipmi, bmc/redfish   watchdog::Watchdog ◀── device | socket
-//!   executor ─▶ resource::ResourceDriver ◀── process (shim), systemd (units), haproxy, ocf, vip (netlink, ARP/NDP);  tcp (cuts dead connections)
+//!   executor ─▶ resource::ResourceDriver ◀── process (shim), systemd (units), container (containerd), haproxy, ocf, vip (netlink, ARP/NDP);  tcp (cuts dead connections)
 //!   ring ─────▶ probe (is the silent machine dead or only its agent?)
 //!   both ─────▶ stand_in (loopback without rights, only where the configuration names it)
 //! ```
@@ -17,6 +17,7 @@
 
 pub mod bmc;
 mod clock;
+pub mod container;
 pub mod haproxy;
 pub mod ocf;
 mod sys;

@@ -10,6 +10,7 @@ use std::{
 use base::{Label, NodeName, ResourceId, ResourceKind};
 use cluster::Station;
 use drivers::{
+    container::{ContainerConfig, ContainerDriver},
     haproxy::{BalancerConfig, BalancerDriver},
     ocf::{OcfConfig, OcfDriver},
     power::{BoxFuture, Permit},
@@ -36,6 +37,8 @@ pub struct RealSetup {
     pub process: ProcessConfig,
     /// Processes as units of the machine, in place of shims; what already runs under one stays there until it is stopped.
     pub systemd: Option<SystemdConfig>,
+    /// Processes whose template names an image, as containers. None: such a template is refused.
+    pub containers: Option<ContainerConfig>,
     /// Load balancers.
     pub balancers: BalancerConfig,
     /// OCF agents.
@@ -52,6 +55,7 @@ pub struct RealSetup {
 pub struct RealOutside {
     process: ProcessDriver,
     systemd: Option<SystemdDriver>,
+    containers: Option<ContainerDriver>,
     balancers: Arc<BalancerDriver>,
     ocf: OcfDriver,
     addresses: Place,
@@ -66,6 +70,7 @@ impl RealOutside {
         Self {
             process: ProcessDriver::new(setup.process),
             systemd: setup.systemd.map(SystemdDriver::new),
+            containers: setup.containers.map(ContainerDriver::new),
             balancers: Arc::new(BalancerDriver::new(setup.balancers)),
             ocf: OcfDriver::new(setup.ocf),
             addresses: Place::open(setup.addresses),
@@ -84,19 +89,37 @@ impl RealOutside {
             },
             ResourceKind::LoadBalancer(_) => guarded(&*self.balancers, call, permit).await,
             ResourceKind::Ocf(_) => guarded(&self.ocf.within(call.timeout), call, permit).await,
-            ResourceKind::Process { .. } => {
-                guarded(self.processes(&call.resource), call, permit).await
+            ResourceKind::Process { ref template } => {
+                match self.processes(&call.resource, template).await {
+                    Ok(driver) => guarded(driver, call, permit).await,
+                    Err(outcome) => Answer { outcome, run: 0 },
+                }
             }
         }
     }
 
     /// The form that this resource runs in. A changed configuration changes the next start, not what runs: else the same
     /// process would be started a second time beside the first.
-    fn processes(&self, resource: &ResourceId) -> &dyn ResourceDriver {
-        match &self.systemd {
-            Some(systemd) if !self.process.holds(resource) => systemd,
-            _ => &self.process,
+    async fn processes(
+        &self,
+        resource: &ResourceId,
+        template: &Label,
+    ) -> Result<&dyn ResourceDriver, Outcome> {
+        if self.process.holds(resource) {
+            return Ok(&self.process);
         }
+        if let Some(containers) = &self.containers
+            && containers.wants(resource, template)
+        {
+            return Ok(match &self.systemd {
+                Some(systemd) if systemd.holds(resource).await? => systemd,
+                _ => containers,
+            });
+        }
+        Ok(match &self.systemd {
+            Some(systemd) => systemd,
+            None => &self.process,
+        })
     }
 }
 
@@ -138,6 +161,9 @@ impl Outside for RealOutside {
             let mut all = self.process.survivors().await;
             if let Some(systemd) = &self.systemd {
                 all.extend(systemd.survivors().await);
+            }
+            if let Some(containers) = &self.containers {
+                all.extend(containers.survivors().await);
             }
             all.extend(self.balancers.survivors().await);
             all.extend(self.ocf.survivors());

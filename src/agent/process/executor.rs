@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use drivers::{
+    container::ContainerConfig,
     haproxy::{BalancerConfig, Engine},
     ocf::{self, AgentsConfig, Launch, OcfConfig},
     process::{Cgroups, ProcessConfig, TEMPLATES},
@@ -47,6 +48,14 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
         let bus = options.config.system_bus.clone().unwrap_or_else(|| SYSTEM_BUS.into());
         let systemd = (options.config.process_runtime == ProcessRuntime::Systemd)
             .then(|| SystemdConfig { templates: templates.clone(), bus });
+        let containers = options.config.containers.clone().map(|given| ContainerConfig {
+            templates: templates.clone(),
+            socket: given.socket,
+            namespace: given.namespace,
+            snapshotter: given.snapshotter,
+            records: run_dir.join("containers"),
+            boot: machine.boot_id.to_string(),
+        });
         let shim = vec![OWN_PROGRAM.into(), "shim".into()];
         let cgroups = match &options.config.resource_cgroup {
             Some(to) => Cgroups::Leave { to: to.clone() },
@@ -88,6 +97,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             },
             balancers: BalancerConfig { root: run_dir.join("balancers"), shim, cgroups, engine },
             systemd,
+            containers,
             addresses: match &options.config.stand_in {
                 Some(stand_in) => AddressesBy::StandIn(stand_in.kernel.clone()),
                 None => AddressesBy::Kernel(VipConfig {

@@ -87,6 +87,9 @@ impl ProcessDriver {
             Ok(template) => template,
             Err(error) => return template_failed(&error),
         };
+        if template.image.is_some() {
+            return no_containers();
+        }
         let folder = self.folder(resource);
         if let Some(record) = self.settled(resource).await {
             if record.template != *name {
@@ -339,6 +342,13 @@ pub(crate) fn template_of(instance: Instance<'_>) -> Result<&Label, Outcome> {
         ResourceKind::Process { template } => Ok(template),
         _ => Err(failed(ocf::NOT_CONFIGURED, "not a process")),
     }
+}
+
+/// For a driver of programs that is handed a template of an image.
+pub(crate) fn no_containers() -> Outcome {
+    let why = "its template names an image: give the agent of this machine [containers] in agent.toml, \
+               or the template argv and no image";
+    failed(ocf::NOT_CONFIGURED, why)
 }
 
 pub(crate) fn template_failed(error: &TemplateError) -> Outcome {

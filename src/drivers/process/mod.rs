@@ -24,13 +24,17 @@ mod template;
 
 pub use cgroup::Cgroups;
 pub use driver::{ProcessConfig, ProcessDriver};
-pub(crate) use driver::{template_failed, template_of, token};
+pub(crate) use driver::{no_containers, template_failed, template_of, token};
 pub(crate) use monitor::look as look_at;
+#[cfg(test)]
+pub(crate) use proc::parent;
 pub use proc::{ProcessId, descendants};
 pub(crate) use record::Folder;
 pub use record::{Exit, Record};
-pub use template::{Monitor, TEMPLATES, Template, TemplateError, load, parse as parse_template};
-pub(crate) use template::{OTHERS_WRITE, STICKY, owned};
+pub use template::{
+    Image, Monitor, MountPoint, TEMPLATES, Template, TemplateError, load, parse as parse_template,
+};
+pub(crate) use template::{OTHERS_WRITE, STICKY, owned, uid_gid};
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,12 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Who started it, or has taken it in.
+#[cfg(test)]
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.parent)
+}
+
 impl Stat {
     /// A zombie runs nothing and holds nothing.
     pub(crate) const fn alive(&self) -> bool {

@@ -10,6 +10,16 @@
 //! oom_score_adj = 0
 //! monitor = { http = 8080, path = "/healthz" }   # or { tcp = 8080 }, with address = "127.0.0.1"; default: none
 //! ```
+//!
+//! With `image` it is a container (`container`), and `argv`, `user` (numbers) and `working_dir` default to the image's:
+//!
+//! ```toml
+//! image = "docker.io/library/keystone:1"   # as `ctr -n palisade images ls` shows it
+//! image_digest = "sha256:.."               # optional: this and no other
+//! user = "42435:42435"
+//! mounts = [{ source = "/etc/keystone", target = "/etc/keystone", read_only = true }]
+//! read_only = true                         # its own files; default: false
+//! ```
 
 use core::{fmt, net::IpAddr, time::Duration};
 use std::{
@@ -29,6 +39,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 const ARGUMENTS_MAX: usize = 64;
 const ENVIRONMENT_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 4096;
+const MOUNTS_MAX: usize = 64;
 const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Others than the owner may write.
 pub(crate) const OTHERS_WRITE: u32 = 0o022;
@@ -103,10 +114,40 @@ pub enum StopSignal {
     Usr2,
 }
 
+/// What a container is made of. Root wrote it: nothing of it comes from an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// In containerd's store on this machine; nothing is pulled.
+    pub name: String,
+    /// What the name must stand for, `sha256:..`; `None` for whatever root has imported under it.
+    pub digest: Option<String>,
+    /// Uid and gid; `None` for the image's.
+    pub user: Option<(u32, u32)>,
+    /// `None` for the image's.
+    pub working_dir: Option<PathBuf>,
+    /// Whether it may not write to its own files.
+    pub read_only: bool,
+    /// Of the machine.
+    pub mounts: Vec<MountPoint>,
+}
+
+/// A path of the machine that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountPoint {
+    /// On the machine, absolute.
+    pub source: PathBuf,
+    /// In the container, absolute.
+    pub target: PathBuf,
+    /// Whether it may not write there.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
 /// A template that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    /// Program, absolute, and its arguments.
+    /// Program, absolute, and its arguments. Empty only with an image: its own.
     pub argv: Vec<String>,
     /// A name of the machine's passwd; `None` for the user that the agent runs as.
     pub user: Option<String>,
@@ -122,11 +163,14 @@ pub struct Template {
     pub oom_score_adj: i16,
     /// How health is seen.
     pub monitor: Monitor,
+    /// What it is, if not a program of the machine.
+    pub image: Option<Image>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    #[serde(default)]
     argv: Vec<String>,
     user: Option<String>,
     working_dir: Option<PathBuf>,
@@ -138,6 +182,11 @@ struct Raw {
     #[serde(default)]
     oom_score_adj: i16,
     monitor: Option<RawMonitor>,
+    image: Option<String>,
+    image_digest: Option<String>,
+    #[serde(default)]
+    mounts: Vec<MountPoint>,
+    read_only: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -198,9 +247,13 @@ pub(crate) fn owned(uid: u32) -> bool {
 pub fn parse(text: &str) -> Result<Template, String> {
     let raw: Raw = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     let plain = |text: &str| text.len() <= TEXT_BYTES_MAX && !text.contains('\0');
-    let program = raw.argv.first().ok_or("argv is empty: name the program")?;
-    if !program.starts_with('/') {
-        return Err(format!("argv[0] {program:?} must be an absolute path: there is no PATH"));
+    let image = image(&raw)?;
+    match raw.argv.first() {
+        None if image.is_none() => return Err("argv is empty: name the program".into()),
+        Some(program) if !program.starts_with('/') => {
+            return Err(format!("argv[0] {program:?} must be an absolute path: there is no PATH"));
+        }
+        _ => {}
     }
     if raw.argv.len() > ARGUMENTS_MAX || !raw.argv.iter().all(|text| plain(text)) {
         return Err(
@@ -237,7 +290,68 @@ pub fn parse(text: &str) -> Result<Template, String> {
         stop_timeout,
         oom_score_adj: raw.oom_score_adj,
         monitor: raw.monitor.map_or(Ok(Monitor::None), monitor)?,
+        image,
     })
+}
+
+/// The part about an image, which stands whole or not at all.
+fn image(raw: &Raw) -> Result<Option<Image>, String> {
+    let Some(name) = &raw.image else {
+        return if raw.image_digest.is_some() || !raw.mounts.is_empty() || raw.read_only.is_some() {
+            Err("image_digest, mounts and read_only need an image".into())
+        } else {
+            Ok(None)
+        };
+    };
+    if name.is_empty() || name.len() > 512 || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err("image must be a name as `ctr -n palisade images ls` shows it".into());
+    }
+    if let Some(digest) = &raw.image_digest {
+        let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+        let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if hex.len() != 64 || !hex.bytes().all(digit) {
+            return Err("image_digest must be sha256: and 64 digits of 0-9a-f".into());
+        }
+    }
+    let user = match &raw.user {
+        None => None,
+        Some(said) => Some(uid_gid(said).ok_or(
+            "user of an image must be \"UID\" or \"UID:GID\" in numbers: names are the image's own",
+        )?),
+    };
+    let whole = |path: &Path| {
+        let up = |part| part == std::path::Component::ParentDir;
+        path.is_absolute() && !path.components().any(up) && path.to_str().is_some()
+    };
+    let paths = |mount: &MountPoint| {
+        whole(&mount.source) && whole(&mount.target) && mount.target != Path::new("/")
+    };
+    if raw.mounts.len() > MOUNTS_MAX || !raw.mounts.iter().all(paths) {
+        return Err(
+            "mounts: at most 64, each source and target absolute and without .., no target /"
+                .into(),
+        );
+    }
+    Ok(Some(Image {
+        name: name.clone(),
+        digest: raw.image_digest.clone(),
+        user,
+        working_dir: raw.working_dir.clone(),
+        read_only: raw.read_only.unwrap_or(false),
+        mounts: raw.mounts.clone(),
+    }))
+}
+
+/// `UID` or `UID:GID`; the gid is the uid where none is said.
+pub(crate) fn uid_gid(said: &str) -> Option<(u32, u32)> {
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse().ok()).flatten()
+    };
+    match said.split_once(':') {
+        None => number(said).map(|uid| (uid, uid)),
+        Some((uid, gid)) => Some((number(uid)?, number(gid)?)),
+    }
 }
 
 fn monitor(raw: RawMonitor) -> Result<Monitor, String> {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     power::BoxFuture,
-    process::{self, Monitor, look_at, template_failed, template_of},
+    process::{self, Monitor, look_at, no_containers, template_failed, template_of},
     resource::{Instance, ResourceDriver, Survivor, failed, ocf},
 };
 
@@ -53,6 +53,12 @@ impl SystemdDriver {
         Self { templates: config.templates, bus: Arc::new(Bus::new(config.bus)) }
     }
 
+    /// Whether there is a unit of this resource that runs, or may.
+    pub async fn holds(&self, resource: &ResourceId) -> Result<bool, Outcome> {
+        let Ok(name) = unit::name(resource) else { return Ok(false) };
+        Ok(self.unit(&name).await.map_err(|error| unknown(&error))?.is_some())
+    }
+
     /// The unit as it is now.
     async fn unit(&self, name: &str) -> Result<Option<Unit>, BusError> {
         let found = self.bus.units(name).await?.into_iter().find(|unit| unit.name == name);
@@ -76,6 +82,9 @@ impl SystemdDriver {
             Ok(template) => template,
             Err(error) => return Ok(template_failed(&error)),
         };
+        if template.image.is_some() {
+            return Ok(no_containers());
+        }
         let name = match unit::name(resource) {
             Ok(name) => name,
             Err(why) => return Ok(failed(ocf::NOT_CONFIGURED, why)),
