@@ -488,13 +488,15 @@ impl Loop {
             Feed::Era(_) => {}
             Feed::KeysWrong(why) => self.key_secret(why),
             Feed::Keys(keys) => {
-                let text = keys.to_text();
-                let _ = self.outlet.persister.write(
-                    FileKind::RingKeys,
-                    text.as_bytes().to_vec(),
-                    WriteToken(0),
-                );
-                self.compare_keys(&keys);
+                // Another key under an id that is in use is not kept either: after a restart this member would be alone with it.
+                if self.compare_keys(&keys) {
+                    let text = keys.to_text();
+                    let _ = self.outlet.persister.write(
+                        FileKind::RingKeys,
+                        text.as_bytes().to_vec(),
+                        WriteToken(0),
+                    );
+                }
                 self.core.set_keys(now, &keys);
             }
             Feed::Revision(revision) => {

@@ -64,9 +64,11 @@ impl Loop {
     }
 
     /// Keys of the API: those that share an id with another key of ours are not taken, and that is said.
-    pub(super) fn compare_keys(&mut self, keys: &RingKeys) {
+    /// True: there are none of those.
+    pub(super) fn compare_keys(&mut self, keys: &RingKeys) -> bool {
         self.alone.differing = self.core.differing_keys(keys);
         self.alone.secret = None;
+        self.alone.differing.is_empty()
     }
 
     /// Called at each turn of housekeeping.

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, path::Path, time::Duration};
 
 use axum::http::Request;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::boxed::{Running, address, alone, palisade, served_by, until_within};
 
@@ -133,7 +133,9 @@ fn what_only_agents_see_is_said_where_people_look_and_gone_when_it_is_put_right(
         });
     }
     let mut page = String::new();
-    for row in &rows {
+    // a run of some of them says nothing of the page
+    let from = std::env::var("PALISADE_ROWS_FROM").unwrap_or_default();
+    for row in rows.iter().skip_while(|row| !row.row.starts_with(&from)) {
         let begun = std::time::Instant::now();
         let before = api.ask("GET", &api.path(&row.on), None);
         if row.delete {
@@ -141,7 +143,7 @@ fn what_only_agents_see_is_said_where_people_look_and_gone_when_it_is_put_right(
         } else {
             let patch = match (&row.spec, &row.secret) {
                 (Some(spec), _) => json!({"spec": spec}),
-                (None, Some(data)) => json!({"data": encoded(data)}),
+                (None, Some(data)) => entries(data),
                 (None, None) => panic!("row {}: nothing is wrong", row.row),
             };
             api.ask("PATCH", &api.path(&row.on), Some(&patch));
@@ -189,16 +191,17 @@ fn what_only_agents_see_is_said_where_people_look_and_gone_when_it_is_put_right(
     let (ok, said) = palisade(&["dev", "stop", "--dir"], &dir);
     assert!(ok, "{said}");
     drop(running);
-    compare(&page);
+    if from.is_empty() {
+        compare(&page);
+    }
 }
 
-/// Texts of the table as a Secret's `data` has them; what is base64 of a key stays the text that it is.
-fn encoded(data: &Value) -> Value {
-    let entries = data.as_object().expect("entries").iter().map(|(key, value)| {
-        let value = value.as_str().map(|text| crate::canary::base64(text.as_bytes()));
-        (key.clone(), json!(value))
-    });
-    Value::Object(entries.collect())
+/// Entries of a Secret as text, and those that are taken away.
+fn entries(data: &Value) -> Value {
+    let all = data.as_object().expect("entries");
+    let (gone, given): (Map<_, _>, Map<_, _>) =
+        all.clone().into_iter().partition(|(_, value)| value.is_null());
+    json!({"data": gone, "stringData": given})
 }
 
 fn compare(rows: &str) {

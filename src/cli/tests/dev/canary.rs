@@ -41,7 +41,7 @@ fn needles(key: &str) -> Vec<String> {
     all
 }
 
-pub(crate) fn base64(bytes: &[u8]) -> String {
+fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     // the end of the last group depends on what follows: it is left out
