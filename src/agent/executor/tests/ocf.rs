@@ -108,6 +108,7 @@ impl Files {
                 cgroups: Cgroups::Stay,
             },
             systemd: None,
+            containers: None,
             balancers: BalancerConfig {
                 root: self.path("run/balancers"),
                 shim: Vec::new(),
