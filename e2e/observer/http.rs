@@ -1,6 +1,7 @@
 //! P3: what a client sees. Open loop: a try every 10 ms, never waiting for the last one.
 
 use super::events::{Log, What};
+use super::verdict::ms;
 use crate::clock::monotonic_ns;
 use crate::network;
 use anyhow::{Context, Result};
@@ -33,6 +34,8 @@ pub fn probe(namespace: &str, target: SocketAddrV4, log: &Arc<Log>) -> Result<()
 pub struct Try {
     /// When it began.
     pub start_ns: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: f64,
     /// Who answered, if anybody did.
     pub node: Option<String>,
 }
@@ -47,7 +50,9 @@ pub fn tries(
         let seen = Arc::new(Mutex::new(Vec::new()));
         let said = Arc::clone(&seen);
         open_loop(&namespace, target, Some(Instant::now() + span), &move |start_ns, node| {
-            said.lock().unwrap_or_else(PoisonError::into_inner).push(Try { start_ns, node });
+            let took_ms = ms(monotonic_ns().saturating_sub(start_ns));
+            let one = Try { start_ns, took_ms, node };
+            said.lock().unwrap_or_else(PoisonError::into_inner).push(one);
         })?;
         let mut all = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         all.sort_by_key(|one| one.start_ns);

@@ -67,7 +67,8 @@ fn changed(stack: &Stack, checks: &mut Checks) -> Result<()> {
     Ok(())
 }
 
-/// Once a machine is proven dead nothing is sent to its server, and before that it was a server like the others.
+/// Once a machine is proven dead nothing is sent to its server, and before that it was a server like the others: who is
+/// sent there waits for the time in which a connection has to come about, and then goes to another one.
 fn server_dies(stack: &Stack, checks: &mut Checks, server: &Machine) -> Result<()> {
     let asking = ask(stack, PORT, Duration::from_secs(8));
     std::thread::sleep(Duration::from_secs(1));
@@ -76,15 +77,33 @@ fn server_dies(stack: &Stack, checks: &mut Checks, server: &Machine) -> Result<(
     let proven = proven(stack, server, begun)?;
     let tries = done(asking)?;
     let told = proven + u64::try_from(TOLD.as_nanos())?;
-    let (late, all) = (failed(&tries, told), tries.iter().filter(|t| t.start_ns >= told).count());
+    let late: Vec<&Try> = tries.iter().filter(|t| t.start_ns >= told).collect();
+    let before = tries.iter().filter(|t| t.start_ns >= begun && t.start_ns < told);
+    let (waited, waited_late) =
+        (before.filter(|t| waited(t)).count(), late.iter().filter(|t| waited(t)).count());
+    let lost = failed(&tries, begun);
     checks.figure("proven_off_ms", ms(proven - begun));
-    let before = failed(&tries, begun) - late;
-    checks.figure("failed_before_it_was_known", before as f64);
-    let seen = format!("{late} of {all} failed later than {} ms after the proof", TOLD.as_millis());
-    checks.check("a dead server gets nothing once it is known", late == 0 && all > 300, seen);
-    let seen = format!("{before} failed before");
-    checks.check("it was asked until then", before > 0, seen);
+    checks.figure("waited_before_it_was_known", waited as f64);
+    // a hundredth: two cores are late for other reasons
+    let seen = format!(
+        "{waited_late} of {} waited later than {} ms after the proof",
+        late.len(),
+        TOLD.as_millis()
+    );
+    checks.check(
+        "a dead server gets nothing once it is known",
+        waited_late * 100 <= late.len() && late.len() > 300,
+        seen,
+    );
+    checks.check("it was asked until then", waited > 0, format!("{waited} waited before"));
+    // those to whom it was just answering
+    checks.check("its requests go to others", lost <= 2, format!("{lost} failed"));
     Ok(())
+}
+
+/// Long for a server that answers at once, and shorter than the time in which a connection has to come about (500 ms).
+fn waited(one: &Try) -> bool {
+    one.node.is_none() || one.took_ms >= 450.0
 }
 
 /// The address moves to a balancer that is warm.

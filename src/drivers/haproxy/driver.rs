@@ -40,6 +40,8 @@ const RELOAD_WITHIN: Duration = Duration::from_secs(4);
 const CHECK_WITHIN: Duration = Duration::from_secs(4);
 /// Of what it says about a configuration that it refuses.
 const SAID_BYTES_MAX: u64 = 16 * 1024;
+/// Connections to a dead server are cut off after this, however long the object lets them come about.
+const CONNECTING_MAX: Duration = Duration::from_secs(2);
 /// Folders that are looked at.
 const SURVIVORS_MAX: usize = 1024;
 
@@ -151,9 +153,10 @@ impl BalancerDriver {
                 (servers_on(&proxy, back).collect(), "ready"),
             ] {
                 for server in servers {
-                    let mut words = format!("set server {server} state {state}");
+                    let words = format!("set server {server} state {state}");
                     if state == "maint" {
-                        words.push_str(&format!("; shutdown sessions server {server}"));
+                        let words = format!("shutdown sessions server {server}");
+                        tokio::spawn(later(place.admin(), words, connecting(&proxy)));
                     }
                     match admin::ask(&place.admin(), &words).await.as_deref().map(str::trim) {
                         Ok("") => info!(%resource, server, state, "told"),
@@ -325,6 +328,21 @@ impl BalancerDriver {
             warn!(%resource, %error, "its folder was not removed");
         }
         outcome
+    }
+}
+
+/// Who is connecting to a dead server goes to another one when that takes too long; cut off, it would hear an error. Who
+/// is connected already hears nothing any more, and is cut off after that.
+fn connecting(proxy: &Proxy) -> Duration {
+    let longest = proxy.backends.iter().map(|b| b.connect_timeout_ms).max().unwrap_or_default();
+    Duration::from_millis(longest.into()).min(CONNECTING_MAX) + LOOK_EVERY
+}
+
+async fn later(admin: PathBuf, words: String, after: Duration) {
+    sleep(after).await;
+    if let Err(error) = admin::ask(&admin, &words).await {
+        // it may be gone, or another one by now: then there is nothing to be cut off
+        info!(words, %error, "was not told");
     }
 }
 
