@@ -222,7 +222,7 @@ pub fn names_secret(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{string::ToString as _, vec};
+    use alloc::string::ToString as _;
 
     use super::*;
 
@@ -283,7 +283,7 @@ mod tests {
         for secret in ["passwd", "db_password", "auth_token", "SECRET", "wsrep_sst_passwd"] {
             assert!(names_secret(secret), "{secret}");
         }
-        for plain in vec!["keyfile", "password_file", "ssh_key", "ip", "token_path", "passive"] {
+        for plain in ["keyfile", "password_file", "ssh_key", "ip", "token_path", "passive"] {
             assert!(!names_secret(plain), "{plain}");
         }
     }

@@ -55,7 +55,7 @@ fn each(schema: &Value, path: &str, times: f64, errors: &mut Vec<FieldError>) {
 }
 
 /// How often loops turn, at least as often as Kubernetes thinks: what is not understood turns once.
-fn turns<'a>(expr: &Expr, names: &mut Vec<(String, &'a Value)>) -> f64 {
+fn turns(expr: &Expr, names: &mut Vec<(String, &Value)>) -> f64 {
     match expr {
         Expr::Comprehension(inner) => looped(inner, names),
         Expr::Call(call) => {
@@ -68,7 +68,7 @@ fn turns<'a>(expr: &Expr, names: &mut Vec<(String, &'a Value)>) -> f64 {
     }
 }
 
-fn looped<'a>(inner: &ComprehensionExpr, names: &mut Vec<(String, &'a Value)>) -> f64 {
+fn looped(inner: &ComprehensionExpr, names: &mut Vec<(String, &Value)>) -> f64 {
     let over = place(&inner.iter_range.expr, names);
     let before = turns(&inner.iter_range.expr, names);
     let member = over.and_then(|schema| schema.get("items"));

@@ -57,6 +57,10 @@ impl io::Write for Log {
 /// The machine's files, which outlive an executor.
 struct Files(tempfile::TempDir);
 
+/// Where the ring connects, the executor itself, where the fencer's watch connects.
+type Life =
+    (mpsc::Sender<Port<FromExecutor, ToExecutor>>, JoinHandle<()>, mpsc::Sender<Port<Pong, Ping>>);
+
 impl Files {
     fn new() -> Self {
         let files = Self(tempfile::tempdir().expect("a directory for the test"));
@@ -92,13 +96,7 @@ impl Files {
     }
 
     /// A life of the executor, as the configuration of a machine makes it.
-    fn executor(
-        &self,
-    ) -> (
-        mpsc::Sender<Port<FromExecutor, ToExecutor>>,
-        JoinHandle<()>,
-        mpsc::Sender<Port<Pong, Ping>>,
-    ) {
+    fn executor(&self) -> Life {
         let name = "test/Fake".parse().expect("valid");
         let outside = RealOutside::open(RealSetup {
             process: ProcessConfig {

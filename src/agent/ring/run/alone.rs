@@ -147,7 +147,7 @@ impl Loop {
         self.alone.unopened = unopened;
         let together = self.outlet.members.len() > 1;
         let since = self.alone.strangers_since.filter(|_| !together);
-        self.alone.strangers_since = since.or(grew.then_some(now).filter(|_| !together));
+        self.alone.strangers_since = since.or_else(|| (grew && !together).then_some(now));
         let strangers = self.alone.strangers_since.is_some_and(|at| now.since(at) >= STRANGERS_MIN);
         let entry = &self.revision.transport.key;
         let secret = format!("secret {:?} entry {:?}", entry.secret, entry.entry);
