@@ -106,7 +106,7 @@ fn the_table_of_wrong_specs_holds_on_a_real_server() {
 #[test]
 #[ignore = "needs root: cargo lab test objects"]
 fn nonsense_in_any_field_is_refused_or_safe_on_a_real_server() {
-    on_this_server(&Fresh::up("knonsense"), "mechanical");
+    on_this_server(&Fresh::up("knons"), "mechanical");
 }
 
 #[test]
