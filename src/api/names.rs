@@ -151,6 +151,20 @@ pub mod reason {
     pub const MAJORITY: &str = "Majority";
 }
 
+/// What fencers say of a device in `Ready` of its `FenceDevice`; another word is of a later version. The coordinator writes
+/// it, the controller reads it into `FencingReady`.
+pub const SAID_OF_DEVICES: [&str; 9] = [
+    reason::CERTIFICATE_UNTRUSTED,
+    reason::CREDENTIALS_INVALID,
+    reason::DEVICE_MISFIT,
+    condition::FENCER_AWAY,
+    reason::IDENTITY_UNKNOWN,
+    reason::PROTOCOL_VIOLATION,
+    reason::REFUSED,
+    reason::UNREACHABLE,
+    reason::WRONG_IDENTITY,
+];
+
 /// In the message of [`reason::NODE_NOT_FOUND`]: the controller says it in `Accepted`, the coordinator repeats it in `Degraded`.
 pub const NOT_FOUND_WAITING: &str = "not found (waiting)";
 

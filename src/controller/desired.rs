@@ -8,7 +8,9 @@ use api::{
     Condition, FenceDevice, HANode, PlacementConstraint,
     client::{Picture, Section},
     condition::{self, ConditionStatus, Judgement},
-    names::{NOT_FOUND_WAITING, condition as types, event, label, manager, reason},
+    names::{
+        NOT_FOUND_WAITING, SAID_OF_DEVICES, condition as types, event, label, manager, reason,
+    },
 };
 use compile::{Compiled, Key, Objects, Problem, compile, expand};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -343,17 +345,7 @@ fn fencing_ready(objects: &Objects, compiled: &Compiled) -> Judgement {
 fn useless(device: &FenceDevice) -> Option<(&'static str, String)> {
     let conditions = &device.status.as_ref()?.conditions;
     let ready = condition::find(conditions, types::READY)?;
-    let known = [
-        reason::CERTIFICATE_UNTRUSTED,
-        reason::DEVICE_MISFIT,
-        types::FENCER_AWAY,
-        reason::IDENTITY_UNKNOWN,
-        reason::PROTOCOL_VIOLATION,
-        reason::REFUSED,
-        reason::UNREACHABLE,
-        reason::WRONG_IDENTITY,
-    ];
-    let why = known.into_iter().find(|why| *why == ready.reason);
+    let why = SAID_OF_DEVICES.into_iter().find(|why| *why == ready.reason);
     (ready.status == ConditionStatus::False).then(|| {
         let text = format!("FenceDevice {:?}: {}", device.name_any(), ready.message);
         (why.unwrap_or(reason::CREDENTIALS_INVALID), text)

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     condition::Judgement,
-    names::{condition as types, reason},
+    names::{SAID_OF_DEVICES, condition as types, reason},
 };
 use base::{FenceDevice, NodeId, Role};
 use cluster::{
@@ -235,19 +235,6 @@ fn degrading(view: &View, revision: &Revision) -> Option<(&'static str, Vec<Stri
     Some((worst?, texts.collect()))
 }
 
-/// Words of members about devices that a status may say; another one is of a later version.
-const OF_DEVICES: [&str; 9] = [
-    reason::CERTIFICATE_UNTRUSTED,
-    reason::CREDENTIALS_INVALID,
-    reason::DEVICE_MISFIT,
-    types::FENCER_AWAY,
-    reason::IDENTITY_UNKNOWN,
-    reason::PROTOCOL_VIOLATION,
-    reason::REFUSED,
-    reason::UNREACHABLE,
-    reason::WRONG_IDENTITY,
-];
-
 /// Whether a device can be used: by one who may have to is enough, and those who cannot are named. `None` while it is not
 /// known: nobody has looked yet, or one who has not may be the one who can.
 pub(super) fn of_device(
@@ -276,7 +263,8 @@ pub(super) fn of_device(
         false => format!("{}: {text}", who.join(", ")),
     });
     let text = texts.collect::<Vec<_>>().join("; ");
-    let known = |s: &&DeviceSaid| OF_DEVICES.into_iter().find(|word| *word == s.finding.reason);
+    let known =
+        |s: &&DeviceSaid| SAID_OF_DEVICES.into_iter().find(|word| *word == s.finding.reason);
     let why = match (usable, faults.is_empty()) {
         (true, true) => reason::AS_SPECIFIED,
         (true, false) => reason::NOT_FROM_ALL,
