@@ -118,8 +118,12 @@ impl State {
                 }
             }
             Message::VotersHeld { accepted } => self.voters_held(from, *accepted, out),
-            // Those of a configuration, not of the state; chunks are assembled outside (`revision`, `snapshot`).
-            Message::Hello(_) | Message::Propose | Message::Snapshot(_) | Message::Revision(_) => {}
+            // Those of a configuration, not of the state; chunks are assembled outside (`revision`, `snapshot`, `report`).
+            Message::Hello(_)
+            | Message::Propose
+            | Message::Snapshot(_)
+            | Message::Revision(_)
+            | Message::ReportPart(_) => {}
             // For the executors of the others; counted outside (`suspend`).
             Message::Announcing { .. }
             | Message::Sees { .. }

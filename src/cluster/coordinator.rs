@@ -17,7 +17,7 @@ use fencing::Incident;
 
 use crate::{
     Phase, Reason,
-    dispatch::{Dispatch, dispatch},
+    dispatch::{Dispatch, FORGOTTEN_MAX, dispatch},
     member::{Leaving, Member},
     model::Models,
     safety::Broken,
@@ -130,7 +130,9 @@ impl Member {
         let Some((state, installed)) = self.state.as_ref().zip(self.installed.as_ref()) else {
             return;
         };
-        let (forgotten, next) = forget(state, wall);
+        let (mut forgotten, next) = forget(state, wall);
+        // the rest with the next decision
+        forgotten.truncate(FORGOTTEN_MAX);
         if let Some(seconds) = next {
             let wait = Duration::from_secs(u64::try_from(seconds).unwrap_or(1).max(1));
             self.wakes.push((now + wait, Reason::FailureTimeout));

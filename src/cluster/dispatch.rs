@@ -18,14 +18,17 @@ use policy::{
 use crate::{
     allowed::{Blocked, allowed, waits},
     faulty::{Rule, broken},
+    report::Room,
     state::State,
     wire::{Directive, ORDERS_MAX},
 };
 
 /// Time limit of operations on what has no object any more.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(20);
-/// Of what balancers and agents in one decision take; the rest of a message is for all that is small.
-const KINDS_BYTES_MAX: usize = crate::wire::MESSAGE_MAX / 2;
+/// Failures that one decision forgets.
+pub(crate) const FORGOTTEN_MAX: usize = 32;
+/// Bytes of those: a resource's name has 253 at most.
+const FORGOTTEN_BYTES: usize = FORGOTTEN_MAX * 260;
 /// How long after delivery an order may still begin, at least.
 const BEGIN_MIN: Duration = Duration::from_secs(1);
 
@@ -48,7 +51,9 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
     let Some(revision) = &state.revision else { return Ok(out) };
     let ready = ready(plan)?;
     let mut next = state.next_order;
-    orphans(state, revision, epoch, &mut next, &mut out);
+    // Orders carry what they are about: what does not fit into one message waits for the next decision.
+    let mut room = Room::beside(FORGOTTEN_BYTES);
+    orphans(state, revision, epoch, &mut next, &mut room, &mut out);
     for name in &plan.fenced {
         if let Some(node) = crate::model::node_named(revision, name)
             && state.members.contains_key(&node)
@@ -73,8 +78,8 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
             Ok(())
                 if ready
                     && out.orders.len() < ORDERS_MAX
-                    && fits(&out, &directive)
-                    && !conflicts(&out, &directive) =>
+                    && !conflicts(&out, &directive)
+                    && room.take(&directive) =>
             {
                 let mut directive = directive;
                 directive.order.id = OrderId(next);
@@ -85,17 +90,6 @@ pub(crate) fn dispatch(state: &State, plan: &Plan, epoch: Epoch) -> Result<Dispa
         }
     }
     Ok(out)
-}
-
-/// Orders carry what they are about: what does not fit into one message waits for the next decision.
-fn fits(out: &Dispatch, new: &Directive) -> bool {
-    let bytes = |d: &Directive| match &d.order.kind {
-        // of these 48 leave enough room
-        base::ResourceKind::Address { .. } | base::ResourceKind::Process { .. } => 0,
-        kind => kind.bytes_max(),
-    };
-    let before: usize = out.orders.iter().map(bytes).sum();
-    before == 0 || before + bytes(new) <= KINDS_BYTES_MAX
 }
 
 /// Within one decision, an exclusive thing is started or promoted once.
@@ -302,7 +296,14 @@ fn begin_by(revision: &Revision) -> Duration {
 }
 
 /// What runs, but is in no revision any more, is stopped.
-fn orphans(state: &State, revision: &Revision, epoch: Epoch, next: &mut u64, out: &mut Dispatch) {
+fn orphans(
+    state: &State,
+    revision: &Revision,
+    epoch: Epoch,
+    next: &mut u64,
+    room: &mut Room,
+    out: &mut Dispatch,
+) {
     for ((resource, node), instance) in &state.instances {
         let stopped = instance.role == Some(Role::Stopped);
         if stopped || instance.stop_failed || find(revision, resource.as_str()).is_some() {
@@ -320,7 +321,10 @@ fn orphans(state: &State, revision: &Revision, epoch: Epoch, next: &mut u64, out
             deadline: begin_by(revision),
         };
         let directive = Directive { node: *node, order };
-        if allowed(state, &directive).is_ok() && out.orders.len() < ORDERS_MAX {
+        if allowed(state, &directive).is_ok()
+            && out.orders.len() < ORDERS_MAX
+            && room.take(&directive)
+        {
             *next = next.saturating_add(1);
             out.orders.push(directive);
         }

@@ -33,7 +33,12 @@ impl Member {
         let before = self.state.as_ref().and_then(|s| s.decided);
         let Some(state) = &mut self.state else { return };
         state.advance(from, raw);
-        let Some(body) = body else { return };
+        let whole = match body {
+            Some(Message::ReportPart(part)) => self.report_part(from, part),
+            _ => None,
+        };
+        let Some(body) = whole.as_ref().or(body) else { return };
+        let Some(state) = &mut self.state else { return };
         match body {
             Message::Ended { id, end } => {
                 if let Some(p) = state.pending.get(id).filter(|p| p.node == from) {
@@ -332,7 +337,13 @@ impl Member {
         }
     }
 
-    fn ask(&mut self, now: Instant, id: RequestId, kind: RequestKind) -> Result<(), String> {
+    fn ask(&mut self, now: Instant, id: RequestId, mut kind: RequestKind) -> Result<(), String> {
+        if let RequestKind::Fence { who, .. }
+        | RequestKind::ConfirmOff { who, .. }
+        | RequestKind::AcceptStateLoss { who } = &mut kind
+        {
+            *who = wire::short(who);
+        }
         let open = self.era_open();
         if self.suspension.stopped && matches!(kind, RequestKind::Suspend) {
             self.out.push_back(Output::Answer { id, result: Ok(()) });

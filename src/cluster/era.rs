@@ -233,6 +233,7 @@ impl Member {
             previous: self.previous.0.clone(),
             was_open: self.previous.1,
             watchdog: self.watchdog,
+            dialect: wire::DIALECT,
         }
     }
 

@@ -9,11 +9,9 @@ use base::{Instant, NodeId};
 use crate::{
     ExecutorDo, ExecutorSays, FencerDo, Output, Phase,
     member::{Leaving, Member},
+    report::{cut, cut_end, packed},
     wire::{self, Change, Message},
 };
-
-/// Changes that travel in one message.
-const CHANGES_IN_ONE: usize = 32;
 
 impl Member {
     pub(crate) fn executor(&mut self, now: Instant, says: ExecutorSays) {
@@ -21,12 +19,12 @@ impl Member {
         match says {
             ExecutorSays::Report { epoch, report } => {
                 if Some(epoch) == epoch_now && self.era_open() && self.leaving != Leaving::Said {
-                    self.say(&Message::Report(report));
+                    self.say_report(report);
                 }
             }
             ExecutorSays::Ended { epoch, id, end } => {
                 if Some(epoch) == epoch_now && self.era_open() {
-                    self.say(&Message::Ended { id, end });
+                    self.say(&Message::Ended { id, end: cut_end(end) });
                 }
             }
             ExecutorSays::Announcing { resource, kind, station } if self.era_open() => {
@@ -37,7 +35,9 @@ impl Member {
             }
             // Said again as long as nobody sees it.
             ExecutorSays::Announcing { .. } | ExecutorSays::Sees { .. } => {}
-            ExecutorSays::Changed { operation, outcome, instance } => {
+            ExecutorSays::Changed { operation, mut outcome, mut instance } => {
+                cut(&mut outcome);
+                instance.failed.iter_mut().for_each(cut);
                 let number = self.next_change;
                 self.next_change += 1;
                 let wall = self.wall_now(now);
@@ -108,9 +108,8 @@ impl Member {
         if !core::mem::take(&mut self.unsaid_changes) {
             return;
         }
-        let unsaid: Vec<Change> = self.changes.iter().cloned().collect();
-        for some in unsaid.chunks(CHANGES_IN_ONE) {
-            self.say(&Message::Changes(some.to_vec()));
+        for message in packed(self.changes.iter().cloned()) {
+            self.say(&message);
         }
     }
 

@@ -69,6 +69,7 @@ mod model;
 mod pause;
 mod power;
 mod promise;
+mod report;
 mod requests;
 mod results;
 mod revision;
@@ -91,6 +92,7 @@ pub use io::{
 };
 pub use member::Member;
 pub use promise::Promises;
+pub use report::REPORT_MAX;
 pub use status::Status;
 pub use wire::{MESSAGE_MAX, decode_standing, encode_standing, restate};
 

@@ -26,9 +26,17 @@ use crate::{
 /// Version of every encoding in this file. A change of layout takes the next number and keeps the old reader; what can be done
 /// without is added at the end, where the version before does not read ([`empty_before`]).
 const VERSION: u8 = 1;
-/// Bytes of one multicast payload. Snapshots and revisions travel in chunks below it.
+/// What a member says in its [`Hello`] that it understands beyond the first release, which says nothing.
+pub(crate) const DIALECT: u8 = DIALECT_PARTS;
+/// Reports in parts.
+pub(crate) const DIALECT_PARTS: u8 = 1;
+/// Bytes of one multicast payload.
+///
+/// What grows with objects or instances is cut by its size: reports, snapshots and revisions into chunks, changes into
+/// several messages ([`crate::report`]), decisions where the message is full. All else has few parts, each with its own limit
+/// (`tests::largest` has every kind at its largest).
 pub const MESSAGE_MAX: usize = 48 * 1024;
-/// Bytes of one chunk of a snapshot or of a revision (CLUSTER.md section 3.3).
+/// Bytes of one chunk of a snapshot, a revision or a report (CLUSTER.md section 3.3).
 pub(crate) const CHUNK_MAX: usize = 32 * 1024;
 /// Orders in one decision; what is ready beyond that goes with the next.
 pub(crate) const ORDERS_MAX: usize = 48;
@@ -104,6 +112,8 @@ pub(crate) enum Message {
     /// The sender's commands against the target, whose debt is paid, were carried out or never sent, and their sessions are
     /// closed.
     CommandsOver { node: NodeId },
+    /// Part of what the sender's executor really runs, where that is more than one message: nothing before the last part.
+    ReportPart(Chunk),
 }
 
 /// What a member has (CLUSTER.md section 3.1).
@@ -131,6 +141,9 @@ pub(crate) struct Hello {
     pub(crate) previous: Vec<NodeId>,
     pub(crate) was_open: bool,
     pub(crate) watchdog: Option<Duration>,
+    /// See [`DIALECT`].
+    #[serde(deserialize_with = "empty_before")]
+    pub(crate) dialect: u8,
 }
 
 /// A voter as a promise names it.

@@ -9,7 +9,8 @@ use policy::revision::{self as r, Revision};
 
 use crate::{Problem, parse::Faults};
 
-/// Of what all resources of the cluster take in a message: the report of one member has all that runs there.
+/// Of what all resources of the cluster take in a message: an order and a change carry what they are about in one message of
+/// 48 KiB, and so do reports for members of a version that knows no others.
 const KINDS_BYTES_MAX: usize = 32 * 1024;
 
 pub(crate) fn parameters_in(
@@ -67,7 +68,7 @@ pub(crate) fn tell_copies(member: &mut r::Primitive, shape: &r::Shape, machines:
     });
 }
 
-/// Together with what stands in the revision already it would not fit into one report.
+/// Together with what stands in the revision already it would not fit into one message.
 pub(crate) fn too_much(new: &r::Placement, revision: &Revision) -> Option<Problem> {
     let large = |p: &r::Placement| -> usize {
         let copies = match &p.shape {

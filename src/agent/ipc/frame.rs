@@ -7,6 +7,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Longest frame. A report of 4096 instances stays below a third of it.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+// an executor's report is passed on whole
+const _: () = assert!(FRAME_BYTES_MAX <= cluster::REPORT_MAX);
 
 /// Why a connection between two parts is over. The receiving part has taken nothing of the frame.
 #[derive(Debug, thiserror::Error)]

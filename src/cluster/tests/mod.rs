@@ -4,6 +4,8 @@
 mod admission;
 mod evidence;
 mod hostile;
+mod large;
+mod largest;
 mod outside;
 mod parts;
 mod planner;

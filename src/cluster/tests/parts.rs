@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    string::String,
     vec::Vec,
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Exec {
     /// Starts that were tried while none could succeed.
     pub(crate) failed_starts: u32,
     pub(crate) stop_failed: BTreeSet<ResourceId>,
+    /// What runs, but not well, and why.
+    pub(crate) troubles: BTreeMap<ResourceId, String>,
     pub(crate) report_due: bool,
     pub(crate) leaving: bool,
     pub(crate) suspended: bool,
@@ -126,7 +129,10 @@ impl Exec {
                 kind: kind.clone(),
                 role: Some(*role),
                 stop_failed: self.stop_failed.contains(resource),
-                failed: None,
+                failed: self
+                    .troubles
+                    .get(resource)
+                    .map(|reason| Outcome::Degraded { promoted: false, reason: reason.clone() }),
                 run: 1,
             };
         Report { instances: self.running.iter().map(instance).collect() }

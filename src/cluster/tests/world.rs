@@ -92,6 +92,8 @@ pub(crate) struct World {
     positions: BTreeMap<(RingId, u64), (u128, u128)>,
     eras: BTreeMap<RingId, usize>,
     next_request: u64,
+    /// Machines whose ring part is of the version before.
+    pub(crate) older: BTreeSet<usize>,
 }
 
 impl World {
@@ -143,6 +145,7 @@ impl World {
             positions: BTreeMap::new(),
             eras: BTreeMap::new(),
             next_request: 1,
+            older: BTreeSet::new(),
         };
         for i in 0..n {
             world.start_process(i);
@@ -286,8 +289,11 @@ impl World {
             let now = self.now;
             let node = &mut self.nodes[i];
             match output {
-                Output::Multicast { payload, guarantee } => {
+                Output::Multicast { mut payload, guarantee } => {
                     if let Some(cfg) = node.cfg {
+                        if self.older.contains(&i) {
+                            super::large::as_before(&mut payload);
+                        }
                         let at = self.cfgs[cfg].log.len();
                         self.cfgs[cfg].log.push((i, guarantee, payload));
                         self.nodes[i].received.insert(at);
