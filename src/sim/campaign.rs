@@ -224,6 +224,9 @@ pub fn replay(seed: u64, options: &Options) -> String {
     if let Some(nodes) = options.nodes {
         command += &format!(" --nodes {nodes}");
     }
+    if options.crowd > 0 {
+        command += &format!(" --crowd {}", options.crowd);
+    }
     #[cfg(feature = "sabotage")]
     if let Some(rule) = options.faulty {
         command += &format!(" --faulty {}", rule.name());

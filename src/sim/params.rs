@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base::{
-    FenceDevice, FenceDriver, Label, NodeId, NodeName, ResourceId, ResourceKind, SystemUuid,
+    FenceDevice, FenceDriver, Label, NodeId, NodeName, OcfAgent, ResourceId, ResourceKind,
+    SystemUuid,
     faulty::Rule,
+    ocf::{OcfParameter, OcfValue},
 };
 use policy::revision::{
     Cipher, CloneOptions, ClusterKey, DeletionPolicy, Device, FenceAction, FencingOptions, Meta,
@@ -24,6 +26,8 @@ pub struct Options {
     pub duration_us: u64,
     /// Number of members; `None`: the seed decides between three and five.
     pub nodes: Option<usize>,
+    /// Large services on every member, besides the small ones: with 25 of them a report is more than one message.
+    pub crowd: usize,
     /// Print the trace.
     pub trace: bool,
     /// The rule that is broken; nothing is in a build without the feature `sabotage`.
@@ -35,7 +39,7 @@ pub const DURATION_US: u64 = 30_000_000;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { duration_us: DURATION_US, nodes: None, trace: false, faulty: None }
+        Self { duration_us: DURATION_US, nodes: None, crowd: 0, trace: false, faulty: None }
     }
 }
 
@@ -126,7 +130,7 @@ impl Params {
             watchdog_us: u64::try_from(grace.as_micros()).unwrap_or(0) + 1000 * MS,
             torn: if dice.chance(100) { 200 } else { 0 },
             t_stop,
-            revision: revision(nodes),
+            revision: revision(nodes, options.crowd),
             faults: dice.range(5, 12) as usize,
         };
         params.revision.timings = Timings {
@@ -198,7 +202,7 @@ impl Params {
 }
 
 /// The objects of a small control plane: an address that goes with a process, a process of its own, one on all members.
-fn revision(nodes: usize) -> Revision {
+fn revision(nodes: usize, crowd: usize) -> Revision {
     let secret = |secret: &str| SecretEntry { secret: secret.into(), entry: "key".into() };
     let names: Vec<NodeName> = (1..=nodes).map(|n| parse(&format!("ctl-{n}"))).collect();
     let object = |kind, name: &str| ObjectVersion {
@@ -209,7 +213,8 @@ fn revision(nodes: usize) -> Revision {
         hash: 1,
     };
     let mut objects = vec![object(ObjectKind::HaCluster, "main")];
-    for placement in placements() {
+    let placements = placements(crowd);
+    for placement in &placements {
         objects.push(object(ObjectKind::ResourcePlacement, placement.id.as_str()));
     }
     Revision {
@@ -261,19 +266,39 @@ fn revision(nodes: usize) -> Revision {
                 attributes: BTreeMap::new(),
             })
             .collect(),
-        placements: placements(),
+        placements,
         constraints: Vec::new(),
     }
 }
 
-fn placements() -> Vec<Placement> {
+fn placements(crowd: usize) -> Vec<Placement> {
     let lock = placement("lock", Shape::Single, vec![primitive("lock", process("lock"))]);
     let (vip, httpd) = (primitive("vip", vip()), primitive("httpd", process("httpd")));
-    vec![
+    let mut all = vec![
         placement("api", Shape::Clone(clones()), vec![primitive("api", process("api"))]),
         lock,
         placement("web", Shape::Group, vec![vip, httpd]),
-    ]
+    ];
+    all.extend((0..crowd).map(|number| {
+        let id = format!("{CROWD}{number:02}");
+        placement(&id, Shape::Clone(clones()), vec![primitive(&id, large())])
+    }));
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all
+}
+
+/// How the names of large services begin.
+const CROWD: &str = "crowd-";
+
+/// What takes 2 KiB wherever it is named.
+fn large() -> ResourceKind {
+    let value = OcfValue::Text("x".repeat(1_000));
+    let parameter = |name: &str| OcfParameter { name: parse(name), value: value.clone() };
+    ResourceKind::Ocf(Box::new(OcfAgent {
+        name: parse("heartbeat/Dummy"),
+        parameters: vec![parameter("a"), parameter("b")],
+        copies: None,
+    }))
 }
 
 /// Resources of which at most one may exist.
@@ -288,7 +313,11 @@ pub fn is_exclusive(resource: &ResourceId) -> bool {
 
 /// What a resource id is.
 pub fn kind_of(resource: &ResourceId) -> ResourceKind {
-    if resource.as_str() == "vip" { vip() } else { process(resource.as_str()) }
+    match resource.as_str() {
+        "vip" => vip(),
+        name if name.starts_with(CROWD) => large(),
+        name => process(name),
+    }
 }
 
 fn vip() -> ResourceKind {

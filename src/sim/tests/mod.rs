@@ -44,6 +44,19 @@ fn one_seed_is_one_run() {
     }
 }
 
+/// What runs on a member is more than one message of the ring holds, and rings change between its parts.
+#[test]
+fn a_crowded_cluster_is_served_and_never_twice() {
+    for seed in [3, 8, 21] {
+        let report = run(seed, &Options { crowd: 30, nodes: Some(3), ..Options::default() });
+        assert!(
+            !matches!(report.verdict, Verdict::Bad(_)),
+            "{:?}; replay: cargo run --release -p sim -- replay {seed} --crowd 30 --nodes 3 --trace",
+            report.verdict
+        );
+    }
+}
+
 /// The name of a faulty rule is in a program only if the program can break it. Put together here, so that the test itself
 /// does not hold it.
 #[test]
