@@ -1,5 +1,7 @@
 //! Answers.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -7,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::accept::Form;
-use super::untyped;
+use super::lines;
 use crate::engine::Done;
 use crate::failure::Failure;
 use crate::resource::Resource;
@@ -98,35 +100,29 @@ fn yaml(code: StatusCode, value: &Value) -> Result<Response, Failure> {
 }
 
 pub(super) fn list(
-    resource: &Resource,
+    resource: Arc<Resource>,
     page: Page,
     form: Form,
     include: &str,
 ) -> Result<Response, Failure> {
-    let whole = |kind: &str, version: &str, items: Vec<Value>, metadata: &Value| json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
-    let (version, kind) = (resource.api_version(), &resource.list_kind);
-    // custom resources keep their kind in lists, as a real server sends them
-    let items = |objects: Vec<Value>| -> Vec<Value> {
-        if resource.custom { objects } else { objects.into_iter().map(untyped).collect() }
-    };
+    let shown = |stored: &Arc<Value>| resource.show(stored);
     Ok(match form {
-        Form::Json => {
-            json(StatusCode::OK, &whole(kind, &version, items(page.items), &page.metadata))
-        }
-        Form::Yaml => {
-            yaml(StatusCode::OK, &whole(kind, &version, items(page.items), &page.metadata))?
-        }
+        Form::Json => build(StatusCode::OK, "application/json", lines::body(resource, page, false)),
         Form::Partial => {
-            let items = page.items.iter().map(table::partial).collect();
-            json(
-                StatusCode::OK,
-                &whole("PartialObjectMetadataList", "meta.k8s.io/v1", items, &page.metadata),
-            )
+            build(StatusCode::OK, "application/json", lines::body(resource, page, true))
+        }
+        // for people, who ask one by one
+        Form::Yaml => {
+            let items: Vec<Value> =
+                page.items.iter().map(shown).map(|item| lines::item(&resource, item)).collect();
+            let list = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(),
+                              "metadata": page.metadata, "items": items});
+            yaml(StatusCode::OK, &list)?
         }
         Form::Table => {
             let include = included(include)?;
-            let table =
-                table::table(resource, &page.items, page.metadata, include, Timestamp::now());
+            let items: Vec<Value> = page.items.iter().map(shown).collect();
+            let table = table::table(&resource, &items, page.metadata, include, Timestamp::now());
             json(StatusCode::OK, &table)
         }
     })

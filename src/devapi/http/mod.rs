@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod lines;
 mod path;
 mod stream;
 pub(crate) mod tls;
@@ -14,7 +15,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use serde_json::Value;
 
 use crate::builtin::protobuf;
 use crate::discovery;
@@ -303,7 +303,7 @@ async fn collection(
                 Ok((page, resource))
             });
             let (page, resource) = page.await?;
-            answer::list(&resource, page, form, call.param("includeObject"))
+            answer::list(resource, page, form, call.param("includeObject"))
         }
         Method::POST => write(shared, call, resource, at, Part::Main, body).await,
         Method::DELETE => {
@@ -472,13 +472,4 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(f).await.unwrap_or_else(|_| {
         Err(Failure::internal("the request ended in a panic; see devapi's log"))
     })
-}
-
-/// An object of a list keeps no type of its own on the wire.
-fn untyped(mut object: Value) -> Value {
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("apiVersion");
-        fields.remove("kind");
-    }
-    object
 }

@@ -37,6 +37,10 @@ struct Watch {
     /// Everything up to here was sent.
     revision: u64,
     queue: VecDeque<Bytes>,
+    /// What there was at the beginning and was not sent yet; each becomes text when its turn comes.
+    initial: std::vec::IntoIter<Arc<Value>>,
+    /// Whether the end of these is to be said.
+    ends_initial: bool,
     form: Form,
     include: Include,
     /// The head of a table is sent once.
@@ -81,6 +85,8 @@ pub(super) fn watch(
         stop: shared.stop.clone(),
         revision: 0,
         queue: VecDeque::new(),
+        initial: Vec::new().into_iter(),
+        ends_initial: false,
         form,
         include,
         headed: false,
@@ -134,13 +140,7 @@ impl Watch {
                 .list(&self.resource.table(), &self.query.namespace)
                 .map(|(_, stored)| Arc::clone(stored))
                 .collect();
-            for stored in stored {
-                let object = self.resource.show(&stored);
-                if self.query.selector.matches(&object) {
-                    let line = self.line("ADDED", object);
-                    self.queue.push_back(line);
-                }
-            }
+            self.initial = stored.into_iter();
         }
         self.revision = if everything || from_now { current } else { asked.unwrap_or(current) };
         let expired = state.since(self.revision).map(drop).err();
@@ -149,15 +149,26 @@ impl Watch {
             self.expire(old.oldest);
             return Ok(());
         }
-        if initial == Some(true) {
-            let line = self.bookmark(true);
-            self.queue.push_back(line);
-        }
+        self.ends_initial = initial == Some(true);
         Ok(())
+    }
+
+    /// Of what there was at the beginning.
+    fn next_initial(&mut self) -> Option<Bytes> {
+        while let Some(stored) = self.initial.next() {
+            if self.query.selects(&self.resource, &stored) {
+                let object = self.resource.show(&stored);
+                return Some(self.line("ADDED", object));
+            }
+        }
+        std::mem::take(&mut self.ends_initial).then(|| self.bookmark(true))
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(line) = self.next_initial() {
+                return Some(line);
+            }
             if let Some(line) = self.queue.pop_front() {
                 return Some(line);
             }

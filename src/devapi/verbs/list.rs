@@ -1,5 +1,7 @@
 //! GET of one object and of lists: now, or as of an earlier version, in pages.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use serde_json::{Value, json};
 
@@ -21,10 +23,19 @@ pub(crate) struct Query {
     pub(crate) version_match: String,
 }
 
+impl Query {
+    /// Whether a stored object is asked for.
+    pub(crate) fn selects(&self, resource: &Resource, stored: &Value) -> bool {
+        self.selector.is_empty() || self.selector.matches(&resource.show(stored))
+    }
+}
+
 /// A page of a list.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) items: Vec<Value>,
+    /// As they are stored: a parsed object takes ten times as much memory as its text and more, and several clients ask for
+    /// hundreds of them at once. Each is shown when its turn comes to be written.
+    pub(crate) items: Vec<Arc<Value>>,
     pub(crate) metadata: Value,
 }
 
@@ -90,13 +101,12 @@ pub(crate) fn list(world: &World<'_>, resource: &Resource, query: &Query) -> Res
     let mut matching = then
         .iter()
         .filter(|(key, _)| from.as_ref().is_none_or(|token| **key > token.after))
-        .map(|(key, stored)| (key, resource.show(stored)))
-        .filter(|(_, object)| query.selector.matches(object));
+        .filter(|(_, stored)| query.selects(resource, stored));
     let wanted = if query.limit == 0 { limits::LIST_ITEMS_MAX + 1 } else { query.limit };
     let mut items = Vec::new();
     let mut last = None;
-    for (key, object) in matching.by_ref().take(wanted) {
-        items.push(object);
+    for (key, stored) in matching.by_ref().take(wanted) {
+        items.push(Arc::clone(stored));
         last = Some(key);
     }
     if query.limit == 0 && items.len() > limits::LIST_ITEMS_MAX {
