@@ -109,8 +109,10 @@ pub struct InstanceStatus {
     pub failures: u32,
     /// A stop failed: it stays where it is.
     pub stop_failed: bool,
-    /// What the last operation found wrong.
+    /// What is under way or wrong there now.
     pub failed: Option<String>,
+    /// Of failures: which operation failed last and why, in its driver's words.
+    pub reason: Option<String>,
 }
 
 /// One debt.

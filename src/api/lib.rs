@@ -41,7 +41,7 @@ pub use fence_device::{FenceDevice, FenceDeviceSpec};
 pub use fencing::{FencingConfirmation, FencingOperation, FencingRequest};
 pub use load_balancer::{LoadBalancer, LoadBalancerSpec};
 pub use node::{HANode, HANodeSpec};
-pub use placement::{ResourcePlacement, ResourcePlacementSpec};
+pub use placement::{ResourcePlacement, ResourcePlacementSpec, STOP_FAILED};
 pub use virtual_ip::{VirtualIP, VirtualIPSpec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -452,6 +452,9 @@ pub struct ResourcePlacementStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// How `lastFailure` begins where a stop failed.
+pub const STOP_FAILED: &str = "its stop failed: it stays where it is";
+
 /// One instance on one member.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

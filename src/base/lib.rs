@@ -25,6 +25,7 @@ pub mod faulty;
 mod ids;
 pub mod ocf;
 pub mod proxy;
+pub mod redact;
 mod resource;
 mod ring;
 mod rng;

@@ -153,6 +153,7 @@ impl State {
             }
             self.saw(from, seen);
         }
+        self.forget_reasons();
         self.resume_when_all_are_back(out);
     }
 
@@ -195,7 +196,9 @@ impl State {
                 wall: self.clock,
             }),
         };
-        self.instances.insert((seen.resource.clone(), from), instance);
+        let key = (seen.resource.clone(), from);
+        self.explain(&key, seen.failed.as_ref().unwrap_or(&lifecycle::Outcome::Ok));
+        self.instances.insert(key, instance);
     }
 
     fn decision(&mut self, from: NodeId, decision: &Decision, out: &mut Vec<Effect>) {
@@ -212,6 +215,9 @@ impl State {
         self.clock = self.clock.max(decision.wall);
         for key in &decision.forgotten {
             self.failures.remove(key);
+        }
+        if !decision.forgotten.is_empty() {
+            self.forget_reasons();
         }
         for directive in &decision.orders {
             match allowed(self, directive) {

@@ -218,6 +218,7 @@ impl State {
                 }
             }
         }
+        self.forget_reasons();
         Ok(())
     }
 

@@ -3,15 +3,15 @@
 //! Invariants: each failure counts exactly once (SAFETY.md#S32); a failed stop leaves the resource where it is; what a
 //! failed start, promotion or demotion left behind is not known until a stop has ended.
 
-use alloc::vec::Vec;
+use alloc::{format, string::String, vec::Vec};
 
 use base::{NodeId, Role};
 use lifecycle::{Operation, OrderEnd, OrderId, Outcome};
 
 use crate::{
     faulty::{Rule, broken},
-    state::{Ended, Failures, INSTANCES_MAX, State},
-    wire::Change,
+    state::{Ended, Failures, INSTANCES_MAX, REASONS_MAX, State},
+    wire::{Change, short},
 };
 
 impl State {
@@ -25,6 +25,7 @@ impl State {
         let key = (pending.resource.clone(), from);
         let clock = self.clock;
         let promotable = self.is_promotable(&pending.resource);
+        self.explain(&key, outcome);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let code = exit_code(outcome);
         instance.last =
@@ -133,9 +134,57 @@ impl State {
             }
             _ => !change.outcome.is_running(),
         };
+        self.explain(&key, &change.outcome);
         if failed {
             self.count(&key, change.operation, interval_ms, code, clock);
         }
+    }
+
+    /// Keeps a driver's words as long as there is something to explain.
+    pub(crate) fn explain(&mut self, key: &(base::ResourceId, NodeId), outcome: &Outcome) {
+        let room = self.reasons.len() < REASONS_MAX || self.reasons.contains_key(key);
+        match outcome {
+            // as members of the version before may say it again, and as it was cut: what is known is better
+            Outcome::Failed { reason, .. } | Outcome::Degraded { reason, .. }
+                if reason.is_empty() => {}
+            Outcome::Failed { reason, .. } if room => {
+                self.reasons.insert(key.clone(), short(reason));
+            }
+            // the first words as long as it lasts: those of the next look may only count on
+            Outcome::Degraded { reason, .. } if room => {
+                self.reasons.entry(key.clone()).or_insert_with(|| short(reason));
+            }
+            Outcome::TimedOut => drop(self.reasons.remove(key)),
+            Outcome::Failed { .. } | Outcome::Degraded { .. } => {}
+            Outcome::Ok | Outcome::RunningPromoted | Outcome::NotRunning => {
+                if !self.failures.contains_key(key) {
+                    self.reasons.remove(key);
+                }
+            }
+        }
+    }
+
+    /// For people: what failed last and why.
+    pub(crate) fn why(&self, key: &(base::ResourceId, NodeId)) -> Option<String> {
+        let words = self.reasons.get(key);
+        let Some(Failures { operation, code, .. }) = self.failures.get(key) else {
+            return words.cloned();
+        };
+        Some(match (words, *code) {
+            (_, NOT_RUNNING) => format!("{operation}: it was not running"),
+            (_, TIMED_OUT) => format!("{operation} took too long"),
+            (Some(words), _) => format!("{operation} failed: {words}"),
+            (None, code) => format!("{operation} failed with code {code}"),
+        })
+    }
+
+    /// What explains nothing any more goes.
+    pub(crate) fn forget_reasons(&mut self) {
+        let (failures, instances) = (&self.failures, &self.instances);
+        let degraded = |key: &_| {
+            instances.get(key).and_then(|i| i.last.as_ref()).is_some_and(|l| is_degraded(l.code))
+        };
+        self.reasons.retain(|key, _| failures.contains_key(key) || degraded(key));
     }
 
     fn count(
@@ -159,6 +208,10 @@ impl State {
     }
 }
 
+/// Cleanly.
+const NOT_RUNNING: u8 = 7;
+/// Ours: agents have no code for it.
+const TIMED_OUT: u8 = 198;
 /// Running, but not well.
 const DEGRADED: u8 = 190;
 /// Promoted, but not well.
@@ -173,9 +226,9 @@ pub(crate) const fn is_degraded(code: u8) -> bool {
 pub(crate) fn exit_code(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Ok => 0,
-        Outcome::NotRunning => 7,
+        Outcome::NotRunning => NOT_RUNNING,
         Outcome::RunningPromoted => 8,
-        Outcome::TimedOut => 198,
+        Outcome::TimedOut => TIMED_OUT,
         Outcome::Degraded { promoted: false, .. } => DEGRADED,
         Outcome::Degraded { promoted: true, .. } => DEGRADED_PROMOTED,
         Outcome::Failed { code, .. } => (*code).max(1),

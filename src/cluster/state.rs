@@ -26,6 +26,8 @@ use crate::{
 pub(crate) const STATE_MAX: usize = 16 * 1024 * 1024;
 /// Instances that members may report, all resources and nodes together.
 pub(crate) const INSTANCES_MAX: usize = 16 * 1024;
+/// Instances of which it is kept why they failed.
+pub(crate) const REASONS_MAX: usize = 512;
 /// Closed fencing operations kept per node (CLUSTER.md section 6).
 pub(crate) const OPERATIONS_KEPT: usize = 100;
 
@@ -85,6 +87,10 @@ pub(crate) struct State {
     /// Last, and nothing that an earlier version could not do without: that one does not read it, and what it wrote has none.
     #[serde(deserialize_with = "wire::empty_before")]
     pub(crate) commanded: Commanded,
+    /// Why the last operation of an instance failed, or why it does not run well, in its driver's words: for people, part of
+    /// no decision. Last, likewise.
+    #[serde(deserialize_with = "wire::empty_before")]
+    pub(crate) reasons: BTreeMap<(ResourceId, NodeId), String>,
 }
 
 /// A member of the era.
@@ -304,6 +310,7 @@ impl State {
             decided: None,
             clock: 0,
             commanded: Commanded::default(),
+            reasons: BTreeMap::new(),
         }
     }
 

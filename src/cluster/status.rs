@@ -111,8 +111,10 @@ pub struct InstanceStatus {
     pub failures: u32,
     /// A stop failed.
     pub stop_failed: bool,
-    /// It runs, but not as well as it should: its machine's log says why.
+    /// It runs, but not as well as it should.
     pub degraded: bool,
+    /// Which operation failed last and why, or why it does not run well, in its driver's words.
+    pub why: Option<String>,
     /// The operation in flight, for example `start`.
     pub pending: Option<String>,
     /// The object is gone, the resource stays (deletion policy `Retain`).

@@ -243,6 +243,7 @@ fn instances(state: &State) -> Vec<InstanceStatus> {
                 .map_or(0, |failures| failures.count),
             stop_failed: instance.stop_failed,
             degraded: instance.last.as_ref().is_some_and(|l| crate::results::is_degraded(l.code)),
+            why: state.why(&(resource.clone(), *node)),
             pending: state
                 .pending
                 .values()

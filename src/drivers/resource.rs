@@ -73,9 +73,20 @@ pub async fn carry_out(driver: &dyn ResourceDriver, call: &Call) -> Answer {
         Operation::Promote => driver.promote(instance),
         Operation::Demote => driver.demote(instance),
     };
-    let outcome = tokio::time::timeout(call.timeout, work).await.unwrap_or(Outcome::TimedOut);
+    let mut outcome = tokio::time::timeout(call.timeout, work).await.unwrap_or(Outcome::TimedOut);
+    plain(&mut outcome);
     let run = driver.run(instance).await.unwrap_or(0);
     Answer { outcome, run }
+}
+
+/// Bytes of a driver's words: they stand in the state of each member, in objects and in Events.
+const WORDS_BYTES_MAX: usize = 200;
+
+/// What a driver says goes from here to the log, the ring, objects and bundles.
+fn plain(outcome: &mut Outcome) {
+    if let Outcome::Failed { reason, .. } | Outcome::Degraded { reason, .. } = outcome {
+        *reason = base::redact::words(reason, WORDS_BYTES_MAX);
+    }
 }
 
 /// OCF exit codes.
@@ -95,4 +106,73 @@ pub(crate) fn failed(code: u8, reason: impl core::fmt::Display) -> Outcome {
 
 pub(crate) fn unimplemented(what: &str) -> Outcome {
     failed(ocf::UNIMPLEMENTED, format_args!("this kind of resource has no {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::ready;
+
+    use lifecycle::CallId;
+
+    use super::*;
+
+    /// Fails, and says more than it should.
+    struct Talker(Outcome);
+
+    impl Talker {
+        fn says(&self) -> BoxFuture<'_, Outcome> {
+            Box::pin(ready(self.0.clone()))
+        }
+    }
+
+    impl ResourceDriver for Talker {
+        fn probe<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, Outcome> {
+            self.says()
+        }
+        fn start<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, Outcome> {
+            self.says()
+        }
+        fn stop<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, Outcome> {
+            self.says()
+        }
+        fn monitor<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, Outcome> {
+            self.says()
+        }
+        fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
+            Box::pin(ready(Vec::new()))
+        }
+        fn run<'a>(&'a self, _: Instance<'a>) -> BoxFuture<'a, Option<u64>> {
+            Box::pin(ready(None))
+        }
+    }
+
+    #[tokio::test]
+    async fn no_secret_leaves_a_driver_with_its_words_whatever_it_does() {
+        const CANARY: &str = "Seč'r\"$(x)\n";
+        let reason = format!("cannot log in:\n db_password = {CANARY} {}", "x".repeat(999));
+        let failed = Outcome::Failed { code: 1, reason: reason.clone() };
+        let degraded = Outcome::Degraded { promoted: false, reason };
+        let call = |operation| Call {
+            id: CallId(1),
+            resource: "db".parse().expect("valid"),
+            kind: ResourceKind::Process { template: "db".parse().expect("valid") },
+            operation,
+            timeout: Duration::from_secs(1),
+            lifetime: Duration::ZERO,
+            order: None,
+        };
+        for (driver, operation) in [
+            (Talker(failed.clone()), Operation::Start),
+            (Talker(failed), Operation::Stop),
+            (Talker(degraded), Operation::Monitor),
+        ] {
+            let answer = carry_out(&driver, &call(operation)).await;
+            let (Outcome::Failed { reason, .. } | Outcome::Degraded { reason, .. }) =
+                answer.outcome
+            else {
+                panic!("{operation:?}: {:?}", answer.outcome);
+            };
+            assert_eq!(reason, "cannot log in:  db_password =[redacted]", "{operation:?}");
+        }
+    }
 }

@@ -407,7 +407,7 @@ impl ExecutorPart {
 #[cfg(test)]
 mod tests;
 
-/// The ring and the objects have the code; why it was so stands in this machine's log alone.
+/// Each of them, and at once: the ring and the objects have the last one only.
 fn tell_failure(resource: &ResourceId, operation: Operation, outcome: &Outcome) {
     match outcome {
         Outcome::Failed { code, reason } => {

@@ -142,13 +142,12 @@ pub(super) fn of_placement(
         .filter(|i| i.failures > 0 || i.stop_failed || i.degraded)
         .map(|i| {
             if i.degraded && i.failures == 0 {
-                return format!(
-                    "{} does not run well on node {}: see the log there",
-                    i.resource, i.node
-                );
+                let why = i.why.as_deref().unwrap_or("see the log there");
+                return format!("{} does not run well on node {}: {why}", i.resource, i.node);
             }
             let stop = if i.stop_failed { ", its stop failed" } else { "" };
-            format!("{} failed {} times on node {}{stop}", i.resource, i.failures, i.node)
+            let why = i.why.iter().map(|why| format!(": {why}")).collect::<String>();
+            format!("{} failed {} times on node {}{stop}{why}", i.resource, i.failures, i.node)
         })
         .collect();
     let ready = if stopped { !found.iter().any(|i| active(&i)) } else { idle.is_empty() };
@@ -181,7 +180,7 @@ pub(super) fn of_placement(
             types::DEGRADED,
             !failed.is_empty(),
             if failed.is_empty() { reason::AS_SPECIFIED } else { reason::INVALID },
-            failed.join("; "),
+            cut(&failed.join("; "), 1000),
         ),
     ]
 }

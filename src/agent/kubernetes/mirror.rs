@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use api::{
-    Condition, FencingOperation, HACluster,
+    Condition, FencingOperation, HACluster, STOP_FAILED,
     client::{Picture, Section},
     condition::{Judgement, find},
     fencing::OperationPhase,
@@ -31,6 +31,8 @@ const OPERATIONS_KEPT: usize = 100;
 const NAMED_MAX: usize = 128;
 /// Instances that a placement's status names.
 const INSTANCES_MAX: usize = 1000;
+/// Of a last failure, in objects.
+const LAST_FAILURE_CHARS: usize = 256;
 
 /// Kinds that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -368,7 +370,7 @@ impl Out<'_> {
                     .then(|| said_of(view, &format!("node {}", operation.incident.node))),
                 "attempts": operation.attempts,
                 "executor": operation.executor.map(|e| node_name(view, revision, e)),
-                "lastFailure": operation.failure.as_ref().map(|f| cut(f, 256)),
+                "lastFailure": operation.failure.as_ref().map(|f| cut(f, LAST_FAILURE_CHARS)),
                 "evidence": operation.evidence.as_ref().map(|kind| json!({"kind": kind})),
             });
             self.status(Kind::FencingOperation, &name, &current, status);
@@ -422,7 +424,10 @@ fn instance(i: &InstanceStatus, node: &str) -> Value {
         out["failures"] = i.failures.into();
     }
     if i.stop_failed {
-        out["lastFailure"] = "its stop failed: it stays where it is".into();
+        let why = i.why.iter().map(|why| format!(" ({why})")).collect::<String>();
+        out["lastFailure"] = cut(&format!("{STOP_FAILED}{why}"), LAST_FAILURE_CHARS).into();
+    } else if let (Some(why), true) = (&i.why, i.failures > 0) {
+        out["lastFailure"] = cut(why, LAST_FAILURE_CHARS).into();
     }
     out
 }

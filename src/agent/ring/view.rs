@@ -187,9 +187,13 @@ fn resources(
             stop_failed: i.stop_failed,
             failed: match (&i.pending, i.degraded) {
                 (Some(what), _) => Some(format!("{what} in progress")),
-                (None, true) => Some("does not run well: see the log of its machine".into()),
+                (None, true) => {
+                    let why = i.why.as_deref().unwrap_or("see the log of its machine");
+                    Some(format!("does not run well: {why}"))
+                }
                 (None, false) => None,
             },
+            reason: i.why.clone().filter(|_| i.failures > 0),
         });
     }
     for condition in &view.conditions {

@@ -93,6 +93,7 @@ fn instance(n: u16, role: Role) -> InstanceStatus {
         failures: 0,
         stop_failed: false,
         degraded: false,
+        why: None,
         pending: None,
         retained: false,
     }
@@ -361,6 +362,33 @@ fn a_member_that_is_in_no_ring_says_so_on_its_own_node_once_and_takes_it_back() 
     assert_eq!(over, json!({"conditions": []}));
     stands(&mut p, over);
     assert_eq!(alone::status("n2", None, &p, &at(10)), None);
+}
+
+#[test]
+fn an_object_says_why_it_failed() {
+    let p = picture();
+    let mut view = settled();
+    let said = "start failed: port 80 is in use";
+    view.instances =
+        vec![InstanceStatus { failures: 2, why: Some(said.into()), ..instance(2, Role::Stopped) }];
+    let told = |view: &View| {
+        let all = writes(view, &revision(&p), &p, &at(100));
+        let vip = status(&all, Kind::ResourcePlacement, "vip").clone();
+        let degraded = vip["conditions"].as_array().expect("conditions").clone();
+        let degraded = degraded.into_iter().find(|c| c["type"] == "Degraded").expect("there");
+        (vip["instances"][0]["lastFailure"].clone(), degraded["message"].clone())
+    };
+    let message = format!("vip failed 2 times on node 2: {said}");
+    assert_eq!(told(&view), (json!(said), json!(message)));
+    view.instances[0].stop_failed = true;
+    let (last, _) = told(&view);
+    assert_eq!(last, format!("{} ({said})", api::STOP_FAILED));
+    // so many of them that objects would not take it
+    view.instances[0].why = Some("ü".repeat(300));
+    view.instances = vec![view.instances[0].clone(); 50];
+    let (last, message) = told(&view);
+    let chars = |text: &Value| text.as_str().map(|text| text.chars().count());
+    assert_eq!((chars(&last), chars(&message)), (Some(256), Some(1000)));
 }
 
 #[test]

@@ -17,9 +17,10 @@ use std::{
 
 use agent::local::{Reply, Request};
 use anyhow::{Context as _, Result, bail};
+use base::redact::line;
 use serde_json::{Value, json};
 
-use self::redact::{line, value};
+use self::redact::value;
 use crate::{
     local::Socket,
     status::{Reach, objects_of},
@@ -154,7 +155,7 @@ fn end_of(path: &Path) -> Result<String> {
 }
 
 fn lines(text: &str) -> String {
-    redact::text(text)
+    base::redact::text(text)
 }
 
 /// All of our kinds, Events, and logs of our pods. Never a Secret.

@@ -7,6 +7,7 @@ use agent::status::{
     ConditionStatus, DebtStatus, EraStatus, InstanceStatus, NodeStatus, OperationStatus,
     ResourceStatus, RingStatus, Status,
 };
+use api::STOP_FAILED;
 use serde_json::Value;
 
 /// Whose word a status is that came from objects.
@@ -157,12 +158,14 @@ fn resource(object: &Value) -> Vec<ResourceStatus> {
 
 fn instance(told: &Value) -> InstanceStatus {
     let failures = told["failures"].as_u64().unwrap_or_default();
+    let last = told["lastFailure"].as_str();
     InstanceStatus {
         node: text(&told["node"]),
         role: told["role"].as_str().unwrap_or("Unknown").to_owned(),
         failures: u32::try_from(failures).unwrap_or(u32::MAX),
-        stop_failed: told["lastFailure"].is_string(),
+        stop_failed: last.is_some_and(|why| why.starts_with(STOP_FAILED)),
         failed: None,
+        reason: last.map(str::to_owned),
     }
 }
 
@@ -243,7 +246,8 @@ mod tests {
         owing["status"]["conditions"] = said("Ready", "False", "its BMC does not answer");
         let other = json!({"metadata": {"name": "x1"}, "spec": {"clusterRef": {"name": "other"}}});
         let web = json!({"metadata": {"name": "web"}, "spec": {"clusterRef": {"name": "main"}, "resource": {"process": {}}},
-            "status": {"reason": "waits for n1", "instances": [{"resource": "web", "node": "n2", "role": "Stopped", "failures": 2}]}});
+            "status": {"reason": "waits for n1", "instances": [{"resource": "web", "node": "n2", "role": "Stopped", "failures": 2,
+                "lastFailure": "start failed: port 80 is in use"}]}});
         let fenced = json!({"metadata": {"name": "n1-2.2a"}, "spec": {"clusterRef": {"name": "main"}, "node": "n1", "incident": "2.2a"},
             "status": {"phase": "Running", "attempts": 3, "executor": "n3", "lastFailure": "no answer"}});
         let mut watched = node("n2", "Online");
@@ -283,6 +287,9 @@ mod tests {
         );
         assert_eq!(seen.operations[0].state, "running: no answer");
         assert_eq!(seen.resources[0].kind, "Process");
+        let instance = &seen.resources[0].instances[0];
+        assert_eq!(instance.reason.as_deref(), Some("start failed: port 80 is in use"));
+        assert!(!instance.stop_failed);
         assert_eq!(seen.conditions[0].message, "n1 is away");
         let words = seen.conditions[1..]
             .iter()

@@ -191,7 +191,8 @@ fn write_resource(f: &mut fmt::Formatter<'_>, resource: &ResourceStatus) -> fmt:
     }
     writeln!(f, "{retained}")?;
     for instance in resource.instances.iter().filter(|i| i.failures > 0) {
-        writeln!(f, "  {:24} {} failures on {}", "", instance.failures, instance.node)?;
+        let why = instance.reason.iter().map(|why| format!(": {why}")).collect::<String>();
+        writeln!(f, "  {:24} {} failures on {}{why}", "", instance.failures, instance.node)?;
     }
     match &resource.reason {
         Some(reason) => writeln!(f, "  {:24} {reason}", ""),
@@ -276,6 +277,7 @@ pub(crate) fn specimen() -> Status {
                 failures: 1,
                 stop_failed: false,
                 failed: None,
+                reason: Some("start failed: port 80 is in use".into()),
             }],
             reason: None,
             retained: false,
@@ -319,7 +321,7 @@ Machines:
 
 Resources:
   vip-public               Address    Started on ctl-2
-                           1 failures on ctl-2
+                           1 failures on ctl-2: start failed: port 80 is in use
 
 Who owes evidence (exclusive resources wait for it):
   ctl-1          incident 2.2a: its BMC does not answer: power it off by hand, then `palisade node confirm-off ctl-1`

@@ -19,4 +19,5 @@ mod told;
 mod unit;
 mod walk;
 mod ways;
+mod why;
 mod world;

@@ -411,7 +411,9 @@ fn a_state_of_an_earlier_version_waits_for_the_deadline() {
     assert!(!state.commanded.all_over(target), "one was ordered");
 
     let mut bytes = wire::encode(&state);
-    let added = postcard::to_allocvec(&state.commanded).expect("bytes").len();
+    let added = |bytes: Result<Vec<u8>, _>| bytes.map(|bytes| bytes.len()).expect("bytes");
+    let added = added(postcard::to_allocvec(&state.commanded))
+        + added(postcard::to_allocvec(&state.reasons));
     bytes.truncate(bytes.len() - added);
     let mut earlier: State =
         wire::decode(&bytes, usize::MAX).expect("an earlier version ends here");
