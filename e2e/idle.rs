@@ -1,9 +1,9 @@
 //! What the agents use while nothing happens: memory, processor, writes to the API (S17).
 
-use crate::machine::{Machine, arguments};
+use crate::machine::{AGENT_PROCESSES, Machine, arguments, is_ours};
 use crate::records::write_json;
 use crate::scenario::stack::{Options, Stack};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -13,6 +13,10 @@ use std::time::Duration;
 const TICKS_PER_S: f64 = 100.0;
 /// After everything is up: what starts is not idle.
 const SETTLE: Duration = Duration::from_secs(20);
+
+/// What an agent may take of a machine while nothing happens, all of its parts.
+const PSS_GOAL_MIB: f64 = 25.0;
+const CORE_GOAL_PERCENT: f64 = 1.0;
 
 /// One machine's agent, all of its parts.
 #[derive(Debug, Serialize)]
@@ -52,13 +56,24 @@ pub fn run(seconds: u64, options: &Options, out: &Path) -> Result<()> {
     }
     println!("writes to palisade.dev objects in {seconds} s: {writes}");
     write_json(&out.join("idle.json"), &serde_json::json!({"agents": usages, "writes": writes}))?;
-    stack.end(out, true, options)
+    let within = |usage: &Usage| {
+        usage.parts >= AGENT_PROCESSES
+            && usage.pss_mib <= PSS_GOAL_MIB
+            && usage.core_percent <= CORE_GOAL_PERCENT
+    };
+    let good = writes == 0 && usages.iter().all(within);
+    stack.end(out, good, options)?;
+    ensure!(
+        good,
+        "at rest each agent has {AGENT_PROCESSES} processes at least, {PSS_GOAL_MIB} MiB and {CORE_GOAL_PERCENT} % of a core at most, and nothing is written"
+    );
+    Ok(())
 }
 
 /// All parts of the agent, and the shims that it needs for its resources.
 fn parts(machine: &Machine) -> Vec<i32> {
     let mut pids = machine.processes_with("palisade");
-    pids.retain(|pid| arguments(*pid).first().is_some_and(|a| a.ends_with("/palisade")));
+    pids.retain(|pid| is_ours(&arguments(*pid)));
     pids
 }
 

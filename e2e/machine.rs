@@ -271,3 +271,12 @@ pub fn arguments(pid: i32) -> Vec<String> {
         .map(|a| String::from_utf8_lossy(a).into_owned())
         .collect()
 }
+
+/// An agent that runs all that it has: the process that init started, ring, executor and fencer.
+pub const AGENT_PROCESSES: usize = 4;
+
+/// Whether these are the arguments of the product's program: init starts it by its path, its children have its name alone.
+#[must_use]
+pub fn is_ours(arguments: &[String]) -> bool {
+    arguments.first().is_some_and(|program| program.rsplit('/').next() == Some("palisade"))
+}

@@ -4,22 +4,33 @@ use super::holder::{back_and_quiet, nobody_shot, recovered_elsewhere, shot_befor
 use super::report::Checks;
 use super::stack::Stack;
 use crate::clock::{monotonic_ns, wait_until};
-use crate::machine::{Machine, arguments};
+use crate::machine::{AGENT_PROCESSES, Machine, arguments, is_ours};
 use crate::records::ProcessRecord;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use std::time::Duration;
 
 /// A restart of the agent must not be felt by clients.
 const UNFELT_MS: f64 = 300.0;
 
+/// Who is the target of a fault: a whole agent, else the fault would be another one than its name says.
+fn whole(machine: &Machine) -> Result<Vec<ProcessRecord>> {
+    let found = parts(machine);
+    ensure!(
+        found.len() >= AGENT_PROCESSES,
+        "{} has {} of an agent's {AGENT_PROCESSES} processes",
+        machine.name(),
+        found.len()
+    );
+    Ok(found)
+}
+
 /// All parts of the agent on a machine, without the shims that hold its resources.
 fn parts(machine: &Machine) -> Vec<ProcessRecord> {
     let mut pids = machine.processes_with("palisade");
     pids.retain(|pid| {
         let argv = arguments(*pid);
-        let program = argv.first().is_some_and(|a| a.ends_with("/palisade"));
-        program && argv.get(1).is_some_and(|verb| verb != "shim")
+        is_ours(&argv) && argv.get(1).is_some_and(|verb| verb != "shim")
     });
     pids.into_iter().filter_map(|pid| ProcessRecord::of(pid).ok()).collect()
 }
@@ -41,8 +52,7 @@ pub(super) fn parent(machine: &Machine) -> Result<ProcessRecord> {
 
 pub(super) fn frozen(stack: &Stack, checks: &mut Checks) -> Result<()> {
     let holder = stack.holder()?;
-    let frozen = parts(&holder);
-    checks.check("the agent runs", !frozen.is_empty(), format!("{} parts", frozen.len()));
+    let frozen = whole(&holder)?;
     let begun = monotonic_ns();
     for part in &frozen {
         part.signal(Signal::STOP)?;
@@ -55,7 +65,7 @@ pub(super) fn frozen(stack: &Stack, checks: &mut Checks) -> Result<()> {
 pub(super) fn killed(stack: &Stack, checks: &mut Checks) -> Result<()> {
     let holder = stack.holder()?;
     let begun = monotonic_ns();
-    let victims = parts(&holder);
+    let victims = whole(&holder)?;
     for part in &victims {
         part.signal(Signal::KILL)?;
     }
@@ -64,7 +74,7 @@ pub(super) fn killed(stack: &Stack, checks: &mut Checks) -> Result<()> {
 
 pub(super) fn restarted(stack: &Stack, checks: &mut Checks) -> Result<()> {
     let holder = stack.holder()?;
-    let victims = parts(&holder);
+    let victims = whole(&holder)?;
     let begun = monotonic_ns();
     parent(&holder)?.signal(Signal::TERM)?;
     untouched(stack, checks, &holder, begun, &victims)
@@ -83,8 +93,8 @@ fn untouched(
     checks.check("the process runs", !before.is_empty(), format!("{before:?}"));
     let gone = wait_until(Duration::from_secs(15), || former.iter().all(|p| !p.is_alive()));
     checks.check("the former agent has ended", gone, format!("{} parts", former.len()));
-    let whole = stack.wait_whole(Duration::from_secs(30));
-    checks.done("all machines are members again", &whole);
+    let members = stack.wait_whole(Duration::from_secs(30));
+    checks.done("all machines are members again", &members);
     // Longer than the grace that such a member has: who would be shot has been shot.
     std::thread::sleep(Duration::from_secs(8));
     let after = web();

@@ -43,3 +43,11 @@ pub mod transport;
 /// The program that runs, for parts and children of their own: the file it was started from may have been replaced meanwhile,
 /// and then the path names another version, or nothing. See proc_pid_exe(5).
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// A child of this very program, under the name that people look for in `ps`.
+#[must_use]
+pub fn own_program() -> std::process::Command {
+    let mut command = std::process::Command::new(OWN_PROGRAM);
+    std::os::unix::process::CommandExt::arg0(&mut command, "palisade");
+    command
+}

@@ -19,9 +19,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 use crate::{
-    OWN_PROGRAM,
     config::Options,
     fencer::{Credential, Credentials, FetchCredentials, Fetched},
+    own_program,
     process::Exit,
 };
 
@@ -82,7 +82,7 @@ impl FetchCredentials for SecretsByChild {
 }
 
 async fn ask(arguments: Vec<OsString>, secrets: &BTreeSet<String>) -> io::Result<Fetched> {
-    let mut child = tokio::process::Command::new(OWN_PROGRAM)
+    let mut child = tokio::process::Command::from(own_program())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

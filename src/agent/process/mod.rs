@@ -21,11 +21,11 @@ pub use machine::{Machine, RealProber};
 pub use stand_in::StandInProber;
 
 use crate::{
-    OWN_PROGRAM,
     config::Options,
     http,
     ipc::{Admitted, Listener, Port},
     metrics::Health,
+    own_program,
     state::{DirLock, make_private},
     supervise::{self, Ended, Part},
 };
@@ -119,7 +119,7 @@ fn supervisor(
     };
     let parent = std::process::id().to_string();
     let command = |part: Part| {
-        let mut command = tokio::process::Command::new(OWN_PROGRAM);
+        let mut command = tokio::process::Command::from(own_program());
         command
             .args(arguments)
             .args(["--part", part.name(), "--parent", &parent])

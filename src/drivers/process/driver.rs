@@ -175,6 +175,8 @@ impl ProcessDriver {
             .ok_or_else(|| std::io::Error::other("no shim program is configured"))?;
         let mut command = Command::new(program);
         command
+            // What people look for in `ps`, by whatever path it was started.
+            .arg0("palisade")
             .args(words)
             .arg("--resources")
             .arg(&self.config.resources)

@@ -182,7 +182,7 @@ impl Machine {
             return Ok(());
         }
         self.prepare().with_context(|| format!("preparing {}", self.node.name))?;
-        let mut child = Command::new(agent::OWN_PROGRAM)
+        let mut child = Command::from(agent::own_program())
             .args(["dev", "machine", self.node.name.as_str(), "--dir"])
             .arg(self.folder.path())
             .stdin(Stdio::piped())
