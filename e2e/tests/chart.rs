@@ -300,6 +300,18 @@ fn refused(said: Result<String, String>, why: &str) {
     assert!(error.contains(why), "{why:?} is not in: {error}");
 }
 
+/// Folder in the run directory and volume of each mount there.
+fn seen_of_run(container: &Value) -> Vec<String> {
+    let mounts = container["volumeMounts"].as_array().cloned().unwrap_or_default();
+    let below = |mount: &Value| {
+        let path = mount["mountPath"].as_str()?.strip_prefix("/run/palisade")?;
+        Some(format!("{} {}", path.trim_start_matches('/'), mount["name"].as_str()?))
+    };
+    let mut seen: Vec<String> = mounts.iter().filter_map(below).collect();
+    seen.sort();
+    seen
+}
+
 #[test]
 #[ignore = "needs root: cargo lab test chart"]
 fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written() {
@@ -357,6 +369,12 @@ fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written()
             "hidden from the ring: {ring}"
         );
         let fencer = fresh.json(&["get", "pod", &fresh.pod("fencer", node)]);
+        // Of the run directory each container has what its part must reach, and a fencer nothing of people's socket.
+        let ring = seen_of_run(&agent["spec"]["containers"][0]);
+        assert_eq!(ring, ["agent run-agent", "executor run-executor", "fencer run-fencer"]);
+        assert_eq!(seen_of_run(executor), [" run", "agent nothing", "fencer nothing"]);
+        let fencing = seen_of_run(&fencer["spec"]["containers"][0]);
+        assert_eq!(fencing, ["fencer run-fencer", "watch run-watch"]);
         assert_eq!(fencer["spec"]["hostPID"], Value::Null);
     }
     // The controller's pods run in a namespace that refuses everything that is not restricted.

@@ -13,6 +13,8 @@ use std::{
 use base::{AgentName, NodeName};
 use serde::Deserialize;
 
+use crate::run_dir::RunDir;
+
 /// Longest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -42,20 +44,13 @@ impl Options {
     }
 
     /// Where the sockets of the parts and the records of running processes are.
-    pub fn run_dir(&self) -> PathBuf {
-        self.config.run_dir.clone().unwrap_or_else(|| PathBuf::from(RUN_DIR))
-    }
-
-    /// The local socket for `palisade status` and its like.
-    pub fn socket(&self) -> PathBuf {
-        self.run_dir().join(SOCKET_NAME)
+    pub fn run_dir(&self) -> RunDir {
+        RunDir::at(self.config.run_dir.clone().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
     }
 }
 
 /// Default of `run_dir`.
 pub const RUN_DIR: &str = "/run/palisade";
-/// Name of the local socket in `run_dir`.
-pub const SOCKET_NAME: &str = "agent.sock";
 
 /// The file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

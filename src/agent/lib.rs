@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod privileges;
 pub mod process;
 pub mod ring;
+pub mod run_dir;
 pub mod secrets;
 pub mod state;
 pub mod status;

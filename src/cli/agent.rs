@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// Form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// Which parts run here. In containers each runs alone; all of one machine share the run directory of --config.
+    /// Which parts run here. In containers each runs alone; each needs folders of the run directory of --config (docs/agent.md).
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = PARTS, value_name = "PART,...")]
     parts: Vec<Watched>,
     /// Where executor or fencer, alone in its container, says by /healthz that its loop turns.
@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// `stay` is for containers, which a kubelet would start again whatever they end with.
     #[arg(long, value_enum, default_value_t = Leave::End)]
     after_leave: Leave,
+    /// Makes the way for parts of the version before on this machine, and ends; given by the chart.
+    #[arg(long, hide = true)]
+    link_old_paths: bool,
     /// Which part this process is; given by the agent to itself.
     #[arg(long, hide = true, requires = "parent")]
     part: Option<PartName>,
@@ -114,6 +117,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             PartName::Ring => Role::Part { part: Part::Ring, parent },
             PartName::Secrets => Role::Secrets { parent },
         },
+        _ if args.link_old_paths => Role::LinkOldPaths,
         _ => Role::Supervisor {
             parts: args.parts.into_iter().map(Part::from).collect(),
             arguments: std::env::args_os().skip(1).collect::<Vec<OsString>>(),
@@ -126,7 +130,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let part = match &role {
         Role::Part { part, .. } => part.name(),
         Role::Secrets { .. } => "secrets",
-        Role::Supervisor { .. } => "supervisor",
+        Role::Supervisor { .. } | Role::LinkOldPaths => "supervisor",
     };
     let _here = tracing::info_span!("agent", node = %options.node_name, part).entered();
     match process::main(options, role) {

@@ -6,8 +6,9 @@ use std::{
 };
 
 use agent::{
-    config::{RUN_DIR, SOCKET_NAME},
+    config::RUN_DIR,
     local::{Reply, Request, call},
+    run_dir::{Entry, RunDir},
     status::Status,
 };
 use anyhow::{Context as _, Result, bail};
@@ -39,10 +40,12 @@ impl Socket {
             Some(path) if path.is_dir() => dev::agent_sockets(path),
             Some(path) => vec![path.clone()],
             None => {
-                let own: PathBuf = [RUN_DIR, SOCKET_NAME].iter().collect();
-                match own.exists() {
-                    true => vec![own],
-                    false => dev::own_agent_sockets().unwrap_or_else(|| vec![own]),
+                let run = RunDir::at(RUN_DIR);
+                // The second as long as agents of the version before may run.
+                let own = [run.socket(Entry::Agent), run.socket_before(Entry::Agent)];
+                match own.iter().find(|socket| socket.exists()) {
+                    Some(own) => vec![own.clone()],
+                    None => dev::own_agent_sockets().unwrap_or_else(|| own[..1].to_vec()),
                 }
             }
         }
@@ -51,7 +54,7 @@ impl Socket {
     /// The folder of the box that is meant, if one is.
     pub(crate) fn folder_of_box(&self) -> Option<PathBuf> {
         let socket = self.candidates().into_iter().next()?;
-        let machines = socket.ancestors().nth(3).filter(|dir| dir.ends_with("machines"))?;
+        let machines = socket.ancestors().find(|dir| dir.ends_with("machines"))?;
         machines.parent().filter(|dir| dir.join("box.json").is_file()).map(Path::to_owned)
     }
 

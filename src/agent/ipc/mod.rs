@@ -11,7 +11,7 @@ mod socket;
 use tokio::sync::mpsc;
 
 pub use frame::{FRAME_BYTES_MAX, FrameError};
-pub use socket::{Admitted, Listener, connect};
+pub use socket::{Admitted, Listener, connect, connect_raw};
 
 /// Messages that may wait in one direction.
 pub const QUEUE_MAX: usize = 1024;

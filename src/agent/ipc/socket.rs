@@ -15,7 +15,11 @@ use tokio::{
 
 use super::{Port, QUEUE_MAX, frame};
 
-/// Users whose processes may speak to a part.
+/// Users whose processes may speak to a part, by the kernel's word on each connection (SO_PEERCRED).
+///
+/// Folders and modes decide who finds a socket (`run_dir`), this decides who is heard: a mode that a person has changed, a mount
+/// too many or a descriptor that was handed on is no way in. It tells users apart, not processes: between two parts that are
+/// both root only the folders stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
     uids: Vec<u32>,
@@ -87,6 +91,11 @@ where
     Out: Serialize + Send + Sync + 'static,
     In: DeserializeOwned + Send + 'static,
 {
+    Ok(Port::over(connect_raw(path, admitted).await?))
+}
+
+/// The same, as a stream of bytes.
+pub async fn connect_raw(path: &Path, admitted: &Admitted) -> io::Result<UnixStream> {
     let stream = UnixStream::connect(path).await?;
     if !admitted.check(&stream.peer_cred()?) {
         return Err(io::Error::new(
@@ -94,7 +103,7 @@ where
             format!("{}: another user answers there", path.display()),
         ));
     }
-    Ok(Port::over(stream))
+    Ok(stream)
 }
 
 impl<Out, In> Port<Out, In>

@@ -13,14 +13,16 @@ use drivers::{
 use tokio::sync::mpsc;
 
 use super::{
-    EXECUTOR_SOCKET, Exit, Machine, PART_LOCK_PATIENCE, WATCH_SOCKET, accept, asked_to_end, runtime,
+    Exit, Machine, PART_LOCK_PATIENCE, accept, asked_to_end, before::lead_to_fencer, runtime,
 };
 use crate::{
     OWN_PROGRAM,
     config::{Options, ProcessRuntime},
     executor::{AddressesBy, RealOutside, RealSetup, Setup, run},
+    ipc::Admitted,
     privileges,
-    state::{DirLock, make_private},
+    run_dir::Entry,
+    state::DirLock,
 };
 
 /// Where systemd's machines have it.
@@ -31,8 +33,9 @@ const HAPROXY: &str = "/usr/sbin/haproxy";
 const NEWS_MAX: usize = 256;
 
 pub(super) fn main(options: Options) -> io::Result<Exit> {
-    let run_dir = options.run_dir();
-    make_private(&run_dir).map_err(io::Error::other)?;
+    let dirs = options.run_dir();
+    dirs.make().map_err(io::Error::other)?;
+    let run_dir = dirs.path().to_owned();
     let _lock =
         DirLock::take(&run_dir, "executor.lock", PART_LOCK_PATIENCE).map_err(io::Error::other)?;
     for refusal in [privileges::oom_protection(), privileges::lock_memory()] {
@@ -42,6 +45,13 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
     }
     runtime()?.block_on(async move {
         let machine = Machine::read(&options.config)?;
+        let for_ring = dirs.make_entry(Entry::Executor).map_err(io::Error::other)?;
+        let for_fencer = dirs.make_entry(Entry::Watch).map_err(io::Error::other)?;
+        for entry in [Entry::Agent, Entry::Watch] {
+            if let Err(error) = dirs.link_old_path(entry) {
+                tracing::warn!(%error, "whoever looks for a socket where the version before had it does not find it");
+            }
+        }
         let (news, told) = mpsc::channel(NEWS_MAX);
         let templates = options.config.process_templates.clone();
         let templates = templates.unwrap_or_else(|| PathBuf::from(TEMPLATES));
@@ -120,8 +130,9 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             health: super::health_of_part(options.health_listen),
         };
         tokio::select! {
-            ended = accept(run_dir.join(EXECUTOR_SOCKET), ring) => ended?,
-            ended = accept(run_dir.join(WATCH_SOCKET), asker) => ended?,
+            ended = accept(for_ring, Admitted::own(), ring) => ended?,
+            ended = accept(for_fencer, Admitted::own(), asker) => ended?,
+            ended = lead_to_fencer(&dirs, Admitted::own()) => ended?,
             () = run(setup) => {}
             ended = asked_to_end() => ended?,
         }

@@ -5,13 +5,15 @@ use std::{io, sync::Arc};
 use drivers::watchdog::{Device, Socket, Watchdog};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Exit, FENCER_SOCKET, PART_LOCK_PATIENCE, WATCH_SOCKET, accept, asked_to_end, runtime};
+use super::{Exit, PART_LOCK_PATIENCE, accept, asked_to_end, runtime};
 use crate::{
     config::{Options, WatchdogConfig},
     fencer::{RealDevices, Setup, Watched, run},
+    ipc::Admitted,
     messages::{Ping, Pong},
     privileges,
     ring::Dial,
+    run_dir::Entry,
     secrets::SecretsByChild,
     state::{DirLock, make_private},
 };
@@ -27,12 +29,13 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
     }
     runtime()?.block_on(async move {
         let run_dir = options.run_dir();
+        let socket = run_dir.make_entry(Entry::Fencer).map_err(io::Error::other)?;
         let (ring, rings) = mpsc::channel(1);
         let (executor, executors) = mpsc::channel(1);
         // Kept for ever: the connection to the executor is looked after by the watch itself.
         let lost = Arc::new(Notify::new());
         tokio::spawn(
-            Dial::<Ping, Pong>::Socket(run_dir.join(WATCH_SOCKET))
+            Dial::<Ping, Pong>::Socket(run_dir.socket(Entry::Watch))
                 .keep(executor, Arc::clone(&lost)),
         );
         let setup = Setup {
@@ -48,7 +51,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let part = tokio::spawn(run(setup, stopped));
         tokio::select! {
-            ended = accept(run_dir.join(FENCER_SOCKET), ring) => ended?,
+            ended = accept(socket, Admitted::own(), ring) => ended?,
             ended = asked_to_end() => ended?,
         }
         // The watchdog is disarmed before this process ends on purpose.

@@ -3,6 +3,7 @@
 //! Invariants: each part runs one thread with a small runtime (the ring one more for what may wait); a part ends with
 //! its supervisor; whatever runs as a resource does not.
 
+mod before;
 mod executor;
 mod fencer;
 mod machine;
@@ -17,6 +18,7 @@ use tokio::{
     sync::mpsc,
 };
 
+pub(crate) use before::be_led;
 pub use machine::{Machine, RealProber};
 pub use stand_in::StandInProber;
 
@@ -26,6 +28,7 @@ use crate::{
     ipc::{Admitted, Listener, Port},
     metrics::Health,
     own_program,
+    run_dir::Entry,
     state::{DirLock, make_private},
     supervise::{self, Ended, Part},
 };
@@ -56,6 +59,9 @@ pub enum Role {
         /// What follows when the member has left for good.
         after_leave: AfterLeave,
     },
+    /// Lets the paths at which a ring part of the version before looks for its fencer lead to this version's, and ends: for
+    /// the fencer's pod, whose fencer does not see the run directory.
+    LinkOldPaths,
     /// Reads Secrets for the fencer and ends.
     Secrets {
         /// The fencer.
@@ -86,6 +92,11 @@ pub fn main(options: Options, role: Role) -> io::Result<Exit> {
         Role::Supervisor { parts, arguments, after_leave } => {
             supervisor(&options, &parts, &arguments, after_leave)
         }
+        Role::LinkOldPaths => {
+            options.run_dir().make().map_err(io::Error::other)?;
+            options.run_dir().link_old_path(Entry::Fencer)?;
+            Ok(Exit::Done)
+        }
         Role::Secrets { parent } => {
             supervise::end_with_parent(parent)?;
             crate::secrets::child(&options)
@@ -107,7 +118,6 @@ fn supervisor(
     arguments: &[OsString],
     after_leave: AfterLeave,
 ) -> io::Result<Exit> {
-    make_private(&options.run_dir()).map_err(io::Error::other)?;
     // Parts in containers of their own do not see the whole state directory: there the lock of each part excludes a second one.
     let whole = Part::ALL.iter().all(|part| parts.contains(part));
     let _lock = if whole {
@@ -177,12 +187,16 @@ async fn asked_to_end() -> io::Result<()> {
 }
 
 /// Accepts connections on a part's socket and gives them on as ports.
-async fn accept<Out, In>(path: PathBuf, ports: mpsc::Sender<Port<Out, In>>) -> io::Result<()>
+async fn accept<Out, In>(
+    path: PathBuf,
+    admitted: Admitted,
+    ports: mpsc::Sender<Port<Out, In>>,
+) -> io::Result<()>
 where
     Out: serde::Serialize + Send + Sync + 'static,
     In: serde::de::DeserializeOwned + Send + 'static,
 {
-    let listener = Listener::bind(&path, Admitted::own())?;
+    let listener = Listener::bind(&path, admitted)?;
     loop {
         match listener.accept().await {
             Ok(stream) => {
@@ -211,8 +225,3 @@ fn health_of_part(listen: Option<std::net::SocketAddr>) -> Arc<Health> {
     }
     health
 }
-
-/// Names of the parts' sockets in the run directory.
-const EXECUTOR_SOCKET: &str = "executor.sock";
-const WATCH_SOCKET: &str = "executor-watch.sock";
-const FENCER_SOCKET: &str = "fencer.sock";

@@ -6,10 +6,7 @@ use base::NodeId;
 use policy::revision::{REVISION_FORMAT, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{
-    EXECUTOR_SOCKET, Exit, FENCER_SOCKET, Machine, PART_LOCK_PATIENCE, RealProber, StandInProber,
-    asked_to_end, runtime,
-};
+use super::{Exit, Machine, PART_LOCK_PATIENCE, RealProber, StandInProber, asked_to_end, runtime};
 use crate::{
     clock, conditions,
     config::{Options, Realtime},
@@ -20,6 +17,7 @@ use crate::{
     local::{self, Call, Reply, Request},
     metrics::Metrics,
     ring::{Dial, Ended, Feed, Prober, Setup, Stop, ask_privileges, run},
+    run_dir::Entry,
     state::{Disk, FileKind, StateDir, random_u128},
     status::{RingStatus, Status},
     supervise::{AGAIN, GONE, LEFT},
@@ -41,7 +39,8 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     let absence = options.config.planned_absence();
     let metrics = Arc::new(Metrics::new());
     let (call, mut calls) = mpsc::channel(CALLS_MAX);
-    let listener = Listener::bind(&options.socket(), Admitted::own())?;
+    let socket = options.run_dir().make_entry(Entry::Agent).map_err(io::Error::other)?;
+    let listener = Listener::bind(&socket, Admitted::own())?;
     tokio::spawn(local::serve(listener, call.clone()));
     if let Some(address) = options.config.metrics_listen {
         let metrics = Arc::clone(&metrics);
@@ -131,8 +130,11 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
                     system_uuid: machine.system_uuid,
                     networks: options.config.interfaces.clone(),
                     bound: stand_in.map(|stand_in| stand_in.links).unwrap_or_default(),
-                    executor: Dial::Socket(run_dir.join(EXECUTOR_SOCKET)),
-                    fencer: Dial::Socket(run_dir.join(FENCER_SOCKET)),
+                    executor: Dial::Socket(run_dir.socket(Entry::Executor)),
+                    fencer: Dial::SocketOrBefore {
+                        socket: run_dir.socket(Entry::Fencer),
+                        way: run_dir.way_to_fencer_before(),
+                    },
                     prober,
                     calls,
                     feed,

@@ -8,7 +8,10 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{Notify, mpsc};
 
-use crate::ipc::{Admitted, Port, connect, pair};
+use crate::{
+    ipc::{Admitted, Port, connect, pair},
+    process::be_led,
+};
 
 /// Between two tries to connect.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -20,6 +23,13 @@ pub enum Dial<Out, In> {
     Here(mpsc::Sender<Port<In, Out>>),
     /// Over its socket.
     Socket(PathBuf),
+    /// Over its socket, or else the way that the executor knows to a part of the version before.
+    SocketOrBefore {
+        /// Of a part of this version.
+        socket: PathBuf,
+        /// The executor's.
+        way: PathBuf,
+    },
 }
 
 impl<Out, In> Dial<Out, In>
@@ -55,6 +65,13 @@ where
                 Ok(ours)
             }
             Self::Socket(path) => connect(path, &Admitted::own()).await,
+            Self::SocketOrBefore { socket, way } => {
+                match connect(socket, &Admitted::own()).await {
+                    Ok(port) => Ok(port),
+                    // What is said is why this version's is not there; the other is seldom there.
+                    Err(error) => be_led(way).await.map_err(|_| error),
+                }
+            }
         }
     }
 }

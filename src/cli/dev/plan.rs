@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use agent::run_dir::{Entry, RunDir};
 use anyhow::{Context as _, Result, bail};
 use base::NodeName;
 use bmcsim::Certificate;
@@ -31,7 +32,7 @@ const AGENT_METRICS_PORT: u16 = 9465;
 const CONTROLLER_METRICS_PORT: u16 = 9464;
 pub(super) const BMC_USER: &str = "operator";
 /// A Unix socket's path has at most 107 bytes; the longest of ours below DIR has these.
-const SOCKET_BELOW: &str = "/machines/n1/run/executor-watch.sock";
+const SOCKET_BELOW: &str = "/machines/n1/run/executor/executor.sock";
 const SOCKET_BYTES_MAX: usize = 107;
 /// Of the address of a network that nobody speaks from: whoever has it has the network.
 const CLAIM: u8 = 254;
@@ -185,7 +186,7 @@ impl Folder {
 
     /// Of the agent on that machine.
     pub(super) fn agent_socket(&self, name: &NodeName) -> PathBuf {
-        self.machine(name).join("run/agent.sock")
+        RunDir::at(self.machine(name).join("run")).socket(Entry::Agent)
     }
 
     pub(super) fn kernel_socket(&self, name: &NodeName) -> PathBuf {

@@ -24,6 +24,8 @@ const LONG: Duration = Duration::from_secs(30);
 
 struct Machine {
     dir: PathBuf,
+    /// Where people speak to its agent.
+    socket: PathBuf,
     agent: Option<Child>,
     /// Executor and fencer, where they have supervisors of their own.
     beside: Vec<Child>,
@@ -56,7 +58,8 @@ impl Lab {
             state.write_as(FileKind::Revision, &revision::three(port)).expect("written");
             state.write(FileKind::RingKeys, KEY.as_bytes()).expect("written");
             assert!(state.ring_keys().expect("read").is_some());
-            Machine { dir, agent: None, beside: Vec::new() }
+            let socket = dir.join("run/agent/agent.sock");
+            Machine { dir, socket, agent: None, beside: Vec::new() }
         });
         let mut lab = Self { machines: machines.into(), _dir: dir };
         for node in 1..=3 {
@@ -70,18 +73,49 @@ impl Lab {
         self.machines[node - 1].agent = Some(self.start_parts(node, &state, &[]));
     }
 
+    /// What a container of one part sees of the run directory: `own` folders, and those of others, as `(name, whose)`. Returns
+    /// its configuration.
+    fn container(&self, node: usize, part: &str, own: &[&str], of: &[(&str, &Path)]) -> PathBuf {
+        let machine = &self.machines[node - 1].dir;
+        let run = machine.join(part);
+        for folder in own {
+            // as a kubelet makes them
+            fs::create_dir_all(run.join(folder)).expect("made");
+        }
+        for (folder, whose) in of {
+            std::os::unix::fs::symlink(whose.join(folder), run.join(folder)).expect("linked");
+        }
+        let config = fs::read_to_string(machine.join("agent.toml")).expect("written before");
+        let rest = config.split_once('\n').expect("its first line names the run directory").1;
+        let file = machine.join(format!("{part}.toml"));
+        fs::write(&file, format!("run_dir = {run:?}\n{rest}")).expect("written");
+        file
+    }
+
     /// One supervisor of the machine, with the parts that `words` name.
     fn start_parts(&self, node: usize, state: &Path, words: &[&str]) -> Child {
+        let config = self.machines[node - 1].dir.join("agent.toml");
+        self.run_agent(env!("CARGO_BIN_EXE_palisade"), node, state, &config, words)
+    }
+
+    fn run_agent(
+        &self,
+        program: &str,
+        node: usize,
+        state: &Path,
+        config: &Path,
+        words: &[&str],
+    ) -> Child {
         let machine = &self.machines[node - 1];
         let log = fs::OpenOptions::new().create(true).append(true).open(machine.dir.join("log"));
-        Command::new(env!("CARGO_BIN_EXE_palisade"))
+        Command::new(program)
             .args(["agent", "--node-name", &format!("ctl-{node}")])
             .args(["--namespace", "ha", "--cluster", "main", "--log-format", "json"])
             .args(["--kubeconfig", "/nonexistent/kubeconfig"])
             .arg("--state-dir")
             .arg(state)
             .arg("--config")
-            .arg(machine.dir.join("agent.toml"))
+            .arg(config)
             .args(words)
             .env("PALISADE_LOG", std::env::var("PALISADE_LOG").unwrap_or_else(|_| "debug".into()))
             .stdin(Stdio::null())
@@ -114,7 +148,7 @@ impl Lab {
         let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
             .args(words)
             .arg("--agent")
-            .arg(self.machines[node - 1].dir.join("run/agent.sock"))
+            .arg(&self.machines[node - 1].socket)
             .output()
             .expect("run");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -265,7 +299,99 @@ fn three_agents_run_a_process_that_outlives_the_restart_of_its_agent_and_no_log_
     }
 }
 
-/// As in the chart: executor and fencer know the run directory of the machine and nothing of the ring's state.
+/// Sockets that whoever has this directory can reach, by their paths in it.
+fn sockets(dir: &Path) -> Vec<String> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let mut found = Vec::new();
+    for folder in fs::read_dir(dir).expect("read").flatten().filter(|entry| entry.path().is_dir()) {
+        for file in fs::read_dir(folder.path()).expect("read").flatten() {
+            if file.file_type().is_ok_and(|kind| kind.is_socket()) {
+                let path = folder.path().join(file.file_name());
+                let below = path.strip_prefix(dir).expect("below it");
+                found.push(below.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// As in the chart: each part has the folders of those whom it must reach, and nothing of the ring's state but the ring part.
+#[test]
+fn parts_that_see_only_their_folders_are_one_agent_and_no_fencer_reaches_the_socket_of_people() {
+    let mut lab = Lab::start(42_231);
+    let (holder, before) = lab.until("the process runs", Lab::resource);
+    lab.terminate_agent(holder);
+    let dir = lab.machines[holder - 1].dir.clone();
+    let (run, ring_dir, fencer_dir) = (dir.join("run"), dir.join("ring"), dir.join("fencer"));
+    for folder in ["agent", "fencer"] {
+        fs::remove_dir_all(run.join(folder)).expect("of the agent that was whole");
+    }
+    let fencer = lab.container(holder, "fencer", &["fencer"], &[("watch", &run)]);
+    let of = [("executor", run.as_path()), ("fencer", &fencer_dir)];
+    let ring = lab.container(holder, "ring", &["agent"], &of);
+    let program = env!("CARGO_BIN_EXE_palisade");
+    let nothing = Path::new("/nonexistent/state");
+    let state = dir.join("state");
+    let bare = dir.join("fencer-state");
+    let part = |lab: &Lab, state: &Path, config: &Path, part: &str| {
+        lab.run_agent(program, holder, state, config, &["--parts", part])
+    };
+    let executor = part(&lab, nothing, &dir.join("agent.toml"), "executor");
+    let fencing = part(&lab, &bare, &fencer, "fencer");
+    let joined = part(&lab, &state, &ring, "ring");
+    let machine = &mut lab.machines[holder - 1];
+    machine.beside = vec![executor, fencing];
+    machine.agent = Some(joined);
+    machine.socket = ring_dir.join("agent/agent.sock");
+    lab.all_online(holder);
+    let away = |lab: &Lab| {
+        let status = lab.status(holder)?;
+        Some(status.conditions.iter().any(|c| c.kind == "ExecutorAway" || c.kind == "FencerAway"))
+    };
+    lab.until("its parts found each other", |lab| away(lab).filter(|away| !away));
+    assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+    assert_eq!(sockets(&fencer_dir), ["fencer/fencer.sock", "watch/executor.sock"]);
+    let reached = [
+        "agent/agent.sock",
+        "executor/executor.sock",
+        "executor/fencer.sock",
+        "fencer/fencer.sock",
+    ];
+    assert_eq!(sockets(&ring_dir), reached);
+    assert_eq!(
+        sockets(&run),
+        ["executor/executor.sock", "executor/fencer.sock", "watch/executor.sock"]
+    );
+
+    // the fencer alone is of the version before: it listens in the run directory itself, and the executor leads there
+    let fencer = &mut lab.machines[holder - 1].beside[1];
+    fencer.kill().expect("killed");
+    fencer.wait().expect("gone");
+    lab.until("its absence is said", |lab| away(lab).filter(|away| *away));
+    let machine = &lab.machines[holder - 1];
+    let again = match std::env::var("PALISADE_BEFORE") {
+        Ok(program) => {
+            lab.run_agent(&program, holder, &bare, &dir.join("agent.toml"), &["--parts", "fencer"])
+        }
+        Err(_) => {
+            let older = lab.container(holder, "older", &["fencer"], &[("watch", &run)]);
+            let again = lab.run_agent(program, holder, &bare, &older, &["--parts", "fencer"]);
+            let new = dir.join("older/fencer/fencer.sock");
+            let begun = Instant::now();
+            while fs::rename(&new, machine.dir.join("run/fencer.sock")).is_err() {
+                assert!(begun.elapsed() < LONG, "it listens");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            again
+        }
+    };
+    lab.machines[holder - 1].beside[1] = again;
+    lab.until("it is led to it", |lab| away(lab).filter(|away| !away));
+    assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+}
+
+/// Executor and fencer know the run directory of the machine and nothing of the ring's state.
 #[test]
 fn an_agent_whose_parts_have_supervisors_of_their_own_is_one_member_and_each_restarts_alone() {
     let mut lab = Lab::start(42_211);

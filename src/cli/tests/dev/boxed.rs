@@ -169,7 +169,7 @@ fn is_whole(status: &Status, nodes: usize) -> bool {
 }
 
 pub(crate) fn status(dir: &Path, node: &str) -> Option<Status> {
-    let socket = dir.join("machines").join(node).join("run/agent.sock");
+    let socket = dir.join("machines").join(node).join("run/agent/agent.sock");
     match call(&socket, &Request::Status {}, STATUS_MAX) {
         Ok(Reply::Status(status)) => Some(*status),
         _ => None,

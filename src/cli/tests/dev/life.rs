@@ -172,7 +172,7 @@ fn an_address_of_a_suspended_box_outlives_its_lifetime_and_every_token() {
     assert_eq!(served_by(at).as_deref(), Some(holder.as_str()), "the address and its service");
 
     for node in ["n1", "n2", "n3"] {
-        let agent = dir.join("machines").join(node).join("run/agent.sock");
+        let agent = dir.join("machines").join(node).join("run/agent/agent.sock");
         let (ok, said) = palisade(&["resume", "--agent"], &agent);
         assert!(ok && said.contains("seeks its ring again"), "{said}");
     }
