@@ -402,6 +402,9 @@ impl State {
             .revision
             .as_ref()
             .is_some_and(|r| matches!(r.fencing.action, policy::revision::FenceAction::Reboot));
+        if let Kind::VerifiedOff { commanded: true, .. } = open.evidence.kind {
+            self.commanded.proven(node);
+        }
         let evicted = self.evicted.contains_key(&node);
         if let Some(record) = self.operations.get_mut(&incident) {
             record.evidence = Some(kind.into());

@@ -24,7 +24,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Commanded {
     /// By the target of an eviction: who was ordered to power it off, in which life, and has not said that no command of that
-    /// life can take effect any more. One without an entry comes from a version that does not count: its deadline tells.
+    /// life can take effect any more; twice where it was ordered more than once. One without an entry comes from a version that
+    /// does not count: its deadline tells.
     commanders: BTreeMap<NodeId, Vec<(NodeId, Incarnation)>>,
     /// Power-offs that were ordered and not said to have not been sent.
     ordered: BTreeMap<Incident, u32>,
@@ -46,9 +47,19 @@ impl Commanded {
             return;
         };
         if let Some(commanders) = self.commanders.get_mut(&target)
-            && !commanders.contains(&(who, life))
+            && commanders.iter().filter(|commander| **commander == (who, life)).count() < 2
         {
             commanders.push((who, life));
+        }
+    }
+
+    /// Evidence was read by who had commanded it. Where only one command was ever ordered under this eviction, that is its end,
+    /// and says as much as its sender's own word; this one is in the evidence, and outlives the sender.
+    pub(crate) fn proven(&mut self, target: NodeId) {
+        if let Some(commanders) = self.commanders.get_mut(&target)
+            && commanders.len() == 1
+        {
+            commanders.clear();
         }
     }
 

@@ -83,11 +83,16 @@ impl ApiServer {
     }
 
     /// The first objects, once.
-    pub(super) async fn make_objects(&self, folder: &Folder, plan: &mut Plan) -> Result<()> {
+    pub(super) async fn make_objects(
+        &self,
+        folder: &Folder,
+        plan: &mut Plan,
+        power_off: Duration,
+    ) -> Result<()> {
         if plan.objects_made {
             return Ok(());
         }
-        let all = objects::first(plan)?;
+        let all = objects::first(plan, power_off)?;
         let mut tries = 0;
         while let Err(error) = objects::apply(&folder.kubeconfig(), &all).await {
             tries += 1;

@@ -1,5 +1,7 @@
 //! The first objects of a box: the quickstart's manifests with the addresses of this machine's loopback, and their Secrets.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use api::client::connect;
 use kube::{
@@ -39,8 +41,18 @@ fn documents(yaml: &str) -> Result<Vec<Value>> {
     read.collect::<Result<_, _>>().context("a manifest of the quickstart")
 }
 
-/// In the order in which they are applied.
-pub(super) fn first(plan: &Plan) -> Result<Vec<Value>> {
+/// For one whole operation, where a BMC needs `power_off` to cut the power. As long is waited for a command of which nobody
+/// knows, because whoever sent it died with the box (CLUSTER.md section 6, *Closing*): so no longer than these BMCs need.
+fn fence_timeout_ms(power_off: Duration) -> u128 {
+    /// The least that a FenceDevice takes.
+    const LEAST: Duration = Duration::from_secs(5);
+    /// Logging in, commanding, reading back, on a laptop that compiles something meanwhile.
+    const REST: Duration = Duration::from_secs(3);
+    (power_off * 2 + REST).max(LEAST).as_millis()
+}
+
+/// In the order in which they are applied; BMCs of this box need `power_off` to cut the power.
+pub(super) fn first(plan: &Plan, power_off: Duration) -> Result<Vec<Value>> {
     let mut all = vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         secret("ring-key", &[("key", &plan.ring_key)]),
@@ -66,6 +78,7 @@ pub(super) fn first(plan: &Plan) -> Result<Vec<Value>> {
         let mut device = device.clone();
         let name = format!("bmc-{}", node.name);
         device["metadata"]["name"] = json!(name);
+        device["spec"]["timeout"] = json!(format!("{}ms", fence_timeout_ms(power_off)));
         let bmc = plan.bmc(node);
         let (ip, port) = (bmc.ip(), bmc.port());
         match &node.redfish {
@@ -151,7 +164,7 @@ mod tests {
             let claim = super::super::plan::Claim::any().expect("free");
             super::super::plan::new(&claim, 5, 1).expect("a plan")
         };
-        let all = first(&plan).expect("objects");
+        let all = first(&plan, Duration::from_millis(300)).expect("objects");
         let of = |kind: &str| all.iter().filter(|o| o["kind"] == kind).collect::<Vec<_>>();
         assert_eq!((of("Secret").len(), of("FenceDevice").len()), (6, 5));
         let cluster = of("HACluster")[0];
@@ -161,6 +174,12 @@ mod tests {
             of("FenceDevice").iter().map(|o| o["spec"]["driver"].clone()).collect();
         assert_eq!(drivers, ["Ipmi", "Ipmi", "Ipmi", "Ipmi", "Redfish"]);
         for device in of("FenceDevice") {
+            assert_eq!(api::check::faults(device), [], "{device}");
+            assert_eq!(device["spec"]["timeout"], "5000ms");
+        }
+        // the slowest that a box takes
+        let slow = first(&plan, Duration::from_secs(60)).expect("objects");
+        for device in slow.iter().filter(|o| o["kind"] == "FenceDevice") {
             assert_eq!(api::check::faults(device), [], "{device}");
         }
         let outside = all.iter().filter(|o| o.to_string().contains("\"10.9")).count();

@@ -168,7 +168,7 @@ async fn bring_up(
         plan::write_private(&folder.examples().join(file), text.as_bytes())?;
     }
     let new = !plan.objects_made;
-    api.make_objects(folder, plan).await?;
+    api.make_objects(folder, plan, world.power_off()).await?;
     start_controller(folder, plan)?;
     if new {
         told.say("made: HACluster, fence devices, Secrets, one process, one virtual address");

@@ -428,3 +428,33 @@ fn a_state_of_an_earlier_version_waits_for_the_deadline() {
     assert!(state.commanded.all_over(target));
     assert_eq!(wire::decode::<State>(&wire::encode(&state), usize::MAX), Some(state));
 }
+
+#[test]
+fn evidence_of_the_only_command_says_that_it_is_over_and_no_other_evidence_does() {
+    let target = id(2);
+    let incident = fencing::Incident { node: target, ring: ring(4) };
+    let after = |orders: u32, kind: crate::evidence::Kind| {
+        let mut state = owing();
+        let mut out = Vec::new();
+        for attempt in 0..orders {
+            state.intents.clear();
+            state.apply(id(0), &intent(attempt), &mut out);
+        }
+        let evidence = crate::evidence::Evidence { node: target, kind };
+        state.apply(id(0), &Message::Evidence(evidence), &mut out);
+        state.apply(id(0), &Message::EvidenceHeld { incident }, &mut out);
+        assert!(!state.commanded.all_over(target), "not durable yet");
+        state.apply(id(1), &Message::EvidenceHeld { incident }, &mut out);
+        assert_eq!(state.voters[&target].debt, Debt::Paid);
+        state.commanded.all_over(target)
+    };
+    let off = |commanded| crate::evidence::Kind::VerifiedOff { incident, commanded };
+    assert!(after(1, off(true)));
+    assert!(
+        !after(1, off(false)),
+        "who read it had not commanded it: somebody else's is on its way"
+    );
+    assert!(!after(2, off(true)), "another one was ordered, of the same member or not");
+    let who = alloc::string::String::from("a person");
+    assert!(!after(1, crate::evidence::Kind::Confirmation { incident, who }));
+}

@@ -80,6 +80,11 @@ impl World {
         Ok(world)
     }
 
+    /// What a BMC here needs to cut the power.
+    pub(super) fn power_off(&self) -> Duration {
+        self.times.power.off
+    }
+
     /// A way to the API for each machine, which is cut with its cables.
     pub(super) async fn relays(&self, api: SocketAddr) -> Result<Vec<SocketAddr>> {
         relay::start(&self.machines, api).await

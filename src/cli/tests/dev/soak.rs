@@ -97,8 +97,20 @@ struct Sample {
     below_threads: u64,
 }
 
+/// Threads for blocking calls end when they had nothing to do for ten seconds.
+const IDLE_MAX: Duration = Duration::from_secs(12);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 impl Sample {
-    fn take(operations: u64, running: &Running) -> Self {
+    /// At rest: `threads` is the least number that was seen in this run. What the stack of each idle one holds (400 KiB) is
+    /// no leak; with six to fourteen of them, as one came upon them, it was more than all that grew.
+    fn take(operations: u64, running: &Running, threads_least: u64) -> Self {
+        let begun = Instant::now();
+        while threads(running.pid()).expect("it lives") > threads_least
+            && begun.elapsed() < IDLE_MAX
+        {
+            std::thread::sleep(LOOK_EVERY);
+        }
         // The least of some looks: what is under way just then is no leak.
         let looks = (0..5).map(|look| {
             if look > 0 {
@@ -323,7 +335,8 @@ fn a_thousand_random_operations_leave_nothing_behind_and_nothing_stuck() {
         if done % (operations / SAMPLES) == 0 {
             let took = calm(&dir);
             slowest = slowest.max(took);
-            let sample = Sample::take(done, &running);
+            let least = samples.iter().map(|sample: &Sample| sample.threads).min();
+            let sample = Sample::take(done, &running, least.unwrap_or(0));
             let elapsed = begun.elapsed();
             let left = elapsed * u32::try_from(operations - done).expect("few")
                 / u32::try_from(done).expect("few");
@@ -413,6 +426,16 @@ async fn witness(dir: &Path) -> Option<Api<DynamicObject>> {
     Some(Api::namespaced_with(client, "default", &resource))
 }
 
+/// A start of a box that died in whatever moment. A command of which nobody knows, since its sender died before it was
+/// answered, is waited for as long as its FenceDevice says: 5 s in a box; all else that is not known is asked anew at once.
+const START_MAX: Duration = Duration::from_secs(10);
+
+fn ready_after(running: &Running, dir: &Path) -> Duration {
+    let begun = Instant::now();
+    running.wait_ready_within(dir, CALM_MAX);
+    begun.elapsed()
+}
+
 #[test]
 #[ignore = "ten minutes: cargo test -p cli --test dev -- --ignored --nocapture fifty"]
 fn fifty_deaths_of_the_box_lose_nothing_that_was_acknowledged() {
@@ -422,12 +445,12 @@ fn fifty_deaths_of_the_box_lose_nothing_that_was_acknowledged() {
     let folder = kept();
     let dir = folder.join("box");
     let acknowledged = Arc::new(AtomicU64::new(0));
-    let mut was_ready = 0;
+    let (mut was_ready, mut slowest) = (0, Duration::ZERO);
     for kill in 0..kills {
         let running = Running::start(&dir);
         // Every fifth comes up whole, and some trouble is under way when it dies; the others die on their way.
         if kill % 5 == 0 {
-            running.wait_ready_within(&dir, CALM_MAX);
+            slowest = slowest.max(ready_after(&running, &dir));
             was_ready += 1;
             let verb = pick(&mut rng, &["kill", "freeze", "isolate"]);
             may_be_refused(verb, operate(&dir, verb, pick(&mut rng, &NODES)));
@@ -452,13 +475,12 @@ fn fifty_deaths_of_the_box_lose_nothing_that_was_acknowledged() {
         }
     }
     let running = Running::start(&dir);
-    let begun = Instant::now();
-    running.wait_ready_within(&dir, CALM_MAX);
-    let took = begun.elapsed();
+    slowest = slowest.max(ready_after(&running, &dir));
     let (least, kept) = (acknowledged.load(Ordering::SeqCst), read_number(&dir));
     println!(
-        "{kills} deaths, {was_ready} of them when ready; {least} writes acknowledged, {kept:?} is kept; ready after {took:?}"
+        "{kills} deaths, {was_ready} of them when ready; {least} writes acknowledged, {kept:?} is kept; ready after {slowest:?} at most"
     );
+    assert!(slowest < START_MAX, "a start took {slowest:?}");
     assert!(least > kills, "hardly anything was written: {least}");
     // one more may have been written and not been acknowledged
     assert!(kept.is_some_and(|kept| kept >= least), "{kept:?} is kept of {least}");
