@@ -90,15 +90,25 @@ pub fn run(out: &Path, program: Option<&Path>, tag: Option<&str>) -> Result<()> 
     Ok(())
 }
 
-/// An image of one static program, FROM scratch: for the lab's own.
+/// An image of one program and the libraries that it asks for, FROM scratch: for the lab's own.
 pub fn of_one_program(program: &Path, archive: &Path, reference: &str) -> Result<()> {
     tools()?;
     let work = archive.with_extension("work");
     let _ = fs::remove_dir_all(&work);
-    fs::create_dir_all(&work)?;
+    let files = work.join("files");
+    fs::create_dir_all(&files)?;
     let name = program.file_name().and_then(|n| n.to_str()).context("a program has a name")?;
-    fs::copy(program, work.join(name))?;
-    let lines = format!("FROM scratch\nCOPY {name} /{name}\nENTRYPOINT [\"/{name}\"]\n");
+    fs::copy(program, files.join(name))?;
+    command("strip", &[&files.join(name).display().to_string()])?;
+    // It says so, and fails, of a static program.
+    let asked = attempt("ldd", &[&program.display().to_string()])?;
+    let asked = String::from_utf8_lossy(&asked.stdout).into_owned();
+    for library in asked.split_whitespace().filter(|word| word.starts_with('/')) {
+        let to = files.join(library.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().context("a folder")?)?;
+        fs::copy(library, &to).with_context(|| format!("copying {library}"))?;
+    }
+    let lines = format!("FROM scratch\nCOPY files /\nENTRYPOINT [\"/{name}\"]\n");
     fs::write(work.join("Dockerfile"), lines)?;
     bud(archive, reference, &[&work.display().to_string()])?;
     fs::remove_dir_all(&work).context("removing the image's folder")
@@ -264,6 +274,9 @@ pub fn pause(archive: &Path, programs: &Path) -> Result<()> {
 
 /// Its name.
 pub const PAUSE: &str = "lab.invalid/pause:1";
+
+/// The name of this program's own image, which a service that comes as one is.
+pub const SERVICE: &str = "lab.invalid/e2e:1";
 
 #[cfg(test)]
 mod tests {

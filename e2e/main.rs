@@ -97,8 +97,14 @@ enum Verb {
         #[arg(long)]
         before: Option<PathBuf>,
         /// Agents as units of the machines; all of them lose power while the API is away.
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["before", "static_pods", "containers"])]
         units: bool,
+        /// Agents as static pods of the machines; replaced by another file, and then all machines lose power while the API is away.
+        #[arg(long = "static", conflicts_with_all = ["before", "containers"])]
+        static_pods: bool,
+        /// The service comes as an image: the agents run it as a container of the machine's containerd.
+        #[arg(long, conflicts_with = "before")]
+        containers: bool,
         #[command(flatten)]
         with: With,
     },
@@ -345,8 +351,13 @@ fn run(cli: Cli) -> Result<()> {
             })
         }
         Verb::Image { program, tag, out } => image::run(&out, program.as_deref(), tag.as_deref()),
-        Verb::Kubelets { only, image, before, units, with } => {
-            let given = kubelets::Given { image, before, units, only };
+        Verb::Kubelets { only, image, before, units, static_pods, containers, with } => {
+            let agent = match (units, static_pods) {
+                (true, _) => kubelets::Agent::Unit,
+                (_, true) => kubelets::Agent::StaticPod,
+                _ => kubelets::Agent::Pods,
+            };
+            let given = kubelets::Given { image, before, agent, containers, only };
             or_failed(kubelets::run(&given, &with.options(&cli.name)?, &with.out)?)
         }
         Verb::Idle { seconds, with } => idle::run(seconds, &with.options(&cli.name)?, &with.out),

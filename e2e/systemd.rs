@@ -114,6 +114,9 @@ fn unit(machine: &Machine, entry: &BootEntry) -> String {
 /// Pid 1 of the machine becomes systemd. Returns only when it cannot.
 pub fn become_init(lab: &Lab, machine: &Machine) -> Result<Infallible> {
     own_devices()?;
+    // As on a real machine, where systemd does it: what is mounted later is seen by who asked for that (HostToContainer).
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)
+        .context("making mounts shared")?;
     eprintln!("{} of {}: systemd", machine.name(), lab.dir().display());
     let error = Command::new(PROGRAM)
         .args(["--system", "--log-target=console", "--log-level=info"])

@@ -1,8 +1,8 @@
 //! The cluster: control plane, nodes, chart, objects.
 
-use super::Given;
-use super::node::{self, Agent};
+use super::node;
 use super::programs::Programs;
+use super::{Agent, Given, static_pod};
 use crate::chart::Tools;
 use crate::clock::wait_until;
 use crate::image::{self, Made};
@@ -11,7 +11,7 @@ use crate::lab::{self, Lab, LabSpec};
 use crate::observation::Observation;
 use crate::power;
 use crate::scenario::stack::{CLUSTER, NAMESPACE, Options, Stack, progress};
-use crate::scenario::stack::{fresh_disk, secrets, templates};
+use crate::scenario::stack::{fresh_disk, secrets};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs;
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Name of the release.
 pub(super) const RELEASE: &str = "palisade";
+/// Containerd's namespace for services that come as images.
+pub(super) const CONTAINERS: &str = "palisade";
 /// Two cores, three kubelets.
 const SLOW: Duration = Duration::from_secs(180);
 
@@ -29,6 +31,7 @@ pub(super) struct Cluster {
     tools: Tools,
     values: PathBuf,
     made: Made,
+    agent: Agent,
 }
 
 impl Cluster {
@@ -46,30 +49,36 @@ impl Cluster {
         let pause = out.join("pause.tar");
         image::pause(&pause, programs.pause())?;
         let lock = lab::lock(&options.dir)?;
-        let agent = if given.units { Agent::Unit } else { Agent::Pods };
+        let service = out.join("service.tar");
+        if given.containers {
+            image::of_one_program(&options.e2e, &service, image::SERVICE)?;
+        }
         let up = || -> Result<Self> {
-            let (lab, api) = Self::machines(options, &programs, agent)?;
+            let (lab, api) = Self::machines(options, &programs, given)?;
             // Where machines can see them: each has a /tmp and a /root of its own.
             let folder = lab.dir().join("images");
             fs::create_dir_all(&folder)?;
             let mut images = vec![(&pause, "pause.tar"), (&made.archive, "palisade.tar")];
             images.extend(given.before.as_ref().map(|archive| (archive, "before.tar")));
-            let images: Vec<_> =
-                images.into_iter().map(|(from, name)| (from, folder.join(name))).collect();
-            for (from, to) in &images {
-                fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
-            }
-            let images: Vec<PathBuf> = images.into_iter().map(|(_, to)| to).collect();
+            let copied = |(from, name): (&PathBuf, &str)| -> Result<PathBuf> {
+                let to = folder.join(name);
+                fs::copy(from, &to).with_context(|| format!("copying {}", from.display()))?;
+                Ok(to)
+            };
+            let images = images.into_iter().map(copied).collect::<Result<Vec<_>>>()?;
+            let services: Vec<_> =
+                given.containers.then_some((&service, "service.tar")).into_iter().collect();
+            let services = services.into_iter().map(copied).collect::<Result<Vec<_>>>()?;
             for machine in lab.machines() {
-                node::import(&lab, &machine, &images)?;
+                node::import(&lab, &machine, "k8s.io", &images)?;
+                node::import(&lab, &machine, CONTAINERS, &services)?;
             }
             let observed = lab.dir().join("events.jsonl");
             let observation = Observation::start(&lab, &options.observer, &observed)?;
             let before = given.before.as_deref().map(image::made_before).transpose()?;
-            let values =
-                write_values(&lab, before.as_ref().unwrap_or(&made), before.is_some(), agent)?;
+            let values = write_values(&lab, before.as_ref().unwrap_or(&made), given)?;
             let stack = Stack::over(lab, api, observation, lock)?;
-            let this = Self { stack, tools, values, made };
+            let this = Self { stack, tools, values, made, agent: given.agent };
             this.nodes_ready()?;
             Ok(this)
         };
@@ -83,7 +92,7 @@ impl Cluster {
         up
     }
 
-    fn machines(options: &Options, programs: &Programs, agent: Agent) -> Result<(Lab, KubeBox)> {
+    fn machines(options: &Options, programs: &Programs, given: &Given) -> Result<(Lab, KubeBox)> {
         progress("three machines, their networks and BMCs");
         let spec =
             LabSpec { boot_delay_ms: options.boot_delay_ms, ..LabSpec::three(&options.name) };
@@ -96,7 +105,7 @@ impl Cluster {
         progress("etcd, API server, controllers, scheduler");
         let api = KubeBox::start(&lab, Parts { controllers: true, scheduler: true })?;
         secrets(&lab, &api)?;
-        if agent == Agent::Unit {
+        if given.agent == Agent::Unit {
             // What the chart's accounts may, for users with certificates.
             for file in ["rights", "rbac.yaml"] {
                 let file = format!("{}/e2e/manifests/{file}", crate::product::TREE);
@@ -104,8 +113,7 @@ impl Cluster {
             }
         }
         for machine in lab.machines() {
-            node::prepare(&lab, &machine, programs, agent)?;
-            templates(&lab, &machine)?;
+            node::prepare(&lab, &machine, programs, given)?;
             node::route(&lab, &machine)?;
         }
         progress("power on; containerd, kubelets");
@@ -175,6 +183,31 @@ impl Cluster {
         self.helm(&["upgrade", RELEASE, &chart(), "-f", &values, "--set", set])
     }
 
+    /// As what agents run.
+    pub(super) const fn agent(&self) -> Agent {
+        self.agent
+    }
+
+    /// The static pod's file by the chart, with the lab's values and one more.
+    pub(super) fn static_pod(&self, set: &str) -> Result<String> {
+        let values = self.values.display().to_string();
+        let shown = ["--show-only", "templates/static-pod.yaml", "--kube-version=1.31.0"];
+        let set = ["--set", "agent.staticPod.render=true", "--set", set];
+        let args = ["template", RELEASE, &chart(), "-f", &values];
+        self.tools.helm(&[&args[..], &["-n", NAMESPACE], &shown, &set].concat())
+    }
+
+    /// Makes the agents static pods of the machines.
+    pub(super) fn put_static_pods(&self) -> Result<()> {
+        progress("credentials and the static pod's file, on each machine");
+        let text = self.static_pod("log.level=info")?;
+        for machine in self.stack.lab().machines() {
+            static_pod::credentials(self, &machine)?;
+            static_pod::put(&machine, &text)?;
+        }
+        Ok(())
+    }
+
     /// The tag of this version's image.
     pub(super) fn tag(&self) -> &str {
         self.made.reference.rsplit(':').next().unwrap_or_default()
@@ -186,6 +219,12 @@ impl Cluster {
         for what in all.lines() {
             progress(&format!("waiting for {what}"));
             self.kubectl(&["rollout", "status", what, "--timeout=300s"])?;
+        }
+        if self.agent == Agent::StaticPod {
+            progress("waiting for the static pods");
+            let agents = "app.kubernetes.io/component=agent";
+            let wait = ["wait", "pods", "-l", agents, "--for=condition=Ready", "--timeout=300s"];
+            self.kubectl(&wait)?;
         }
         Ok(())
     }
@@ -227,7 +266,8 @@ fn chart() -> String {
 ///
 /// An earlier version's image knows no units: there the process runs in the executor's container, where it needs the host's
 /// loader and libraries.
-fn write_values(lab: &Lab, made: &Made, in_pod: bool, agent: Agent) -> Result<PathBuf> {
+fn write_values(lab: &Lab, made: &Made, given: &Given) -> Result<PathBuf> {
+    let (in_pod, pods) = (given.before.is_some(), given.agent == Agent::Pods);
     let (repository, tag) = made.reference.rsplit_once(':').context("NAME:TAG")?;
     let bmcs: Vec<String> = lab.machines().iter().map(|m| format!("bmc-{}", m.name())).collect();
     let api = crate::network::Network::Api.address(crate::network::API_SERVER_HOST);
@@ -247,12 +287,14 @@ fn write_values(lab: &Lab, made: &Made, in_pod: bool, agent: Agent) -> Result<Pa
         "cluster": {"name": CLUSTER},
         "api": {"host": api, "port": 6443},
         "secrets": {"bmc": bmcs},
-        "fencer": {"enabled": agent == Agent::Pods},
+        "fencer": {"enabled": pods},
         "agent": {
-            "enabled": agent == Agent::Pods,
+            "enabled": pods,
+            "onMachines": given.agent == Agent::StaticPod,
             // The machines share a kernel, whose boot id and firmware are not theirs.
             "identity": {"systemUuidFile": "/etc/palisade/system-uuid", "bootIdFile": "/proc/sys/kernel/random/boot_id"},
             "processes": {"enabled": true, "runtime": if in_pod { "pod" } else { "systemd" }},
+            "containers": {"enabled": given.containers, "namespace": CONTAINERS},
             "extraVolumes": volumes,
             "extraExecutorVolumeMounts": mounts,
         },

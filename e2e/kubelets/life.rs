@@ -1,7 +1,7 @@
 //! The life of an installation, and what must be so on the way.
 
-use super::Given;
-use super::cluster::{Cluster, RELEASE};
+use super::cluster::{CONTAINERS, Cluster, RELEASE};
+use super::{Agent, Given, node, static_pod};
 use crate::clock::{monotonic_ns, wait_until};
 use crate::machine::Machine;
 use crate::observation::vip;
@@ -39,11 +39,27 @@ const VERSIONS: [(&str, Part); 2] = [("install", install), ("versions", versions
 /// With agents as units of the machines.
 const UNITS: [(&str, Part); 2] = [("install", install), ("all-cut", all_cut)];
 
+/// With agents as static pods.
+const STATIC: [(&str, Part); 3] =
+    [("install", install), ("replace", replace), ("all-cut", all_cut)];
+
+/// With a service that comes as an image.
+const IMAGES: [(&str, Part); 6] = [
+    ("install", install),
+    ("container", container),
+    ("power-cut", power_cut),
+    ("container", container),
+    ("upgrade", upgrade),
+    ("uninstall", uninstall),
+];
+
 /// Runs the parts; `install` is always one.
 pub(super) fn run(cluster: &Cluster, given: &Given, checks: &mut Checks) -> Result<()> {
     let only = &given.only;
     let parts: &[(&str, Part)] = match given {
-        Given { units: true, .. } => &UNITS,
+        Given { agent: Agent::Unit, .. } => &UNITS,
+        Given { agent: Agent::StaticPod, .. } => &STATIC,
+        Given { containers: true, .. } => &IMAGES,
         Given { before: Some(_), .. } => &VERSIONS,
         _ => &PARTS,
     };
@@ -65,6 +81,9 @@ pub(super) fn run(cluster: &Cluster, given: &Given, checks: &mut Checks) -> Resu
 fn install(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
     let begun = Instant::now();
     cluster.install()?;
+    if cluster.agent() == Agent::StaticPod {
+        cluster.put_static_pods()?;
+    }
     let names = cluster.stack().lab().machines();
     let names: Vec<&str> = names.iter().map(Machine::name).collect();
     cluster.kubectl(&[&["label", "node"], &names[..], &["palisade.dev/member=true"]].concat())?;
@@ -89,9 +108,12 @@ fn install(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
         who("fencer")?,
         who("controller")?
     );
-    let wanted = ["3 agents, 3 fencers, 2 controllers", "0 agents, 0 fencers, 2 controllers"];
-    let units = cluster.get(&["daemonsets"])?["items"].as_array().is_some_and(Vec::is_empty);
-    checks.check("its pods", seen == wanted[usize::from(units)], seen);
+    let wanted = match cluster.agent() {
+        Agent::Pods => "3 agents, 3 fencers, 2 controllers",
+        Agent::Unit => "0 agents, 0 fencers, 2 controllers",
+        Agent::StaticPod => "3 agents, 0 fencers, 2 controllers",
+    };
+    checks.check("its pods", seen == wanted, seen);
     Ok(())
 }
 
@@ -133,7 +155,7 @@ fn power_cut(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
     cluster.rolled_out()
 }
 
-/// All machines lose power while the API is away: what no kubelet starts comes back by the units.
+/// All machines lose power while the API is away: no kubelet starts a DaemonSet's pod then, but units and static pods come back.
 fn all_cut(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
     let stack = cluster.stack();
     stack.api().stop_api()?;
@@ -157,6 +179,69 @@ fn all_cut(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
     stack.wait_whole(BACK)?;
     cluster.nodes_ready()?;
     cluster.rolled_out()
+}
+
+/// Another version of a static pod is another file, on one machine after the other; what runs for the resources goes on.
+fn replace(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
+    let text = cluster.static_pod("log.level=info\\,totem=debug")?;
+    in_turn(cluster, checks, "replace", 3, &|| {
+        for machine in cluster.stack().lab().machines() {
+            let before = agent_on(cluster, &machine)?;
+            static_pod::put(&machine, &text)?;
+            progress(&format!("another static pod on {}", machine.name()));
+            let another = || {
+                let now = agent_on(cluster, &machine).ok();
+                now.is_some_and(|now| now != before && now["ready"] == true)
+            };
+            if !wait_until(BACK, another) {
+                bail!("{}: no other pod is ready after {} s", machine.name(), BACK.as_secs());
+            }
+            cluster.stack().wait_whole(BACK)?;
+        }
+        Ok(String::new())
+    })
+}
+
+/// The agent's pod of a machine: what it was made from, and whether it is ready.
+fn agent_on(cluster: &Cluster, machine: &Machine) -> Result<serde_json::Value> {
+    let pod = cluster.get(&["pod", &format!("{RELEASE}-agent-{}", machine.name())])?;
+    let conditions = pod["status"]["conditions"].as_array();
+    let ready = conditions
+        .is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
+    Ok(
+        serde_json::json!({"of": pod["metadata"]["annotations"]["kubernetes.io/config.hash"], "ready": ready}),
+    )
+}
+
+/// The service is a container of the machine's containerd, in no pod: its process is that of the one task there is.
+fn container(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
+    let stack = cluster.stack();
+    let running = Running::now(cluster)?;
+    let mut tasks = Vec::new();
+    for machine in stack.lab().machines() {
+        let said = node::ctr(stack.lab(), &machine, CONTAINERS, &["tasks", "ls"])?;
+        let rows = said.lines().skip(1).map(|row| row.split_whitespace().map(str::to_owned));
+        tasks.extend(rows.map(|row| (machine.name().to_owned(), row.collect::<Vec<_>>())));
+    }
+    let [process] = running.processes.as_slice() else {
+        bail!("{:?} run, and one was to", running.pids());
+    };
+    // Its number for the host, for the machine, in the container.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid))?;
+    let numbers = status.lines().find_map(|l| l.strip_prefix("NSpid:")).unwrap_or_default();
+    let own = numbers.split_whitespace().rev().nth(1).unwrap_or_default().to_owned();
+    let its = |(on, row): &(String, Vec<String>)| {
+        *on == running.holder.name()
+            && row.get(1) == Some(&own)
+            && row.get(2).is_some_and(|s| s == "RUNNING")
+    };
+    let one = tasks.len() == 1 && tasks.iter().all(its);
+    let seen = format!("{tasks:?}; pid {numbers} on {}", running.holder.name());
+    checks.check("the service is the one task of our namespace", one, seen);
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", process.pid))?;
+    let apart = groups.contains("/palisade/palisade-") && !groups.contains("kubepods");
+    checks.check("it is in no pod's cgroup", apart, groups.replace('\n', " "));
+    Ok(())
 }
 
 /// What a survivor's status says about the last incident of a machine.
@@ -265,15 +350,17 @@ impl Running {
 /// A changed value, all agents in turn, and back.
 fn upgrade(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
     let set = "log.level=info\\,totem=debug";
-    in_turn(cluster, checks, "upgrade", &|| cluster.upgrade(set))?;
-    in_turn(cluster, checks, "rollback", &|| cluster.helm(&["rollback", RELEASE, "1"]))
+    in_turn(cluster, checks, "upgrade", 6, &|| cluster.upgrade(set))?;
+    in_turn(cluster, checks, "rollback", 6, &|| cluster.helm(&["rollback", RELEASE, "1"]))
 }
 
 /// From the earlier version, with which the cluster was installed, to this one and back (issue of the image: N-1, N, N-1).
 fn versions(cluster: &Cluster, checks: &mut Checks) -> Result<()> {
     let set = format!("image.tag={}", cluster.tag());
-    in_turn(cluster, checks, "to_this_version", &|| cluster.upgrade(&set))?;
-    in_turn(cluster, checks, "back_to_the_earlier", &|| cluster.helm(&["rollback", RELEASE, "1"]))
+    in_turn(cluster, checks, "to_this_version", 6, &|| cluster.upgrade(&set))?;
+    in_turn(cluster, checks, "back_to_the_earlier", 6, &|| {
+        cluster.helm(&["rollback", RELEASE, "1"])
+    })
 }
 
 /// All agents are replaced, and what runs for the resources is not.
@@ -281,6 +368,7 @@ fn in_turn(
     cluster: &Cluster,
     checks: &mut Checks,
     what: &str,
+    all: usize,
     begin: &dyn Fn() -> Result<String>,
 ) -> Result<()> {
     let pods = || -> Result<Vec<String>> {
@@ -296,11 +384,12 @@ fn in_turn(
     cluster.stack().wait_whole(BACK)?;
     let took = begun.elapsed().as_secs_f64();
     checks.figure(&format!("{what}_s"), took);
-    let kept = pods()?.into_iter().filter(|uid| before.contains(uid)).count();
+    let after = pods()?;
+    let kept = after.iter().filter(|uid| before.contains(uid)).count();
     checks.check(
-        &format!("{what}: all six pods are others"),
-        kept == 0,
-        format!("{kept} are the same, {took:.0} s"),
+        &format!("{what}: all {all} pods are others"),
+        kept == 0 && after.len() == all,
+        format!("{kept} of {} are the same, {took:.0} s", after.len()),
     );
     running.unchanged(cluster, checks, what)
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod life;
 mod node;
 mod programs;
+mod static_pod;
 
 use crate::records::write_json;
 use crate::scenario::report::{self, Checks, Outcome};
@@ -16,6 +17,17 @@ use anyhow::Result;
 use cluster::Cluster;
 use std::path::{Path, PathBuf};
 
+/// As what an agent runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agent {
+    /// The chart's.
+    Pods,
+    /// A unit of the machine.
+    Unit,
+    /// A static pod of the machine's kubelet.
+    StaticPod,
+}
+
 /// What `cargo lab kubelets` is given.
 #[derive(Debug, Clone)]
 pub struct Given {
@@ -23,8 +35,10 @@ pub struct Given {
     pub image: Option<PathBuf>,
     /// The image of an earlier version: installed first, then upgraded from and rolled back to.
     pub before: Option<PathBuf>,
-    /// Agents as units of the machines, and then a power cut of all of them with the API away.
-    pub units: bool,
+    /// As what agents run. Outside of the chart's pods: and then a power cut of all machines with the API away.
+    pub agent: Agent,
+    /// The service comes as an image.
+    pub containers: bool,
     /// Only these parts of the whole; empty: all.
     pub only: Vec<String>,
 }

@@ -1,12 +1,13 @@
 //! A machine of the lab as a node: containerd, kubelet, what they are configured by, the images that they have.
 
 use super::programs::Programs;
+use super::{Agent, Given, static_pod};
 use crate::clock::wait_until;
 use crate::kubebox::node_keys;
 use crate::lab::Lab;
 use crate::machine::{BootEntry, Machine};
 use crate::network::Network;
-use crate::scenario::stack::{CLUSTER, NAMESPACE};
+use crate::scenario::stack::{CLUSTER, NAMESPACE, templates};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ pub(super) fn prepare(
     lab: &Lab,
     machine: &Machine,
     programs: &Programs,
-    agent: Agent,
+    given: &Given,
 ) -> Result<()> {
     for name in ["containerd", "kubelet"] {
         let folder = folder(machine, name);
@@ -48,10 +49,19 @@ pub(super) fn prepare(
         "ipam": {"type": "host-local", "dataDir": "/run/cni-ipam", "ranges": [[{"subnet": pods(machine)}]],
             "routes": [{"dst": "0.0.0.0/0"}]}}]});
     fs::write(machine.disk("etc/cni/net.d/10-lab.conflist"), network.to_string())?;
-    fs::write(machine.disk("etc/kubernetes/kubelet.json"), kubelet(lab, machine).to_string())?;
+    let mut config = kubelet(lab, machine);
+    if given.agent == Agent::StaticPod {
+        config["staticPodPath"] = static_pod::FOLDER.into();
+        fs::create_dir_all(machine.disk(static_pod::FOLDER.trim_start_matches('/')))?;
+    }
+    fs::write(machine.disk("etc/kubernetes/kubelet.json"), config.to_string())?;
+    templates(lab, machine)?;
+    if given.containers {
+        container_template(machine)?;
+    }
     // As on a real node: what Palisade starts can be a unit of the machine, beside its pods.
-    let others: &[&str] = match agent {
-        Agent::Pods => &[],
+    let others: &[&str] = match given.agent {
+        Agent::Pods | Agent::StaticPod => &[],
         Agent::Unit => {
             unit(lab, machine)?;
             &[UNIT]
@@ -60,13 +70,14 @@ pub(super) fn prepare(
     crate::systemd::enable(machine, &boot_list(lab, machine), others)
 }
 
-/// As what an agent runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Agent {
-    /// The chart's.
-    Pods,
-    /// A unit of the machine.
-    Unit,
+/// `web` of the quickstart as a service that comes as an image; its port is below 1024.
+fn container_template(machine: &Machine) -> Result<()> {
+    let template = format!(
+        "image = {:?}\nargv = [\"/e2e\", \"serve-node-id\", \"--port\", \"80\"]\nuser = \"0:0\"\n\
+         stop_timeout_ms = 3000\nmonitor = {{ http = 80 }}\n",
+        crate::image::SERVICE
+    );
+    fs::write(machine.disk("etc/palisade/processes/web.toml"), template).context("the template")
 }
 
 const UNIT: &str = "palisade-agent.service";
@@ -182,11 +193,14 @@ fn kubelet(lab: &Lab, machine: &Machine) -> serde_json::Value {
     })
 }
 
-/// Gives a running machine images, which it keeps.
-pub(super) fn import(lab: &Lab, machine: &Machine, archives: &[PathBuf]) -> Result<()> {
-    let ctr = lab.program("ctr").display().to_string();
-    let up = || machine.exec(&[&ctr, "-a", SOCKET, "version"]).is_ok();
-    if !wait_until(Duration::from_secs(60), up) {
+/// Gives a running machine images, which it keeps, in a namespace of its containerd.
+pub(super) fn import(
+    lab: &Lab,
+    machine: &Machine,
+    namespace: &str,
+    archives: &[PathBuf],
+) -> Result<()> {
+    if !wait_until(Duration::from_secs(60), || ctr(lab, machine, namespace, &["version"]).is_ok()) {
         bail!(
             "containerd of {} does not answer: see {}",
             machine.name(),
@@ -195,21 +209,16 @@ pub(super) fn import(lab: &Lab, machine: &Machine, archives: &[PathBuf]) -> Resu
     }
     for archive in archives {
         let archive = archive.display().to_string();
-        machine
-            .exec(&[
-                &ctr,
-                "-a",
-                SOCKET,
-                "-n",
-                "k8s.io",
-                "images",
-                "import",
-                "--all-platforms",
-                &archive,
-            ])
-            .with_context(|| format!("importing {archive}"))?;
+        let words = ["images", "import", "--all-platforms", "--snapshotter", "overlayfs", &archive];
+        ctr(lab, machine, namespace, &words).with_context(|| format!("importing {archive}"))?;
     }
     Ok(())
+}
+
+/// containerd's own client, on a machine.
+pub(super) fn ctr(lab: &Lab, machine: &Machine, namespace: &str, words: &[&str]) -> Result<String> {
+    let program = lab.program("ctr").display().to_string();
+    machine.exec(&[&[program.as_str(), "-a", SOCKET, "-n", namespace], words].concat())
 }
 
 /// The way back from the API server to a machine's pods.

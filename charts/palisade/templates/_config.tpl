@@ -20,6 +20,18 @@ system_bus = {{ printf "unix:path=%s/system_bus_socket" .Values.agent.processes.
 resource_cgroup = {{ .Values.agent.processes.cgroup | quote }}
 {{- end }}
 {{- end }}
+{{- with .Values.agent.containers }}
+{{- if .enabled }}
+{{- if not $.Values.agent.processes.enabled }}
+{{- fail "agent.containers.enabled: containers are resources of type Process: set agent.processes.enabled too" }}
+{{- end }}
+
+[containers]
+socket = {{ printf "%s/containerd.sock" .socketDir | quote }}
+namespace = {{ .namespace | quote }}
+snapshotter = {{ .snapshotter | quote }}
+{{- end }}
+{{- end }}
 {{- if .Values.agent.watchdog.enabled }}
 
 [watchdog]

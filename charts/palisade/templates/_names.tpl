@@ -82,6 +82,15 @@ app.kubernetes.io/part-of: palisade
 - {name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
 {{- end }}
 
+{{- /* How a part of an agent that speaks to the API says who it is. */ -}}
+{{- define "palisade.credentialsMount" -}}
+{{- if .root.Values.agent.staticPod.render -}}
+- {name: {{ .part }}-credentials, mountPath: {{ get .root.Values.agent.staticPod.credentials .part }}, readOnly: true}
+{{- else -}}
+{{ include "palisade.tokenMount" .root }}
+{{- end }}
+{{- end }}
+
 {{- /* Arguments of the parts of an agent. */ -}}
 {{- define "palisade.agentArgs" -}}
 - agent
@@ -92,6 +101,9 @@ app.kubernetes.io/part-of: palisade
 - --state-dir={{ .root.Values.agent.stateDir }}
 - --config=/etc/palisade/agent.toml
 - --log-format={{ .root.Values.log.format }}
+{{- if and .root.Values.agent.staticPod.render (ne .parts "executor") }}
+- --kubeconfig={{ get .root.Values.agent.staticPod.credentials .parts }}/kubeconfig
+{{- end }}
 # A member that left for good (`palisade node leave`) stays out as long as its pod: take the label off its machine.
 - --after-leave=stay
 {{- end }}
@@ -114,7 +126,10 @@ failureThreshold: 6
 
 {{- define "palisade.configVolume" -}}
 - name: config
-{{- if .Values.agent.machineConfig }}
+{{- if .Values.agent.staticPod.render }}
+  downwardAPI:
+    items: [{path: agent.toml, fieldRef: {fieldPath: "metadata.annotations['palisade.dev/agent.toml']"}}]
+{{- else if .Values.agent.machineConfig }}
   hostPath: {path: {{ .Values.agent.machineConfig }}, type: File}
 {{- else }}
   configMap: {name: {{ include "palisade.fullname" . }}-agent}
@@ -130,7 +145,7 @@ failureThreshold: 6
 {{- end }}
 
 {{- define "palisade.configMount" -}}
-- {name: config, mountPath: /etc/palisade/agent.toml, readOnly: true{{ if not .Values.agent.machineConfig }}, subPath: agent.toml{{ end }}}
+- {name: config, mountPath: /etc/palisade/agent.toml, readOnly: true{{ if or .Values.agent.staticPod.render (not .Values.agent.machineConfig) }}, subPath: agent.toml{{ end }}}
 {{- if .Values.agent.identity.systemUuidFile }}
 - {name: system-uuid, mountPath: /etc/palisade/system-uuid, readOnly: true}
 {{- end }}

@@ -8,14 +8,15 @@
 
 use e2e::chart::Tools;
 use e2e::clock::wait_until;
-use e2e::command::{attempt, attempt_with_input, said};
+use e2e::command::{attempt_with_input, said};
 use e2e::kubebox::{KubeBox, Parts};
 use e2e::lab::{Lab, LabSpec};
 use e2e::product::TREE;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
+
+mod renderings;
 
 const NS: &str = "palisade";
 /// For what the API server does a moment later, on a machine that has much else to do.
@@ -54,6 +55,13 @@ commonLabels: {team: cloud}
 const UNITS: &str =
     "{suspendOnUninstall: false, agent: {processes: {enabled: true, runtime: systemd}}}";
 
+/// Services that come as images.
+const IMAGES: &str =
+    "{agent: {containers: {enabled: true}, processes: {enabled: true, runtime: systemd}}}";
+
+/// Agents that are no pods of the release, and the file for those that are static pods.
+const MACHINES: &str = "{fencer: {enabled: false}, agent: {enabled: false, onMachines: true, staticPod: {render: true}}}";
+
 /// Values with nothing of the agents.
 const FEW: &str = r#"
 agent: {enabled: false}
@@ -63,95 +71,6 @@ crds: {install: false}
 rbac: {aggregateToView: false}
 controller: {networkPolicy: {enabled: false}, podDisruptionBudget: {enabled: false}}
 "#;
-
-#[test]
-#[ignore = "needs helm, promtool, Lua: cargo lab test chart"]
-fn what_is_rendered_is_fresh_and_the_rules_and_scripts_pass_their_tests() {
-    let tools = tools();
-    let render = Command::new(tree("charts/render"))
-        .arg("--check")
-        .env("PATH", tools.path().expect("a path"))
-        .output()
-        .expect("run");
-    assert!(
-        render.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&render.stdout),
-        said(&render)
-    );
-    tools
-        .helm(&["lint", &tree("charts/palisade"), "--strict", "--kube-version=1.31.0"])
-        .expect("lint");
-
-    let promtool = tools.promtool.display().to_string();
-    for verb in ["check", "test"] {
-        let what = if verb == "check" { "rules.yaml" } else { "rules.test.yaml" };
-        let file = tree(&format!("charts/palisade/files/{what}"));
-        let done = attempt(&promtool, &[verb, "rules", &file]).expect("run");
-        assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), said(&done));
-    }
-
-    // The dashboard's queries, as rules that nobody keeps.
-    let text = std::fs::read_to_string(tree("charts/palisade/files/dashboard.json")).expect("read");
-    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
-    let panels = dashboard["panels"].as_array().expect("panels").iter();
-    let queries = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
-    let rules: Vec<Value> = queries
-        .enumerate()
-        .map(|(i, target)| {
-            let query = target["expr"].as_str().expect("a query").replace("$namespace", ".*");
-            json!({"record": format!("asked_{i}"), "expr": query})
-        })
-        .collect();
-    assert!(rules.len() > 20, "{}", rules.len());
-    let groups = json!({"groups": [{"name": "dashboard", "rules": rules}]});
-    let file = std::env::temp_dir().join(format!("palisade-queries-{}.yaml", std::process::id()));
-    std::fs::write(&file, groups.to_string()).expect("written");
-    let done = attempt(&promtool, &["check", "rules", &file.display().to_string()]).expect("run");
-    std::fs::remove_file(&file).expect("removed");
-    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), said(&done));
-
-    let text =
-        std::fs::read_to_string(tree("manifests/gitops/argocd/argocd-cm.yaml")).expect("read");
-    let map: Value = serde_yaml::from_str(&text).expect("YAML");
-    let scripts: Vec<&Value> = map["data"]
-        .as_object()
-        .expect("entries")
-        .iter()
-        .filter(|(key, _)| key.contains(".health."))
-        .map(|(_, script)| script)
-        .collect();
-    // which kinds those are is asked by `cargo test -p api --test gitops`
-    assert!(scripts.len() > 6 && scripts.iter().all(|s| *s == scripts[0]), "one for all kinds");
-    let file = std::env::temp_dir().join(format!("palisade-health-{}.lua", std::process::id()));
-    std::fs::write(&file, scripts[0].as_str().expect("text")).expect("written");
-    let test = tree("manifests/gitops/argocd/health_test.lua");
-    let lua = tools.lua.display().to_string();
-    let done = attempt(&lua, &[&test, &file.display().to_string()]).expect("run");
-    std::fs::remove_file(&file).expect("removed");
-    assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stdout), said(&done));
-}
-
-#[test]
-#[ignore = "needs helm: cargo lab test chart"]
-fn a_wrong_value_is_refused_with_its_place() {
-    let tools = tools();
-    for (wrong, place) in [
-        ("agent.watchdgo.enabled=true", "watchdgo"),
-        ("secrets.bmc=bmc-n1", "/secrets/bmc"),
-        ("agent.nodeSelector=null", "nodeSelector"),
-        ("agent.stateDir=../x", "/agent/stateDir"),
-        ("controller.replicas=0", "/controller/replicas"),
-        ("agent.processes.runtime=docker", "/agent/processes/runtime"),
-        ("image.digest=latest", "/image/digest"),
-        ("agent.updateStrategy.type=Recreate", "/agent/updateStrategy/type"),
-    ] {
-        let chart = tree("charts/palisade");
-        let args = ["template", "x", &chart, "--kube-version=1.31.0", "--set", wrong];
-        let refused = tools.helm(&args).map(drop).expect_err(wrong);
-        assert!(format!("{refused:#}").contains(place), "{wrong}: {refused:#}");
-    }
-}
 
 struct Fresh {
     lab: Lab,
@@ -320,7 +239,14 @@ fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written()
     let chart = tree("charts/palisade");
     // Definitions first, so that the policies' parameters are known; then each rendering in a dry run of the server.
     fresh.admin(&["apply", "--server-side", "-f", &tree("crds")], None).expect("taken");
-    for (name, values) in [("defaults", ""), ("many", MANY), ("units", UNITS), ("few", FEW)] {
+    for (name, values) in [
+        ("defaults", ""),
+        ("many", MANY),
+        ("units", UNITS),
+        ("images", IMAGES),
+        ("machines", MACHINES),
+        ("few", FEW),
+    ] {
         let file = fresh.lab.dir().join("values.yaml");
         std::fs::write(&file, values).expect("written");
         let file = file.display().to_string();
