@@ -117,6 +117,7 @@ impl State {
                     out.push(Effect::Changed);
                 }
             }
+            Message::Scores(scores) => self.scored(from, scores),
             Message::VotersHeld { accepted } => self.voters_held(from, *accepted, out),
             // Those of a configuration, not of the state; chunks are assembled outside (`revision`, `snapshot`, `report`).
             Message::Hello(_)
@@ -165,6 +166,7 @@ impl State {
                 instance.role = None;
             }
         }
+        self.scores.forget(from);
         self.pending.retain(|_, p| p.node != from);
     }
 

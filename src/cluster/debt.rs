@@ -190,6 +190,7 @@ fn forget_what_was_in_flight(base: &mut State) {
         let members = base.members.clone();
         base.instances.retain(|(_, node), _| members.contains_key(node));
     }
+    base.scores.forget_all();
     base.pending.clear();
     base.next_order = 0;
     base.decided = None;

@@ -22,6 +22,7 @@ impl Member {
                     self.say_report(report);
                 }
             }
+            ExecutorSays::Scores { epoch, scores } => self.say_scores(epoch, scores),
             ExecutorSays::Ended { epoch, id, end } => {
                 if Some(epoch) == epoch_now && self.era_open() {
                     self.say(&Message::Ended { id, end: cut_end(end) });

@@ -11,7 +11,9 @@ use base::{
     SystemUuid,
 };
 use fencing::{FenceCommand, FenceResult, Incident};
-use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Quorum, Report};
+use lifecycle::{
+    InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, PromotionScore, Quorum, Report,
+};
 use policy::revision::Revision;
 use serde::{Deserialize, Serialize};
 
@@ -199,6 +201,14 @@ pub enum ExecutorSays {
     },
     /// After [`ExecutorDo::Suspend`]: addresses are permanent, missing tokens and lost quorum stop nothing.
     Suspended,
+    /// What the instances here say of their own promotion ([`lifecycle::Output::Scores`]): before a report in which there is
+    /// any, and whenever it changes.
+    Scores {
+        /// The epoch that was taken.
+        epoch: Epoch,
+        /// All of them.
+        scores: Vec<PromotionScore>,
+    },
 }
 
 /// A link-layer address.

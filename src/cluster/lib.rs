@@ -75,6 +75,7 @@ mod results;
 mod revision;
 mod ringless;
 mod safety;
+mod scores;
 mod silence;
 mod state;
 pub mod status;

@@ -66,6 +66,12 @@ impl Models {
             }
             let present = present.remove(&voter.id);
             node.history = self.history(voter.id, &primitives, present);
+            for (resource, score) in state.scores.of(voter.id) {
+                // the name that the engine knows from CIBs
+                if numbers.contains_key(resource) {
+                    node.transient.insert(format!("master-{resource}"), score.to_string());
+                }
+            }
             for ((resource, at), failures) in &state.failures {
                 if *at == voter.id && numbers.contains_key(resource) {
                     let of = format!("{resource}#{}_{}", failures.operation, failures.interval_ms);

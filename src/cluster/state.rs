@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     commands::Commanded,
     results::operation_name,
+    scores::Scores,
     wire::{self, Intent},
 };
 
@@ -84,13 +85,16 @@ pub(crate) struct State {
     pub(crate) decided: Option<u64>,
     /// max(last, coordinator's clock) (CLUSTER.md section 4).
     pub(crate) clock: i64,
-    /// Last, and nothing that an earlier version could not do without: that one does not read it, and what it wrote has none.
+    /// From here on nothing that an earlier version could not do without: that one does not read it, and what it wrote has none.
     #[serde(deserialize_with = "wire::empty_before")]
     pub(crate) commanded: Commanded,
     /// Why the last operation of an instance failed, or why it does not run well, in its driver's words: for people, part of
-    /// no decision. Last, likewise.
+    /// no decision.
     #[serde(deserialize_with = "wire::empty_before")]
     pub(crate) reasons: BTreeMap<(ResourceId, NodeId), String>,
+    /// By their own word of this era, of members that have reported in it.
+    #[serde(deserialize_with = "wire::empty_before")]
+    pub(crate) scores: Scores,
 }
 
 /// A member of the era.
@@ -311,6 +315,7 @@ impl State {
             clock: 0,
             commanded: Commanded::default(),
             reasons: BTreeMap::new(),
+            scores: Scores::default(),
         }
     }
 

@@ -12,7 +12,9 @@ use base::{
     BootId, Epoch, Guarantee, Incarnation, NodeId, ResourceId, ResourceKind, RingId, SystemUuid,
 };
 use fencing::Incident;
-use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Report};
+use lifecycle::{
+    InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, PromotionScore, Report,
+};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -44,6 +46,8 @@ pub(crate) const ORDERS_MAX: usize = 48;
 pub(crate) const TEXT_MAX: usize = 200;
 
 const _: () = assert!(CHUNK_MAX + 256 < MESSAGE_MAX);
+// An id has 253 bytes and two for its length, a score five.
+const _: () = assert!(lifecycle::SCORES_MAX * 260 + 64 < MESSAGE_MAX);
 
 /// Everything that members say to each other. New kinds are added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +118,8 @@ pub(crate) enum Message {
     CommandsOver { node: NodeId },
     /// Part of what the sender's executor really runs, where that is more than one message: nothing before the last part.
     ReportPart(Chunk),
+    /// What the sender's instances say of their own promotion, all of it; belongs to the era as its report does.
+    Scores(Vec<PromotionScore>),
 }
 
 /// What a member has (CLUSTER.md section 3.1).
@@ -307,7 +313,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Option<
     postcard::take_from_bytes(body).ok().map(|(value, _rest)| value)
 }
 
-/// A field that the earlier versions of a layout end before: what they wrote is read as its default. Only for the last field
+/// A field that the earlier versions of a layout end before: what they wrote is read as its default. Only for the last fields
 /// of what is encoded.
 pub(crate) fn empty_before<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     bytes: D,

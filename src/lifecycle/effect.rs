@@ -1,10 +1,11 @@
 //! What an executor does to the world, and what it hears back.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use base::{Epoch, Instant, ResourceId, ResourceKind};
 
-use crate::{InstanceReport, Operation, OrderEnd, OrderId, Outcome, Report};
+use crate::{InstanceReport, Operation, OrderEnd, OrderId, Outcome, PromotionScore, Report};
 
 /// Names one call of a driver; never used twice by one executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,8 @@ pub struct Call {
     pub kind: ResourceKind,
     /// What to do.
     pub operation: Operation,
+    /// Of a recurring monitor; `None` for everything that is done once.
+    pub interval: Option<Duration>,
     /// When the executor will give up and say [`Output::Cancel`].
     pub timeout: Duration,
     /// For addresses: the kernel lifetime to start with.
@@ -36,6 +39,27 @@ pub struct Answer {
     pub outcome: Outcome,
     /// Token of the run that it saw; 0 where nothing runs.
     pub run: u64,
+    /// What is known after it of its wish to be promoted.
+    pub wish: Wish,
+}
+
+impl Answer {
+    /// Of what has no wishes.
+    pub const fn new(outcome: Outcome, run: u64) -> Self {
+        Self { outcome, run, wish: Wish::Unheard }
+    }
+}
+
+/// What an instance says of its own promotion. A wish lasts until another one is heard or nothing of the instance is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing was heard: what was said before stands.
+    #[default]
+    Unheard,
+    /// It has no wish.
+    None,
+    /// The higher, the rather; below zero it must not be.
+    Score(i32),
 }
 
 /// An effect. To be carried out in order.
@@ -71,6 +95,14 @@ pub enum Output {
         epoch: Epoch,
         /// What runs.
         report: Report,
+    },
+    /// What the instances of this machine say of their own promotion, all of it: before each report in which there is any, and
+    /// whenever it changes after one. The ring part sends it in that era or never.
+    Scores {
+        /// The epoch that was taken.
+        epoch: Epoch,
+        /// Ordered by id; at most [`crate::SCORES_MAX`].
+        scores: Vec<PromotionScore>,
     },
     /// Give an address that **is configured** a new lifetime; one that has expired must not come back by this.
     RenewAddress {

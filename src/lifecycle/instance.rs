@@ -16,6 +16,9 @@ pub const ORDERS_WAITING_MAX: usize = 4;
 /// Recurring monitors of one instance, one per interval.
 pub const MONITORS_MAX: usize = 4;
 
+/// Promotion scores that one machine may say: with ids at their longest they fit into one message.
+pub const SCORES_MAX: usize = 128;
+
 /// An order that has not begun.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
@@ -69,6 +72,8 @@ pub(crate) struct Instance {
     pub(crate) phase: Phase,
     pub(crate) failed: Option<Outcome>,
     pub(crate) run: u64,
+    /// By its own word.
+    pub(crate) score: Option<i32>,
     pub(crate) flight: Option<Flight>,
     pub(crate) waiting: VecDeque<Waiting>,
     pub(crate) monitors: Vec<Monitor>,
@@ -84,6 +89,7 @@ impl Instance {
             phase: Phase::Unknown,
             failed: None,
             run: 0,
+            score: None,
             flight: None,
             waiting: VecDeque::new(),
             monitors: Vec::new(),

@@ -28,9 +28,11 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{Answer, Call, CallId, Output, SelfFence, Wake};
+pub use effect::{Answer, Call, CallId, Output, SelfFence, Wake, Wish};
 pub use executor::{Executor, Found, INSTANCES_MAX};
-pub use instance::{MONITORS_MAX, ORDERS_WAITING_MAX};
-pub use order::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, Refusal, Report};
+pub use instance::{MONITORS_MAX, ORDERS_WAITING_MAX, SCORES_MAX};
+pub use order::{
+    InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, PromotionScore, Refusal, Report,
+};
 pub use phase::{Phase, PhaseEvent};
 pub use settings::{DETACH_MAX, NoQuorumPolicy, Quorum, Settings, Token};

@@ -147,3 +147,12 @@ pub struct Report {
     /// Everything that may run here, ordered by id.
     pub instances: Vec<InstanceReport>,
 }
+
+/// How much an instance wants to be promoted where it is, by its own word. Below zero: it must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PromotionScore {
+    /// Which instance.
+    pub resource: ResourceId,
+    /// Bounded by who hears it from the instance.
+    pub score: i32,
+}

@@ -11,6 +11,7 @@ mod given_up;
 mod law;
 mod limits;
 mod reload;
+mod scores;
 mod suspend;
 
 const MS: Duration = Duration::from_millis(1);
@@ -88,7 +89,7 @@ fn call(outputs: &[Output]) -> Call {
 }
 
 fn ok(run: u64) -> Answer {
-    Answer { outcome: Outcome::Ok, run }
+    Answer::new(Outcome::Ok, run)
 }
 
 /// The address runs, started by order 1 of `seq`.
@@ -243,7 +244,7 @@ fn a_failed_stop_is_said_again_in_each_era() {
     let mut executor = running(0, 12);
     executor.handle_order(at(1), order(2, Operation::Stop, 12));
     let stop = call(&drain(&mut executor));
-    executor.handle_answer(at(5), stop.id, Answer { outcome: Outcome::TimedOut, run: 0 });
+    executor.handle_answer(at(5), stop.id, Answer::new(Outcome::TimedOut, 0));
     drain(&mut executor);
     for seq in [16, 20] {
         executor.handle_epoch(at(10), epoch(seq), Quorum::Quorate);
@@ -281,7 +282,7 @@ fn a_recurring_monitor_speaks_once_and_then_only_on_change() {
     ] {
         let monitor = call(&outputs);
         assert_eq!(monitor.operation, Operation::Monitor);
-        executor.handle_answer(at(ms), monitor.id, Answer { outcome: outcome.clone(), run: 0 });
+        executor.handle_answer(at(ms), monitor.id, Answer::new(outcome.clone(), 0));
         let said = drain(&mut executor);
         assert_eq!(said.len(), expected, "{outcome:?}: {said:?}");
         ms += 100;
@@ -297,7 +298,7 @@ fn a_first_monitor_that_finds_nothing_is_said() {
     let watch = Order { interval: Some(MS * 100), ..order(2, Operation::Monitor, 12) };
     executor.handle_order(at(1), watch);
     let monitor = call(&drain(&mut executor));
-    let gone = Answer { outcome: Outcome::NotRunning, run: 0 };
+    let gone = Answer::new(Outcome::NotRunning, 0);
     executor.handle_answer(at(2), monitor.id, gone);
     assert!(
         matches!(
@@ -354,7 +355,7 @@ fn an_own_stop_that_fails_or_hangs_fences_the_machine() {
         let stop = call(&drain(&mut executor));
         let failed = Outcome::Failed { code: 1, reason: "busy".to_string() };
         if fails {
-            executor.handle_answer(at(4020), stop.id, Answer { outcome: failed, run: 42 });
+            executor.handle_answer(at(4020), stop.id, Answer::new(failed, 42));
         } else {
             executor.handle_timeout(at(8010));
         }
@@ -482,7 +483,7 @@ fn a_clean_leave_is_said_when_everything_is_stopped_and_not_before() {
     let mut fails = running(0, 12);
     fails.handle_leave(at(1));
     let stop = call(&drain(&mut fails));
-    fails.handle_answer(at(2), stop.id, Answer { outcome: Outcome::TimedOut, run: 42 });
+    fails.handle_answer(at(2), stop.id, Answer::new(Outcome::TimedOut, 42));
     assert!(!drain(&mut fails).contains(&Output::Released));
 }
 
@@ -510,7 +511,7 @@ fn tokens_that_come_again_end_nothing_until_the_epoch_is_given_again() {
     executor.handle_timeout(at(60_000));
     let stop = call(&drain(&mut executor));
     assert_eq!(stop.operation, Operation::Stop);
-    executor.handle_answer(at(60_001), stop.id, Answer { outcome: Outcome::Ok, run: 0 });
+    executor.handle_answer(at(60_001), stop.id, Answer::new(Outcome::Ok, 0));
     drain(&mut executor);
     token(&mut executor, 60_010);
     assert_eq!(drain(&mut executor), [Output::Regained]);

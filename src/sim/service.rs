@@ -10,7 +10,7 @@ pub fn drive(dice: &mut Dice, moods: &Moods, call: &Call) -> Vec<(Time, Message)
     let address = matches!(call.kind, base::ResourceKind::Address { .. });
     let failed = || {
         let outcome = Outcome::Failed { code: 1, reason: "as planned".into() };
-        Some(Answer { outcome, run: 0 })
+        Some(Answer::new(outcome, 0))
     };
     let hangs = match call.operation {
         Operation::Stop => moods.stop_hangs.contains(resource),

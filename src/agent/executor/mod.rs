@@ -288,6 +288,9 @@ impl ExecutorPart {
                     self.keep_record();
                     self.say(ExecutorSays::Report { epoch, report });
                 }
+                Output::Scores { epoch, scores } => {
+                    self.say(ExecutorSays::Scores { epoch, scores });
+                }
                 Output::RenewAddress { resource, kind, lifetime } => {
                     let renewal = self.outside.renew(&resource, &kind, lifetime);
                     if lifetime.is_none() {

@@ -92,7 +92,7 @@ impl RealOutside {
             ResourceKind::Process { ref template } => {
                 match self.processes(&call.resource, template).await {
                     Ok(driver) => guarded(driver, call, permit).await,
-                    Err(outcome) => Answer { outcome, run: 0 },
+                    Err(outcome) => Answer::new(outcome, 0),
                 }
             }
         }
@@ -152,7 +152,7 @@ async fn guarded(driver: &dyn ResourceDriver, call: &Call, permit: &Permit) -> A
 }
 
 fn failed(reason: &str) -> Answer {
-    Answer { outcome: Outcome::Failed { code: 1, reason: reason.into() }, run: 0 }
+    Answer::new(Outcome::Failed { code: 1, reason: reason.into() }, 0)
 }
 
 impl Outside for RealOutside {

@@ -35,7 +35,7 @@ impl Outside for Toy {
     fn carry_out<'a>(&'a self, call: &'a Call, permit: Permit) -> BoxFuture<'a, Answer> {
         assert!(permit.stands());
         self.note(format!("{:?} {}", call.operation, call.resource));
-        Box::pin(std::future::ready(Answer { outcome: Outcome::Ok, run: 42 }))
+        Box::pin(std::future::ready(Answer::new(Outcome::Ok, 42)))
     }
 
     fn renew(

@@ -162,6 +162,7 @@ impl Outlet {
             ExecutorSays::Announcing { .. }
             | ExecutorSays::Regained
             | ExecutorSays::Released
+            | ExecutorSays::Scores { .. }
             | ExecutorSays::Sees { .. }
             | ExecutorSays::Suspended => {}
         }

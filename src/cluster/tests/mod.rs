@@ -13,6 +13,7 @@ mod real;
 mod reload;
 mod ring;
 mod scenarios;
+mod scores;
 mod specimen;
 mod suspend;
 mod told;

@@ -98,8 +98,25 @@ impl World {
         let exec = &mut self.nodes[i].exec;
         exec.report_due = false;
         let Some((epoch, _)) = exec.epoch else { return };
-        let report = exec.report();
+        let (report, scores) = (exec.report(), exec.scores());
+        exec.scored = Some(scores.clone());
+        if !scores.is_empty() {
+            self.give(i, Input::Executor(ExecutorSays::Scores { epoch, scores }));
+        }
         self.give(i, Input::Executor(ExecutorSays::Report { epoch, report }));
+    }
+
+    pub(crate) fn scores_due(&self, i: usize) -> bool {
+        let exec = &self.nodes[i].exec;
+        self.acts(i) && exec.scored.as_ref().is_some_and(|said| *said != exec.scores())
+    }
+
+    pub(crate) fn say_scores(&mut self, i: usize) {
+        let exec = &mut self.nodes[i].exec;
+        let Some((epoch, _)) = exec.epoch else { return };
+        let scores = exec.scores();
+        exec.scored = Some(scores.clone());
+        self.give(i, Input::Executor(ExecutorSays::Scores { epoch, scores }));
     }
 
     /// An inquorate executor stops by itself, or fences its machine where that fails.

@@ -8,7 +8,7 @@ use std::{
 
 use base::{Epoch, Instant, NodeId, ResourceId, ResourceKind, Role};
 use fencing::{FenceCommand, PowerGoal};
-use lifecycle::{InstanceReport, Operation, Order, Outcome, Quorum, Report};
+use lifecycle::{InstanceReport, Operation, Order, Outcome, PromotionScore, Quorum, Report};
 
 use crate::{
     ExecutorDo, FencerDo,
@@ -38,6 +38,10 @@ pub(crate) struct Exec {
     pub(crate) mute: bool,
     /// Takes itself for inquorate although its member is not: refuses what is no release until it takes an epoch.
     pub(crate) lost: bool,
+    /// What agents here say of their promotion while they run.
+    pub(crate) wishes: BTreeMap<ResourceId, i32>,
+    /// What the ring part was told of it in this epoch; `None` before the report.
+    pub(crate) scored: Option<Vec<PromotionScore>>,
     /// Stations that others announce, and that others see.
     pub(crate) looks: Vec<crate::Station>,
     pub(crate) seen: Vec<crate::Station>,
@@ -60,6 +64,7 @@ impl Exec {
                     self.epoch = None;
                 }
                 self.quorum = Some(quorum);
+                self.scored = None;
                 self.report_due = false;
             }
             ExecutorDo::TakeEpoch { epoch, quorum } => {
@@ -69,6 +74,7 @@ impl Exec {
                 }
                 self.lost = false;
                 self.quorum = Some(quorum);
+                self.scored = None;
                 self.report_due = true;
             }
             ExecutorDo::Carry(order) => self.queue.push((now, order)),
@@ -120,6 +126,13 @@ impl Exec {
             }
             Operation::Probe | Operation::Monitor => Outcome::Ok,
         }
+    }
+
+    /// The wishes of what runs.
+    pub(crate) fn scores(&self) -> Vec<PromotionScore> {
+        let runs = self.wishes.iter().filter(|(resource, _)| self.running.contains_key(*resource));
+        runs.map(|(resource, score)| PromotionScore { resource: resource.clone(), score: *score })
+            .collect()
     }
 
     pub(crate) fn report(&self) -> Report {

@@ -224,6 +224,7 @@ impl World {
             node.exec.queue.clear();
         }
         node.exec.report_due = false;
+        node.exec.scored = None;
         node.fencer = FencerPart::default();
     }
 
@@ -506,6 +507,10 @@ impl World {
                 self.token(i);
                 if self.report_due(i) {
                     self.report(i);
+                    did = true;
+                }
+                if self.scores_due(i) {
+                    self.say_scores(i);
                     did = true;
                 }
                 if self.release_due(i) && !self.nodes[i].exec.stop_fails {

@@ -13,7 +13,7 @@ use base::{
 use super::{Executor, Leaving, Standing};
 use crate::{
     Answer, Call, CallId, NoQuorumPolicy, Operation, OrderEnd, Outcome, Output, Phase, PhaseEvent,
-    Refusal, SelfFence,
+    PromotionScore, Refusal, SCORES_MAX, SelfFence, Wish,
     instance::{Flight, Instance, Purpose, Waiting},
     loss::Loss,
     phase::{beginning, ending},
@@ -56,7 +56,7 @@ impl Executor {
             .collect();
         for (resource, call) in over {
             self.outputs.push_back(Output::Cancel(call));
-            self.end(now, &resource, Answer { outcome: Outcome::TimedOut, run: 0 });
+            self.end(now, &resource, Answer::new(Outcome::TimedOut, 0));
         }
     }
 
@@ -216,6 +216,10 @@ impl Executor {
             resource: resource.clone(),
             kind: instance.kind.clone(),
             operation,
+            interval: match purpose {
+                Purpose::Monitor { interval } => Some(interval),
+                Purpose::Order { .. } | Purpose::Own | Purpose::StartUp => None,
+            },
             timeout,
             lifetime,
             order: match purpose {
@@ -254,6 +258,12 @@ impl Executor {
             _ if answer.run != 0 => instance.run = answer.run,
             _ => {}
         }
+        let score = match (instance.phase, answer.wish) {
+            (Phase::Stopped, _) | (_, Wish::None) => None,
+            (_, Wish::Unheard) => instance.score,
+            (_, Wish::Score(score)) => Some(score),
+        };
+        let told = core::mem::replace(&mut instance.score, score) == score;
         let healthy = match flight.operation {
             Operation::Stop | Operation::Probe => {
                 matches!(outcome, Outcome::Ok | Outcome::NotRunning | Outcome::RunningPromoted)
@@ -272,6 +282,11 @@ impl Executor {
             Standing::Acting { epoch, .. } => Some(epoch),
             _ => None,
         };
+        if !told {
+            // before the end of the operation, so that whoever plans after it knows both
+            self.say_scores();
+        }
+        let Some(instance) = self.instances.get_mut(resource) else { return };
         let end = OrderEnd::Done(outcome.clone());
         match flight.purpose {
             Purpose::Order { epoch, id } if Some(epoch) == epoch_now && !flight.void => {
@@ -319,9 +334,21 @@ impl Executor {
             && !core::mem::replace(reported, true)
         {
             let epoch = *epoch;
+            if self.instances.values().any(|i| i.score.is_some()) {
+                self.say_scores();
+            }
             let report = self.report();
             self.outputs.push_back(Output::Report { epoch, report });
         }
+    }
+
+    /// Not before the report: until then nothing that was said here counts (CLUSTER.md section 3.5).
+    fn say_scores(&mut self) {
+        let Standing::Acting { epoch, reported: true, .. } = self.standing else { return };
+        let said =
+            |i: &Instance| Some(PromotionScore { resource: i.resource.clone(), score: i.score? });
+        let scores = self.instances.values().filter_map(said).take(SCORES_MAX).collect();
+        self.outputs.push_back(Output::Scores { epoch, scores });
     }
 
     pub(super) fn renew(&mut self, now: Instant) {

@@ -11,7 +11,7 @@ fn begun() -> (Executor, CallId) {
 
 fn broken_off() -> Answer {
     let outcome = Outcome::Failed { code: 1, reason: "the order was withdrawn".into() };
-    Answer { outcome, run: 0 }
+    Answer::new(outcome, 0)
 }
 
 #[test]

@@ -63,7 +63,7 @@ proptest! {
                 Input::Answer(good) => if let Some(call) = flights.last().copied() {
                     flights.retain(|c| *c != call);
                     let outcome = if good { Outcome::Ok } else { Outcome::TimedOut };
-                    executor.handle_answer(at(ms), call, Answer { outcome, run: 1 });
+                    executor.handle_answer(at(ms), call, Answer::new(outcome, 1));
                 },
                 Input::Wait(span) => {
                     ms += span;

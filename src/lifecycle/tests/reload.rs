@@ -80,7 +80,7 @@ fn what_runs_less_well_runs_and_is_said_in_each_era() {
     let watch = Order { interval: Some(MS * 10_000), ..order(2, Operation::Monitor, 5) };
     executor.handle_order(at(3), watch);
     let look = call(&drain(&mut executor));
-    executor.handle_answer(at(4), look.id, Answer { outcome: worse.clone(), run: 7 });
+    executor.handle_answer(at(4), look.id, Answer::new(worse.clone(), 7));
     let said = drain(&mut executor);
     let changed = said.iter().any(
         |o| matches!(o, Output::Changed { outcome, instance, .. } if *outcome == worse && instance.role == Some(Role::Started)),

@@ -157,7 +157,7 @@ impl ExecutorPart {
             (Operation::Stop, _) => Outcome::Failed { code: 1, reason: "still there".into() },
             (_, _) => Outcome::Ok,
         };
-        let answer = answer.unwrap_or(Answer { outcome: seen, run });
+        let answer = answer.unwrap_or(Answer::new(seen, run));
         let good = matches!(answer.outcome, Outcome::Ok);
         ctx.log.fact(Fact::Answered { node: ctx.node, resource, operation, order, good });
         self.executor.handle_answer(ctx.local, id, answer);
@@ -193,6 +193,9 @@ impl ExecutorPart {
                         .collect();
                     ctx.log.fact(Fact::Reported { node: ctx.node, epoch, running });
                     self.say(ctx, ExecutorSays::Report { epoch, report });
+                }
+                Output::Scores { epoch, scores } => {
+                    self.say(ctx, ExecutorSays::Scores { epoch, scores });
                 }
                 Output::RenewAddress { resource, lifetime, .. } => {
                     let at = lifetime.map(|lifetime| ctx.clock.world(ctx.local + lifetime));

@@ -119,7 +119,7 @@ impl Outside for Machine {
             let key = (self.node, call.resource.to_string());
             self.world.with(|w| {
                 if w.off.contains(&self.node) {
-                    return Answer { outcome: Outcome::TimedOut, run: 0 };
+                    return Answer::new(Outcome::TimedOut, 0);
                 }
                 let outcome = match call.operation {
                     Operation::Start if !permit.stands() => {
@@ -144,7 +144,7 @@ impl Outside for Machine {
                     _ if w.runs.contains_key(&key) => Outcome::Ok,
                     _ => Outcome::NotRunning,
                 };
-                Answer { outcome, run: w.runs.get(&key).copied().unwrap_or(0) }
+                Answer::new(outcome, w.runs.get(&key).copied().unwrap_or(0))
             })
         })
     }
