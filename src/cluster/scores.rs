@@ -70,7 +70,7 @@ mod tests {
     use base::RingId;
 
     use super::*;
-    use crate::wire::{self, decode_message, encode_message};
+    use crate::wire;
 
     fn node() -> NodeId {
         NodeId::new(1).expect("not zero")
@@ -121,14 +121,5 @@ mod tests {
         assert_eq!(state.scores.of(node()).count(), 1);
         state.scored(node(), &[]);
         assert_eq!(state.scores, Scores::default());
-    }
-
-    #[test]
-    fn the_longest_word_of_scores_is_one_message() {
-        let name = |at: usize| alloc::format!("{at:03}{}", "x".repeat(250));
-        let all = (0..SCORES_MAX).map(|at| score(&name(at), -SCORE_MAX)).collect();
-        let bytes = encode_message(ring(), &Message::Scores(all));
-        assert!(bytes.len() < wire::MESSAGE_MAX);
-        assert!(decode_message(&bytes).is_some_and(|(_, body)| body.is_some()));
     }
 }

@@ -46,8 +46,6 @@ pub(crate) const ORDERS_MAX: usize = 48;
 pub(crate) const TEXT_MAX: usize = 200;
 
 const _: () = assert!(CHUNK_MAX + 256 < MESSAGE_MAX);
-// An id has 253 bytes and two for its length, a score five.
-const _: () = assert!(lifecycle::SCORES_MAX * 260 + 64 < MESSAGE_MAX);
 
 /// Everything that members say to each other. New kinds are added at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use base::{
     BootId, Epoch, Incarnation, NodeId, ResourceId, ResourceKind, RingId, Role, SystemUuid,
 };
 use fencing::Incident;
-use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome};
+use lifecycle::{InstanceReport, Operation, Order, OrderEnd, OrderId, Outcome, PromotionScore};
 
 use crate::{
     MESSAGE_MAX, RequestId, RequestKind,
@@ -172,6 +172,10 @@ fn all() -> Vec<Message> {
         request(RequestKind::ConfirmOff { node: node(), incident: Some(ring()), who }),
         request(RequestKind::Move { resource: resource(), to: node() }),
         Message::Announcing { resource: resource(), kind: kind(), station: [u8::MAX; 6] },
+        Message::Scores(vec![
+            PromotionScore { resource: resource(), score: i32::MIN };
+            lifecycle::SCORES_MAX
+        ]),
     ];
     all.extend(large);
     all.extend(packed((0..999).map(|number| change(number, small()))));
@@ -213,7 +217,8 @@ const fn is_small(message: &Message) -> bool {
         | Message::Revision(_)
         | Message::Request { .. }
         | Message::Announcing { .. }
-        | Message::ReportPart(_) => false,
+        | Message::ReportPart(_)
+        | Message::Scores(_) => false,
     }
 }
 
