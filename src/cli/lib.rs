@@ -73,6 +73,10 @@ pub fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let called = std::env::args_os().next().unwrap_or_default();
     let called = std::path::Path::new(&called).file_name().unwrap_or_default();
+    if let Some(name) = drivers::ocf::TOOLS.into_iter().find(|name| called == *name) {
+        // an agent speaks to the executor that called it
+        return drivers::ocf::tool(name, std::env::args().skip(1));
+    }
     if called == completion::KUBECTL_COMPLETES {
         return completion::for_kubectl(&Cli::command(), std::env::args().skip(1).collect());
     }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use base::{ResourceId, ResourceKind};
-use lifecycle::{Answer, Call, Operation, Outcome};
+use lifecycle::{Answer, Call, Operation, Outcome, Wish};
 
 use crate::power::BoxFuture;
 
@@ -59,6 +59,11 @@ pub trait ResourceDriver: Send + Sync {
     fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>>;
     /// Token of the run of this instance; `None` when it does not run.
     fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>>;
+    /// What the instance says of its own promotion. Most kinds say nothing.
+    fn wish<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Wish> {
+        let _ = instance;
+        Box::pin(core::future::ready(Wish::Unheard))
+    }
 }
 
 /// Carries out one call of the executor core, bounded by its timeout. Drop the future to break the call off.
@@ -76,7 +81,8 @@ pub async fn carry_out(driver: &dyn ResourceDriver, call: &Call) -> Answer {
     let mut outcome = tokio::time::timeout(call.timeout, work).await.unwrap_or(Outcome::TimedOut);
     plain(&mut outcome);
     let run = driver.run(instance).await.unwrap_or(0);
-    Answer { outcome, run }
+    let wish = driver.wish(instance).await;
+    Answer { outcome, run, wish }
 }
 
 /// Bytes of a driver's words: they stand in the state of each member, in objects and in Events.

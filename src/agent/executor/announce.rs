@@ -272,6 +272,7 @@ mod tests {
             resource: vip(),
             kind: kind(),
             operation: Operation::Start,
+            interval: None,
             timeout: Duration::from_secs(1),
             lifetime: Duration::from_secs(9),
             order: None,

@@ -88,7 +88,10 @@ impl RealOutside {
                 ),
             },
             ResourceKind::LoadBalancer(_) => guarded(&*self.balancers, call, permit).await,
-            ResourceKind::Ocf(_) => guarded(&self.ocf.within(call.timeout), call, permit).await,
+            ResourceKind::Ocf(_) => {
+                let driver = self.ocf.within(call.timeout, call.interval);
+                guarded(&driver, call, permit).await
+            }
             ResourceKind::Process { ref template } => {
                 match self.processes(&call.resource, template).await {
                     Ok(driver) => guarded(driver, call, permit).await,

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use drivers::{
     container::ContainerConfig,
     haproxy::{BalancerConfig, Engine},
-    ocf::{self, AgentsConfig, Launch, OcfConfig},
+    ocf::{self, AgentsConfig, Launch, OcfConfig, Tools},
     process::{Cgroups, ProcessConfig, TEMPLATES},
     systemd::SystemdConfig,
     vip::VipConfig,
@@ -81,6 +81,11 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             secrets: config.secrets.clone().unwrap_or_else(|| PathBuf::from(ocf::SECRETS)),
             records: run_dir.join("ocf"),
             node: options.node_name.clone(),
+            tools: Some(Tools {
+                folder: run_dir.join("ocf-tools"),
+                // agents have another /proc/self
+                program: format!("/proc/{}/exe", std::process::id()).into(),
+            }),
         };
         let engine = match &options.config.stand_in {
             Some(stand_in) => {

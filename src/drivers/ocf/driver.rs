@@ -8,14 +8,17 @@ use std::{
 };
 
 use base::{NodeName, OcfAgent, ResourceId, ResourceKind, ocf::OcfValue};
-use lifecycle::{Operation, Outcome};
+use lifecycle::{Operation, Outcome, Wish};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tokio::sync::OnceCell;
+use tracing::{info, warn};
 
 use super::{
     agents::{Agents, AgentsConfig, Request},
-    environment::{Clone as Copies, Meta},
+    ear::{Ear, Heard, Tools},
+    environment::{self, Clone as Copies, Meta},
     secrets,
+    words::Whose,
 };
 use crate::{
     power::BoxFuture,
@@ -25,9 +28,9 @@ use crate::{
 
 /// Folders of records that are looked at.
 const SURVIVORS_MAX: usize = 4096;
-/// Agents tell a probe from a check by it, and by no other use that is known of; orders have it, calls of a driver do not.
-const INTERVAL: Duration = Duration::from_secs(10);
 const RECORD: &str = "record.json";
+/// Beside it, and gone with it.
+const SCORE: &str = "promotion.json";
 
 /// Where things lie on this machine.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct OcfConfig {
     pub records: PathBuf,
     /// This machine.
     pub node: NodeName,
+    /// What stands in for Pacemaker's tools. None: agents find those of the machine.
+    pub tools: Option<Tools>,
 }
 
 /// Runs OCF agents.
@@ -47,13 +52,17 @@ pub struct OcfConfig {
 pub struct OcfDriver {
     agents: Agents,
     config: OcfConfig,
+    /// Made by the first operation.
+    tools: OnceCell<()>,
 }
 
-/// The driver, with the time that one operation has.
+/// The driver, with the times that one operation has.
 #[derive(Clone, Copy, Debug)]
 pub struct Timed<'a> {
     driver: &'a OcfDriver,
     timeout: Duration,
+    /// Between two monitors; zero for what is done once.
+    interval: Duration,
 }
 
 /// A start. Written before it, removed when nothing of it is left.
@@ -68,12 +77,12 @@ struct Record {
 impl OcfDriver {
     /// Looks at nothing yet.
     pub fn new(config: OcfConfig) -> Self {
-        Self { agents: Agents::new(config.agents.clone()), config }
+        Self { agents: Agents::new(config.agents.clone()), config, tools: OnceCell::new() }
     }
 
-    /// For one operation.
-    pub const fn within(&self, timeout: Duration) -> Timed<'_> {
-        Timed { driver: self, timeout }
+    /// For one operation; of a recurring monitor, how often it is done.
+    pub fn within(&self, timeout: Duration, interval: Option<Duration>) -> Timed<'_> {
+        Timed { driver: self, timeout, interval: interval.unwrap_or_default() }
     }
 
     /// What was started here in this boot and was not seen stopped since.
@@ -123,11 +132,40 @@ impl OcfDriver {
         }
     }
 
+    /// What the instance last said of its own promotion.
+    fn score(&self, resource: &ResourceId) -> Option<i32> {
+        self.folder(resource).read(SCORE)
+    }
+
+    /// On record like the start: the next executor says it in its first report.
+    fn keep_score(&self, resource: &ResourceId, score: Option<i32>) {
+        let folder = self.folder(resource);
+        let kept = match score {
+            Some(score) => folder.create().and_then(|()| folder.write(SCORE, &score)),
+            None => folder.remove_one(SCORE),
+        };
+        match kept {
+            Ok(()) => info!(%resource, ?score, "an agent said how much it wants to be promoted"),
+            Err(error) => warn!(%resource, %error, "an agent's promotion score was not kept"),
+        }
+    }
+
+    /// For one call; without it an agent's tools end with an error and their reason.
+    async fn ear(&self, resource: &ResourceId) -> Option<Ear> {
+        let tools = self.config.tools.as_ref()?;
+        let made = self.tools.get_or_try_init(|| async { tools.make() }).await;
+        let ear = made.and_then(|()| Ear::open(tools));
+        ear.inspect_err(|error| {
+            warn!(%resource, %error, folder = %tools.folder.display(), "what an agent says is not heard");
+        })
+        .ok()
+    }
+
     async fn act(
         &self,
         instance: Instance<'_>,
         operation: Operation,
-        timeout: Duration,
+        times: &Timed<'_>,
     ) -> Outcome {
         let ResourceKind::Ocf(agent) = instance.kind else {
             return failed(ocf::NOT_CONFIGURED, "not an OCF agent");
@@ -144,7 +182,12 @@ impl OcfDriver {
         {
             return outcome;
         }
-        let meta = self.meta(instance.resource, agent, timeout);
+        let ear = self.ear(instance.resource).await;
+        let tools = self.config.tools.as_ref().map(|tools| environment::Heard {
+            bin: tools.bin(),
+            socket: ear.as_ref().map(|ear| ear.path().to_owned()),
+        });
+        let meta = Meta { tools, ..self.meta(instance.resource, agent, times) };
         let request = Request {
             agent: &agent.name,
             resource: instance.resource,
@@ -153,7 +196,21 @@ impl OcfDriver {
             started,
             meta: &meta,
         };
-        let outcome = self.agents.act(request, operation).await;
+        let before = self.score(instance.resource);
+        let mut heard = Heard { score: before };
+        let whose = Whose { instance: instance.resource, node: Some(&self.config.node) };
+        let outcome = match &ear {
+            Some(ear) => tokio::select! {
+                biased;
+                outcome = self.agents.act(request, operation) => outcome,
+                never = ear.listen(whose, &mut heard) => match never {},
+            },
+            None => self.agents.act(request, operation).await,
+        };
+        // what was said by one that was broken off may be half of what it wanted to say
+        if heard.score != before && outcome != Outcome::TimedOut {
+            self.keep_score(instance.resource, heard.score);
+        }
         let outcome = if started { outcome } else { where_nothing_was(operation, outcome) };
         match (operation, &outcome) {
             (Operation::Stop, Outcome::Ok) | (_, Outcome::NotRunning) => {
@@ -195,7 +252,7 @@ impl OcfDriver {
         Ok((all, hidden))
     }
 
-    fn meta(&self, resource: &ResourceId, agent: &OcfAgent, timeout: Duration) -> Meta {
+    fn meta(&self, resource: &ResourceId, agent: &OcfAgent, times: &Timed<'_>) -> Meta {
         let number = resource.as_str().rsplit_once(':').and_then(|(_, number)| number.parse().ok());
         let clone = agent.copies.map(|copies| Copies {
             number: number.unwrap_or(0),
@@ -205,12 +262,13 @@ impl OcfDriver {
             unique: copies.unique,
         });
         Meta {
-            timeout,
-            interval: INTERVAL,
+            timeout: times.timeout,
+            interval: times.interval,
             clone,
             notify: None,
             node: Some(self.config.node.to_string()),
             check_level: 0,
+            tools: None,
         }
     }
 }
@@ -229,27 +287,27 @@ fn where_nothing_was(operation: Operation, outcome: Outcome) -> Outcome {
 
 impl ResourceDriver for Timed<'_> {
     fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.driver.act(instance, Operation::Probe, self.timeout))
+        Box::pin(self.driver.act(instance, Operation::Probe, self))
     }
 
     fn start<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.driver.act(instance, Operation::Start, self.timeout))
+        Box::pin(self.driver.act(instance, Operation::Start, self))
     }
 
     fn stop<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.driver.act(instance, Operation::Stop, self.timeout))
+        Box::pin(self.driver.act(instance, Operation::Stop, self))
     }
 
     fn monitor<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.driver.act(instance, Operation::Monitor, self.timeout))
+        Box::pin(self.driver.act(instance, Operation::Monitor, self))
     }
 
     fn promote<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.driver.act(instance, Operation::Promote, self.timeout))
+        Box::pin(self.driver.act(instance, Operation::Promote, self))
     }
 
     fn demote<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.driver.act(instance, Operation::Demote, self.timeout))
+        Box::pin(self.driver.act(instance, Operation::Demote, self))
     }
 
     fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
@@ -259,5 +317,10 @@ impl ResourceDriver for Timed<'_> {
     fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>> {
         let run = self.driver.record(instance.resource).map(|record| record.run);
         Box::pin(core::future::ready(run))
+    }
+
+    fn wish<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Wish> {
+        let wish = self.driver.score(instance.resource).map_or(Wish::None, Wish::Score);
+        Box::pin(core::future::ready(wish))
     }
 }

@@ -1,7 +1,10 @@
 //! All that an agent gets to know: its environment is made, none of ours is inherited.
 
 use core::time::Duration;
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use base::{AgentName, ResourceId};
 use lifecycle::Operation;
@@ -59,6 +62,17 @@ pub struct Meta {
     pub node: Option<String>,
     /// How deeply a monitor looks (`OCF_CHECK_LEVEL`).
     pub check_level: u8,
+    /// What stands in for Pacemaker's tools, and where they are heard.
+    pub tools: Option<Heard>,
+}
+
+/// Where tools are, and the socket of this call; none: nobody hears them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// In front of PATH.
+    pub bin: PathBuf,
+    /// Of this call alone.
+    pub socket: Option<PathBuf>,
 }
 
 /// The word on the agent's command line.
@@ -104,6 +118,15 @@ pub fn environment(
         // What would be no variable, or another one, is not passed: only checked names start anything.
         if super::name::plain(name) && !name.starts_with("CRM_meta_") && !value.contains('\0') {
             all.insert(format!("OCF_RESKEY_{name}"), value.clone());
+        }
+    }
+    if let Some(tools) = &meta.tools {
+        let bin = tools.bin.display();
+        // agents call them by either
+        all.insert("PATH".into(), format!("{bin}:{PATH}"));
+        all.insert("HA_SBIN_DIR".into(), bin.to_string());
+        if let Some(socket) = &tools.socket {
+            all.insert(super::ear::VARIABLE.into(), socket.display().to_string());
         }
     }
     let mut tell = |name: &str, value: String| {

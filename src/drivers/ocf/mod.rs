@@ -9,6 +9,8 @@
 //! ```text
 //!  executor ─▶ OcfDriver ─▶ Agents::act ─▶ file: allowed? whose? ─▶ meta-data ─▶ check (start, promote) ─▶ environment ─▶ run ─▶ outcome
 //!          record, secrets                                 metadata.rs   parameters.rs           environment.rs  run.rs  codes.rs
+//!              ▲                                                                                                   │
+//!              └───────────── promotion score ◀── ear.rs, words.rs ◀── crm_master, crm_attribute ◀─────────────────┘
 //! ```
 //!
 //! What an agent starts belongs to the machine: a launcher leaves our cgroups before it becomes the agent (CLUSTER.md section 8).
@@ -18,22 +20,26 @@
 mod agents;
 mod codes;
 mod driver;
+mod ear;
 mod environment;
 mod metadata;
 mod name;
 mod parameters;
 mod run;
 mod secrets;
+mod words;
 
 pub use agents::{AgentError, Agents, AgentsConfig, ROOT, Request};
 pub use base::AgentName;
 pub use codes::outcome;
 pub use driver::{OcfConfig, OcfDriver, Timed};
+pub use ear::{Tools, main as tool};
 pub use environment::{Clone, Meta, Notify, NotifyLists, environment};
 pub use metadata::{Action, Metadata, MetadataError, Parameter, Type, parse};
 pub use parameters::{Refused, check};
 pub use run::Launch;
 pub use secrets::FOLDER as SECRETS;
+pub use words::NAMES as TOOLS;
 
 #[cfg(test)]
 mod tests;

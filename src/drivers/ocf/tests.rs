@@ -3,6 +3,7 @@
 mod debian;
 mod driver;
 mod hostile;
+mod promotion;
 
 use core::time::Duration;
 use std::{
@@ -41,6 +42,7 @@ pub(super) fn meta(timeout: Duration) -> Meta {
         notify: None,
         node: Some("m1".into()),
         check_level: 0,
+        tools: None,
     }
 }
 

@@ -70,6 +70,13 @@ impl Folder {
         }
     }
 
+    pub(crate) fn remove_one(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn write<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
         self.write_bytes(name, &serde_json::to_vec(value)?)
     }

@@ -74,6 +74,7 @@ impl Bench {
             resource: self.resource.clone(),
             kind: self.kind.clone(),
             operation,
+            interval: None,
             timeout,
             lifetime: SECONDS,
             order: None,

@@ -122,6 +122,7 @@ impl Files {
                 secrets: self.path("secrets"),
                 records: self.path("run/ocf"),
                 node: "ctl-1".parse().expect("valid"),
+                tools: None,
             },
             addresses: AddressesBy::StandIn(self.path("nobody.sock")),
             self_fence: crate::config::SelfFenceConfig::Watchdog,

@@ -73,12 +73,13 @@ impl Machine {
             secrets: self.fake.path("secrets"),
             records: self.fake.path("records"),
             node: "ctl-1".parse().expect("valid"),
+            tools: None,
         })
     }
 
     async fn act(&self, driver: &OcfDriver, operation: Operation) -> (Outcome, Option<u64>) {
         let instance = Instance { resource: &self.resource, kind: &self.kind, lifetime: None };
-        let timed = driver.within(Duration::from_secs(20));
+        let timed = driver.within(Duration::from_secs(20), None);
         let outcome = match operation {
             Operation::Probe => timed.probe(instance).await,
             Operation::Start => timed.start(instance).await,
@@ -296,6 +297,7 @@ async fn what_an_agent_leaves_behind_is_outside_of_our_cgroups() {
         secrets: machine.fake.path("secrets"),
         records: machine.fake.path("records"),
         node: "ctl-1".parse().expect("valid"),
+        tools: None,
     });
     assert_eq!(machine.act(&driver, Operation::Start).await.0, Outcome::Ok);
     let pid = fs::read_to_string(machine.fake.path("pid")).expect("written");
