@@ -163,6 +163,7 @@ mod tests {
             resource: "db".parse().expect("valid"),
             kind: ResourceKind::Process { template: "db".parse().expect("valid") },
             operation,
+            interval: None,
             timeout: Duration::from_secs(1),
             lifetime: Duration::ZERO,
             order: None,

@@ -6,7 +6,8 @@ use core::time::Duration;
 use base::{Epoch, Instant, ResourceId, ResourceKind};
 
 use crate::{
-    CallId, InstanceReport, Operation, Order, OrderId, Outcome, Phase, Wake, effect::earlier,
+    CallId, InstanceReport, Operation, Order, OrderId, Outcome, Phase, PhaseEvent, Wake,
+    effect::earlier,
 };
 
 /// Orders that may wait for one instance; a coordinator gives the next step only when the one before ended, so that
@@ -67,7 +68,9 @@ pub(crate) struct Monitor {
 pub(crate) struct Instance {
     pub(crate) resource: ResourceId,
     pub(crate) kind: ResourceKind,
-    pub(crate) exclusive: bool,
+    exclusive: bool,
+    /// It is promoted, or may be: seen so or made so, and neither seen otherwise nor stopped since.
+    perhaps_promoted: bool,
     pub(crate) promotable: bool,
     pub(crate) phase: Phase,
     pub(crate) failed: Option<Outcome>,
@@ -85,6 +88,7 @@ impl Instance {
             resource,
             kind,
             exclusive,
+            perhaps_promoted: false,
             promotable: false,
             phase: Phase::Unknown,
             failed: None,
@@ -93,6 +97,26 @@ impl Instance {
             flight: None,
             waiting: VecDeque::new(),
             monitors: Vec::new(),
+        }
+    }
+
+    /// It is started as that.
+    pub(crate) const fn begin_as(&mut self, exclusive: bool) {
+        self.exclusive = exclusive;
+    }
+
+    /// A copy that anybody may run beside it is no such copy any more once it is promoted (CLUSTER.md section 3.5).
+    pub(crate) const fn is_exclusive(&self) -> bool {
+        self.exclusive || self.perhaps_promoted
+    }
+
+    /// One way to a new phase.
+    pub(crate) fn apply(&mut self, event: PhaseEvent) {
+        self.phase = event.apply(self.phase).unwrap_or(self.phase);
+        match self.phase {
+            Phase::Promoting | Phase::Promoted => self.perhaps_promoted = true,
+            Phase::Running | Phase::Stopped => self.perhaps_promoted = false,
+            _ => {}
         }
     }
 

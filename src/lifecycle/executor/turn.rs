@@ -72,10 +72,11 @@ impl Executor {
             && self.settings.no_quorum == NoQuorumPolicy::Stop
         {
             self.loss = Loss::Stopping { give_up_at: now + self.settings.t_stop };
-            self.begin_own_stops(now, |instance| instance.exclusive);
+            self.begin_own_stops(now, Instance::is_exclusive);
         }
         if let Loss::Stopping { give_up_at } = self.loss {
-            let left = self.instances.values().find(|i| i.exclusive && i.phase != Phase::Stopped);
+            let left =
+                self.instances.values().find(|i| i.is_exclusive() && i.phase != Phase::Stopped);
             match left.map(|i| i.resource.clone()) {
                 None => self.loss = Loss::Clean,
                 Some(resource) if give_up_at <= now => {
@@ -157,7 +158,7 @@ impl Executor {
         }
         if order.operation == Operation::Start {
             instance.kind = order.kind;
-            instance.exclusive = order.exclusive;
+            instance.begin_as(order.exclusive);
         }
         instance.promotable |= matches!(order.operation, Operation::Promote | Operation::Demote);
         let purpose = Purpose::Order { epoch: order.epoch, id: order.id };
@@ -205,7 +206,7 @@ impl Executor {
             _ => beginning(operation, instance.phase),
         };
         if let Some(event) = event {
-            instance.phase = event.apply(instance.phase).unwrap_or(instance.phase);
+            instance.apply(event);
         }
         let call = CallId(self.next_call);
         self.next_call += 1;
@@ -251,7 +252,7 @@ impl Executor {
             _ => cut(answer.outcome),
         };
         if let Some(event) = ending(flight.operation, &outcome) {
-            instance.phase = event.apply(instance.phase).unwrap_or(instance.phase);
+            instance.apply(event);
         }
         match instance.phase {
             Phase::Stopped => instance.run = 0,
@@ -272,7 +273,8 @@ impl Executor {
         };
         let degraded = matches!(outcome, Outcome::Degraded { .. });
         instance.failed = (!given_up && (!healthy || degraded)).then(|| outcome.clone());
-        let stop_failed = flight.operation == Operation::Stop && !healthy && instance.exclusive;
+        let stop_failed =
+            flight.operation == Operation::Stop && !healthy && instance.is_exclusive();
         let changed = Output::Changed {
             operation: if given_up { Operation::Probe } else { flight.operation },
             outcome: outcome.clone(),

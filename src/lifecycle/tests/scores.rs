@@ -47,6 +47,44 @@ fn a_wish_is_said_before_the_end_of_its_operation_and_only_when_it_changes() {
     assert_eq!(scores(&same), [] as [Vec<i32>; 0]);
 }
 
+/// A copy of a clone; promoted it is exclusive, whatever it was started as.
+fn copy(promoted: bool) -> Executor {
+    let mut executor = acting(0, 5);
+    let operations = [Operation::Start, Operation::Promote, Operation::Demote];
+    // up and down once before
+    let walk = if promoted { vec![0, 1, 2, 1] } else { vec![0, 1, 2] };
+    for (number, step) in walk.into_iter().enumerate() {
+        let operation = operations[step];
+        let number = u64::try_from(number).expect("few");
+        let exclusive = operation == Operation::Promote;
+        executor.handle_order(at(1), Order { exclusive, ..order(number, operation, 5) });
+        let call = call(&drain(&mut executor));
+        executor.handle_answer(at(1), call.id, Answer::new(Outcome::Ok, 42));
+        drain(&mut executor);
+    }
+    executor
+}
+
+/// CLUSTER.md sections 3.5 and 4.
+#[test]
+fn a_promoted_copy_is_stopped_without_quorum_and_fenced_with_its_machine_where_that_fails() {
+    for stops in [true, false] {
+        let mut executor = copy(true);
+        executor.handle_configuration(at(100), Quorum::Inquorate);
+        executor.handle_timeout(at(4_100));
+        let stop = call(&drain(&mut executor));
+        assert_eq!(stop.operation, Operation::Stop);
+        let outcome = if stops { Outcome::Ok } else { Outcome::TimedOut };
+        executor.handle_answer(at(4_200), stop.id, Answer::new(outcome, 0));
+        let fenced = drain(&mut executor).iter().any(|o| matches!(o, Output::SelfFence(_)));
+        assert_eq!(fenced, !stops);
+    }
+    let mut executor = copy(false);
+    executor.handle_configuration(at(100), Quorum::Inquorate);
+    executor.handle_timeout(at(4_100));
+    assert_eq!(drain(&mut executor), [], "demoted it is a copy like all others");
+}
+
 #[test]
 fn what_was_said_stands_until_it_is_taken_back_or_nothing_is_left() {
     let mut executor = running(0, 5);
