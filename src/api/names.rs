@@ -178,6 +178,8 @@ pub mod event {
     pub const CREATED: &str = "Created";
     /// The controller removed an object that it had created.
     pub const REMOVED: &str = "Removed";
+    /// An instance failed on a member.
+    pub const FAILED: &str = "Failed";
     /// A power-off was ordered.
     pub const FENCING: &str = "Fencing";
     /// A power-off was verified.

@@ -4,7 +4,7 @@ use api::{
     FenceDevice, HACluster, HANode, LoadBalancer, PlacementConstraint, ResourcePlacement,
     VirtualIP,
     client::{WriteError, apply, apply_status, delete_exactly},
-    names::manager,
+    names::{event, manager},
 };
 use compile::Key;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -99,7 +99,7 @@ impl Writer {
                     type_: if *warning { EventType::Warning } else { EventType::Normal },
                     reason: (*reason).into(),
                     note: Some(note.chars().take(1000).collect()),
-                    action: "Compile".into(),
+                    action: if *reason == event::FAILED { "Run" } else { "Compile" }.into(),
                     secondary: None,
                 };
                 let published = self.events.publish(&event, &self.reference(key)).await;

@@ -15,6 +15,7 @@
 pub mod apply;
 pub mod dereference;
 pub mod desired;
+pub mod failures;
 pub mod lease;
 mod metrics;
 mod serve;
@@ -87,6 +88,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     );
     let mut writer = apply::Writer::new(client, &args.namespace, &args.identity, metrics.clone());
     info!(namespace = args.namespace, identity = args.identity, "controller started");
+    let mut failures = failures::Failures::default();
     let mut again = true;
     loop {
         // woken by a change, by a change of leadership, or to try again what failed
@@ -98,15 +100,21 @@ pub async fn run(args: Args) -> Result<(), Error> {
         metrics.leader(leader.is_held());
         metrics.listed(store.listed());
         again = !store.listed();
-        if !store.listed() || !leader.is_held() {
+        if !store.listed() {
             continue;
         }
         let begun = Instant::now();
         let picture = store.picture();
+        // looked at without the Lease too: whoever takes it over tells nothing twice
+        let news = failures.news(&picture);
+        if !leader.is_held() {
+            continue;
+        }
         let now = Time(Timestamp::now());
         let actions: Vec<_> = dereference::clusters(&picture)
             .into_iter()
             .flat_map(|(name, objects)| desired::actions(&name, &objects, &picture, &now))
+            .chain(news)
             .collect();
         metrics.compiled(actions.len());
         let done = writer.carry_out(&actions, &leader).await;
