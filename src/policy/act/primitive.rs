@@ -80,7 +80,8 @@ pub(super) fn create_actions(world: &mut World<'_>, r: ResIx) {
     recurring::create(world, r);
 }
 
-/// Down to stopped and up again to the present role; optional unless something asks for it.
+/// Down to stopped and up again to the present role, or the wanted one if that is lower; optional unless something
+/// asks for it.
 fn restart(world: &mut World<'_>, r: ResIx, need_stop: bool, need_promote: bool) {
     world[r].restarting = true;
     let mut role = world[r].role;
@@ -89,8 +90,15 @@ fn restart(world: &mut World<'_>, r: ResIx, need_stop: bool, need_promote: bool)
         step(world, r, role, next, !need_stop);
         role = next;
     }
-    while world[r].role <= world[r].next_role && role != world[r].role && !world[r].blocked {
-        let next = next_step(role, world[r].role);
+    let (present, wanted) = (world[r].role, world[r].next_role);
+    let top = match present <= wanted {
+        true => present,
+        // what has to go down altogether comes up again as what it is to be
+        false if need_stop => wanted,
+        false => Role::Stopped,
+    };
+    while role != top && !world[r].blocked {
+        let next = next_step(role, top);
         let required = need_stop || (next == Role::Promoted && need_promote);
         step(world, r, role, next, !required);
         role = next;

@@ -16,11 +16,8 @@ pub(super) fn applies(world: &World<'_>, first: ActIx, then: ActIx) -> bool {
     if a == b || !world[a].is_clone() || !world[b].is_clone() {
         return false;
     }
-    // going down it is the first one that depends
-    let dependent = match world[first].verb {
-        Verb::Stop | Verb::Stopped | Verb::Demote | Verb::Demoted => a,
-        _ => b,
-    };
+    // what the second does tells which one depends: going down it is the first
+    let dependent = if matches!(world[then].verb, Verb::Stop | Verb::Demote) { a } else { b };
     world[dependent].interleave
 }
 

@@ -224,7 +224,8 @@ fn assign(
 fn ban_full(world: &mut World<'_>, instance: ResIx, clone: ResIx, max_per_node: u32) {
     for node in world.node_ids() {
         let cell = world[clone].allowed[node.ix()];
-        let usable = world.usable[node.ix()] && cell.present && cell.count < max_per_node;
+        let fits = cell.present && cell.score >= 0 && cell.count < max_per_node;
+        let usable = world.usable[node.ix()] && fits;
         if !usable && world[instance].allowed[node.ix()].present {
             ban(world, instance, node);
         }

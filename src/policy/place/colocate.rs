@@ -71,8 +71,11 @@ pub(crate) fn hear_dependent(world: &mut World<'_>, r: ResIx, at: ColocIx) {
     if !has_influence(world, at, None) {
         return;
     }
+    let mut how = Hearing::of(world, at);
+    // who is tied to a clone speaks for nodes; what speaks against one is each copy's own matter
+    how.only_positive = world[r].is_clone();
     let table = world[r].allowed.clone();
-    world[r].allowed = add_colocated(world, table, Hearing::of(world, at));
+    world[r].allowed = add_colocated(world, table, how);
 }
 
 fn factor(score: i32) -> f64 {
@@ -138,10 +141,8 @@ pub(super) fn any_in(world: &World<'_>, table: &[Cell]) -> bool {
 fn same_place(world: &World<'_>, attribute: Option<&str>, a: NodeIx, b: NodeIx) -> bool {
     match attribute {
         None => a == b,
-        Some(name) => {
-            let (a, b) = (world[a].attr(name), world[b].attr(name));
-            a.is_some() && a == b
-        }
+        // without the attribute all are alike
+        Some(name) => world[a].attr(name) == world[b].attr(name),
     }
 }
 

@@ -292,7 +292,8 @@ fn prepare<'m>(
     }
     let number = |text: Option<&str>, default: i32| text.and_then(parse_score).unwrap_or(default);
     res.priority = number(res.meta("priority"), 0);
-    res.stickiness = number(res.meta("resource-stickiness"), 0);
+    // nothing is driven away from where it runs
+    res.stickiness = number(res.meta("resource-stickiness"), 0).max(0);
     res.migration_threshold = number(res.meta("migration-threshold"), INFINITY).max(0);
     res.failure_timeout = res
         .meta("failure-timeout")

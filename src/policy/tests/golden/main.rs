@@ -11,7 +11,7 @@
 //!   group g: a b K=V      clone c: p K=V      clone c: g: a b      promotable c: p K=V
 //!   operation db stop 0 K=V ...                          name, interval in seconds
 //!   location ID db a SCORE [Promoted]
-//!   colocation ID db[.Role] with ip[.Role] SCORE
+//!   colocation ID db[.Role] with ip[.Role] SCORE [by=ATTRIBUTE]
 //!   order ID db[.action] then api[.action] [Optional|Serialize] [one-way]
 //!   ran db a b      promoted db a      stopped db a      what history says
 //!   failed db a monitor 10      failed db a stop 0       ... and what went wrong, counted

@@ -62,6 +62,9 @@ fn statement(model: &mut Model, line: &str) -> Option<()> {
             let mut pair = Colocation::pair(id, d, p, score);
             pair.sets[0].role = d_role.and_then(Role::parse);
             pair.sets[1].role = p_role.and_then(Role::parse);
+            if let Some((_, attribute)) = pairs(rest).find(|(key, _)| *key == "by") {
+                attribute.clone_into(&mut pair.node_attribute);
+            }
             model.constraints.colocations.push(pair);
         }
         "order" => {
