@@ -18,21 +18,17 @@ use super::{
     spec::spec,
 };
 use crate::{
-    power::BoxFuture,
-    process::{self, Folder, ProcessId, look_at, template_failed, template_of},
-    resource::{Instance, ResourceDriver, Survivor, failed, ocf},
+    process::{
+        self, Begun, Depth, Folder, LOOK_EVERY, ProcessId, Templated, examine, look_at,
+        template_failed,
+    },
+    resource::{Survivor, failed, ocf},
 };
 
-/// Between two looks while something comes up or goes down.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Where the template cannot be read any more.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// A machine that has just booted may have no containerd yet.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// What was begun by a start that was broken off is taken away within this, or said to be left.
 const UNDOING_MAX: Duration = Duration::from_secs(15);
-/// Containers that are looked at.
-const SURVIVORS_MAX: usize = 4096;
 const RUNTIME: &str = "io.containerd.runc.v2";
 const SPEC_URL: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 const RESOURCE: &str = "palisade.dev/resource";
@@ -79,11 +75,6 @@ enum Seen {
     Left(String),
     /// It runs. The template that it was started from.
     Up(ProcessId, Option<Label>),
-}
-
-/// What could not be asked or is wrong, as an outcome: never "not running".
-fn unknown(error: &CallError) -> Outcome {
-    failed(ocf::GENERIC, error)
 }
 
 /// One name for each resource, so that there is at most one container of it. A name of containerd's has fewer kinds of
@@ -170,6 +161,71 @@ impl ContainerDriver {
         }
     }
 
+    /// Waits until the monitor is content, or the process ended.
+    async fn ready(
+        &self,
+        resource: &ResourceId,
+        monitor: &process::Monitor,
+    ) -> Result<Outcome, CallError> {
+        loop {
+            match self.settled(resource).await? {
+                Seen::Up(process, _) => {
+                    if look_at(monitor).await.is_ok() && process.alive() {
+                        return Ok(Outcome::Ok);
+                    }
+                }
+                Seen::Left(why) => return Ok(failed(ocf::GENERIC, why)),
+                Seen::Absent => return Ok(failed(ocf::GENERIC, "somebody deleted it")),
+            }
+            sleep(LOOK_EVERY * 4).await;
+        }
+    }
+}
+
+/// Takes away what is left of a container that does not run. Containerd refuses where it does.
+async fn clean(containerd: &Containerd, id: &str) -> Result<(), CallError> {
+    containerd.delete_task(id).await?;
+    containerd.delete(id).await?;
+    containerd.remove_snapshot(id).await
+}
+
+/// Of a start that was broken off.
+async fn undo(containerd: Arc<Containerd>, id: String) {
+    let until = Instant::now() + UNDOING_MAX;
+    loop {
+        // A call that was broken off may still be carried out: what it made is found by the next round.
+        let _ = containerd.kill(&id, Signal::KILL.as_raw()).await;
+        match clean(&containerd, &id).await {
+            Ok(()) => return,
+            Err(error) if Instant::now() >= until => {
+                warn!(id, %error, "a start that was broken off may go on");
+                return;
+            }
+            Err(_) => sleep(LOOK_EVERY * 10).await,
+        }
+    }
+}
+
+impl Templated for ContainerDriver {
+    type Silence = CallError;
+    type Kept = Container;
+
+    async fn look(
+        &self,
+        resource: &ResourceId,
+        label: &Label,
+        depth: Depth,
+    ) -> Result<Outcome, CallError> {
+        let process = match self.settled(resource).await? {
+            Seen::Absent | Seen::Left(_) => return Ok(Outcome::NotRunning),
+            Seen::Up(process, _) => process,
+        };
+        match depth {
+            Depth::Presence => Ok(Outcome::Ok),
+            Depth::Health => examine(&self.templates, label, async { Ok(process.alive()) }).await,
+        }
+    }
+
     async fn up(&self, resource: &ResourceId, label: &Label) -> Result<Outcome, CallError> {
         let template = match process::load(&self.templates, label) {
             Ok(template) => template,
@@ -206,7 +262,7 @@ impl ContainerDriver {
             return Ok(failed(ocf::PERMISSION, format_args!("{}: {error}", path.display())));
         }
         // From here to the end of the start a call that is broken off, or fails, takes everything with it.
-        let begun = Begun { containerd: Arc::clone(&self.containerd), id: id.clone(), done: false };
+        let begun = Begun::or(undo(Arc::clone(&self.containerd), id.clone()));
         let rootfs = match self.containerd.prepare(&id, &found.layers).await {
             Ok(rootfs) => rootfs,
             Err(CallError::Absent(_)) => {
@@ -252,50 +308,6 @@ impl ContainerDriver {
         Ok(outcome)
     }
 
-    /// Waits until the monitor is content, or the process ended.
-    async fn ready(
-        &self,
-        resource: &ResourceId,
-        monitor: &process::Monitor,
-    ) -> Result<Outcome, CallError> {
-        loop {
-            match self.settled(resource).await? {
-                Seen::Up(process, _) => {
-                    if look_at(monitor).await.is_ok() && process.alive() {
-                        return Ok(Outcome::Ok);
-                    }
-                }
-                Seen::Left(why) => return Ok(failed(ocf::GENERIC, why)),
-                Seen::Absent => return Ok(failed(ocf::GENERIC, "somebody deleted it")),
-            }
-            sleep(LOOK_EVERY * 4).await;
-        }
-    }
-
-    async fn look(
-        &self,
-        resource: &ResourceId,
-        label: &Label,
-        deep: bool,
-    ) -> Result<Outcome, CallError> {
-        let process = match self.settled(resource).await? {
-            Seen::Absent | Seen::Left(_) => return Ok(Outcome::NotRunning),
-            Seen::Up(process, _) => process,
-        };
-        if !deep {
-            return Ok(Outcome::Ok);
-        }
-        Ok(match process::load(&self.templates, label) {
-            // Running it goes on; only its health cannot be seen.
-            Err(error) => template_failed(&error),
-            Ok(template) => match look_at(&template.monitor).await {
-                Ok(()) => Outcome::Ok,
-                Err(_) if !process.alive() => Outcome::NotRunning,
-                Err(why) => failed(ocf::GENERIC, why),
-            },
-        })
-    }
-
     /// The stop signal, the template's patience, SIGKILL, its end; the caller bounds the whole.
     async fn down(&self, resource: &ResourceId) -> Result<Outcome, CallError> {
         let id = id(resource);
@@ -329,141 +341,37 @@ impl ContainerDriver {
         Ok(Outcome::Ok)
     }
 
-    async fn all(&self) -> Vec<Container> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match self.containerd.containers(RESOURCE).await {
-                Ok(containers) => return containers,
-                Err(error) if Instant::now() >= until => {
-                    error!(%error, "which containers run here cannot be asked");
-                    return Vec::new();
-                }
-                Err(_) => sleep(LOOK_EVERY * 20).await,
-            }
+    async fn token(&self, resource: &ResourceId) -> Option<u64> {
+        match self.see(resource).await {
+            Ok(Seen::Up(process, _)) => Some(process.token()),
+            _ => None,
         }
     }
-}
 
-/// Takes away what is left of a container that does not run. Containerd refuses where it does.
-async fn clean(containerd: &Containerd, id: &str) -> Result<(), CallError> {
-    containerd.delete_task(id).await?;
-    containerd.delete(id).await?;
-    containerd.remove_snapshot(id).await
-}
-
-/// A start under way. Dropped before its end, it ends what was begun.
-struct Begun {
-    containerd: Arc<Containerd>,
-    id: String,
-    done: bool,
-}
-
-impl Begun {
-    fn keep(mut self) {
-        self.done = true;
+    async fn kept(&self) -> Result<Vec<Container>, CallError> {
+        self.containerd.containers(RESOURCE).await
     }
-}
 
-impl Drop for Begun {
-    fn drop(&mut self) {
-        if self.done {
-            return;
+    async fn survivor(&self, container: Container) -> Option<Survivor> {
+        let resource: ResourceId = container.labels.get(RESOURCE)?.parse().ok()?;
+        if container.id != id(&resource) {
+            return None;
         }
-        let (containerd, id) = (Arc::clone(&self.containerd), self.id.clone());
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let until = Instant::now() + UNDOING_MAX;
-                loop {
-                    // A call that was broken off may still be carried out: what it made is found by the next round.
-                    let _ = containerd.kill(&id, Signal::KILL.as_raw()).await;
-                    match clean(&containerd, &id).await {
-                        Ok(()) => return,
-                        Err(error) if Instant::now() >= until => {
-                            warn!(id, %error, "a start that was broken off may go on");
-                            return;
-                        }
-                        Err(_) => sleep(LOOK_EVERY * 10).await,
-                    }
+        match self.settled(&resource).await {
+            Ok(Seen::Up(process, template)) => {
+                let kind = template.map(|template| ResourceKind::Process { template });
+                return Some(Survivor { resource, kind, run: process.token() });
+            }
+            Ok(Seen::Left(why)) => {
+                info!(%resource, why, "a container without a process: taken away");
+                if let Err(error) = clean(&self.containerd, &container.id).await {
+                    warn!(%resource, %error, "it stays");
                 }
-            });
+            }
+            Ok(Seen::Absent) => {}
+            // Asked again by the probe, which then says so.
+            Err(error) => error!(%resource, %error, "whether it runs is not known"),
         }
-    }
-}
-
-impl ResourceDriver for ContainerDriver {
-    fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(label) => {
-                    self.look(instance.resource, label, false).await.unwrap_or_else(|e| unknown(&e))
-                }
-                Err(outcome) => outcome,
-            }
-        })
-    }
-
-    fn start<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(label) => {
-                    self.up(instance.resource, label).await.unwrap_or_else(|e| unknown(&e))
-                }
-                Err(outcome) => outcome,
-            }
-        })
-    }
-
-    fn stop<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move { self.down(instance.resource).await.unwrap_or_else(|e| unknown(&e)) })
-    }
-
-    fn monitor<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(label) => {
-                    self.look(instance.resource, label, true).await.unwrap_or_else(|e| unknown(&e))
-                }
-                Err(outcome) => outcome,
-            }
-        })
-    }
-
-    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
-        Box::pin(async move {
-            let mut found = Vec::new();
-            for container in self.all().await.into_iter().take(SURVIVORS_MAX) {
-                let resource = container.labels.get(RESOURCE).and_then(|said| said.parse().ok());
-                let Some(resource): Option<ResourceId> = resource else { continue };
-                if container.id != id(&resource) {
-                    continue;
-                }
-                match self.settled(&resource).await {
-                    Ok(Seen::Up(process, template)) => {
-                        let kind = template.map(|template| ResourceKind::Process { template });
-                        found.push(Survivor { resource, kind, run: process.token() });
-                    }
-                    Ok(Seen::Left(why)) => {
-                        info!(%resource, why, "a container without a process: taken away");
-                        if let Err(error) = clean(&self.containerd, &container.id).await {
-                            warn!(%resource, %error, "it stays");
-                        }
-                    }
-                    Ok(Seen::Absent) => {}
-                    // Asked again by the probe, which then says so.
-                    Err(error) => error!(%resource, %error, "whether it runs is not known"),
-                }
-            }
-            found.sort_by(|a, b| a.resource.cmp(&b.resource));
-            found
-        })
-    }
-
-    fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>> {
-        Box::pin(async move {
-            match self.see(instance.resource).await {
-                Ok(Seen::Up(process, _)) => Some(process.token()),
-                _ => None,
-            }
-        })
+        None
     }
 }

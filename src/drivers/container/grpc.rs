@@ -18,7 +18,7 @@ const PREFIX_BYTES: usize = 5;
 
 /// Why a call brought nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// Containerd answered that it is not there.
     Absent(String),
     /// Containerd answered with another refusal.

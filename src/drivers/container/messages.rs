@@ -29,7 +29,7 @@ pub(super) struct Runtime {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Container {
+pub(crate) struct Container {
     #[prost(string, tag = "1")]
     pub(super) id: String,
     #[prost(btree_map = "string, string", tag = "2")]

@@ -1,6 +1,6 @@
 //! Start, stop and look, for the executor.
 
-use core::time::Duration;
+use core::{convert::Infallible, time::Duration};
 use std::{
     ffi::OsString,
     fs,
@@ -10,7 +10,11 @@ use std::{
 
 use base::{Label, ResourceId, ResourceKind};
 use lifecycle::Outcome;
-use tokio::{process::Command, sync::oneshot, time::sleep};
+use tokio::{
+    process::Command,
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 use tracing::{info, warn};
 
 use super::{
@@ -20,18 +24,12 @@ use super::{
     record::{Exit, Folder, Record},
     stop,
     template::{self, TemplateError},
+    templated::{Begun, Depth, LOOK_EVERY, Templated, examine, spawn},
 };
-use crate::{
-    power::BoxFuture,
-    resource::{Instance, ResourceDriver, Survivor, failed, ocf},
-};
+use crate::resource::{Survivor, failed, ocf};
 
-/// Between two looks while something comes up or goes down.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A shim that has ended its process is gone after this, or something hangs.
 const BURIAL_MAX: Duration = Duration::from_secs(2);
-/// Folders under the resources' folder that are looked at.
-const SURVIVORS_MAX: usize = 4096;
 
 /// Where things lie on this machine.
 #[derive(Clone, Debug)]
@@ -80,64 +78,6 @@ impl ProcessDriver {
     fn record(&self, resource: &ResourceId) -> Option<Record> {
         let record: Record = self.folder(resource).read("record.json")?;
         (record.resource == *resource && stop::any_lives(&record)).then_some(record)
-    }
-
-    async fn up(&self, resource: &ResourceId, name: &Label) -> Outcome {
-        let template = match template::load(&self.config.templates, name) {
-            Ok(template) => template,
-            Err(error) => return template_failed(&error),
-        };
-        if template.image.is_some() {
-            return no_containers();
-        }
-        let folder = self.folder(resource);
-        if let Some(record) = self.settled(resource).await {
-            if record.template != *name {
-                let other = record.template;
-                return failed(
-                    ocf::GENERIC,
-                    format_args!("runs from template {other}: stop it first"),
-                );
-            }
-            if !record.process.alive() {
-                return failed(
-                    ocf::GENERIC,
-                    "its first process ended and others are left: stop it first",
-                );
-            }
-            return self.ready(&record, &template.monitor).await;
-        }
-        let prepared = folder.remove().and_then(|()| folder.create());
-        if let Err(error) = prepared {
-            return failed(ocf::PERMISSION, format_args!("{}: {error}", folder.path("").display()));
-        }
-        let token = token();
-        let (shim, mut gone) = match self.spawn(resource, name, &token) {
-            Ok(begun) => begun,
-            Err(error) => return failed(ocf::NOT_INSTALLED, format_args!("the shim: {error}")),
-        };
-        // From here to the end of the start a call that is broken off takes the process with it.
-        let begun = Begun { shim, done: false };
-        let record = loop {
-            if let Some(record) = folder.read::<Record>("record.json")
-                && record.token == token
-            {
-                break record;
-            }
-            if let Ok(status) = gone.try_recv() {
-                let why = fs::read_to_string(folder.path("error"));
-                let why = why.unwrap_or_else(|_| format!("the shim ended: {status:?}"));
-                return failed(ocf::NOT_CONFIGURED, why);
-            }
-            sleep(LOOK_EVERY).await;
-        };
-        for kept in &record.cgroups_kept {
-            warn!(%resource, kept, "not left: the process may end with the agent's container");
-        }
-        info!(%resource, template = %name, pid = record.process.pid, "started");
-        let outcome = self.ready(&record, &template.monitor).await;
-        begun.keep();
-        outcome
     }
 
     /// Waits until the monitor is content, or the process ended.
@@ -205,36 +145,75 @@ impl ProcessDriver {
 
     /// The record of what lives, after a shim that is just burying had time to end.
     async fn settled(&self, resource: &ResourceId) -> Option<Record> {
-        let until = tokio::time::Instant::now() + BURIAL_MAX;
+        let until = Instant::now() + BURIAL_MAX;
         loop {
             let record = self.record(resource)?;
-            if record.process.alive() || tokio::time::Instant::now() >= until {
+            if record.process.alive() || Instant::now() >= until {
                 return Some(record);
             }
             sleep(LOOK_EVERY).await;
         }
     }
 
-    async fn look(&self, resource: &ResourceId, name: &Label, deep: bool) -> Outcome {
-        let Some(record) = self.settled(resource).await else { return Outcome::NotRunning };
-        if !record.process.alive() {
-            return failed(ocf::GENERIC, "its first process ended and others are left");
+    async fn begin(&self, resource: &ResourceId, name: &Label) -> Outcome {
+        let template = match template::load(&self.config.templates, name) {
+            Ok(template) => template,
+            Err(error) => return template_failed(&error),
+        };
+        if template.image.is_some() {
+            return no_containers();
         }
-        if !deep {
-            return Outcome::Ok;
+        let folder = self.folder(resource);
+        if let Some(record) = self.settled(resource).await {
+            if record.template != *name {
+                let other = record.template;
+                return failed(
+                    ocf::GENERIC,
+                    format_args!("runs from template {other}: stop it first"),
+                );
+            }
+            if !record.process.alive() {
+                return failed(
+                    ocf::GENERIC,
+                    "its first process ended and others are left: stop it first",
+                );
+            }
+            return self.ready(&record, &template.monitor).await;
         }
-        match template::load(&self.config.templates, name) {
-            // Running it goes on; only its health cannot be seen.
-            Err(error) => template_failed(&error),
-            Ok(template) => match monitor::look(&template.monitor).await {
-                Ok(()) => Outcome::Ok,
-                Err(_) if !record.process.alive() => Outcome::NotRunning,
-                Err(why) => failed(ocf::GENERIC, why),
-            },
+        let prepared = folder.remove().and_then(|()| folder.create());
+        if let Err(error) = prepared {
+            return failed(ocf::PERMISSION, format_args!("{}: {error}", folder.path("").display()));
         }
+        let token = token();
+        let (shim, mut gone) = match self.spawn(resource, name, &token) {
+            Ok(begun) => begun,
+            Err(error) => return failed(ocf::NOT_INSTALLED, format_args!("the shim: {error}")),
+        };
+        // From here to the end of the start a call that is broken off takes the process with it.
+        let begun = Begun::new(move || break_off(shim));
+        let record = loop {
+            if let Some(record) = folder.read::<Record>("record.json")
+                && record.token == token
+            {
+                break record;
+            }
+            if let Ok(status) = gone.try_recv() {
+                let why = fs::read_to_string(folder.path("error"));
+                let why = why.unwrap_or_else(|_| format!("the shim ended: {status:?}"));
+                return failed(ocf::NOT_CONFIGURED, why);
+            }
+            sleep(LOOK_EVERY).await;
+        };
+        for kept in &record.cgroups_kept {
+            warn!(%resource, kept, "not left: the process may end with the agent's container");
+        }
+        info!(%resource, template = %name, pid = record.process.pid, "started");
+        let outcome = self.ready(&record, &template.monitor).await;
+        begun.keep();
+        outcome
     }
 
-    async fn down(&self, resource: &ResourceId) -> Outcome {
+    async fn end(&self, resource: &ResourceId) -> Outcome {
         let folder = self.folder(resource);
         let Some(record) = self.record(resource) else { return Outcome::Ok };
         let template = template::load(&self.config.templates, &record.template).ok();
@@ -252,97 +231,67 @@ impl ProcessDriver {
     }
 }
 
-/// A start under way. Dropped before its end, it ends what was begun.
-struct Begun {
-    shim: i32,
-    done: bool,
+/// Of a start that was broken off: at once for what is there, then until the shim, which takes SIGTERM only before it has a
+/// process, is gone.
+fn break_off(shim: i32) {
+    let Some(shim) = ProcessId::of(shim) else { return };
+    stop::break_off(shim);
+    spawn(async move {
+        let until = Instant::now() + BURIAL_MAX;
+        while shim.alive() && Instant::now() < until {
+            sleep(LOOK_EVERY).await;
+            stop::break_off(shim);
+        }
+    });
 }
 
-impl Begun {
-    fn keep(mut self) {
-        self.done = true;
-    }
-}
+/// Records and processes are looked at, nobody is asked.
+impl Templated for ProcessDriver {
+    type Silence = Infallible;
+    type Kept = OsString;
 
-impl Drop for Begun {
-    fn drop(&mut self) {
-        let Some(shim) = ProcessId::of(self.shim).filter(|_| !self.done) else { return };
-        // At once for what is there, then until the shim, which takes SIGTERM only before it has a process, is gone.
-        stop::break_off(shim);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let until = tokio::time::Instant::now() + BURIAL_MAX;
-                while shim.alive() && tokio::time::Instant::now() < until {
-                    sleep(LOOK_EVERY).await;
-                    stop::break_off(shim);
-                }
-            });
+    async fn look(
+        &self,
+        resource: &ResourceId,
+        label: &Label,
+        depth: Depth,
+    ) -> Result<Outcome, Infallible> {
+        let Some(record) = self.settled(resource).await else { return Ok(Outcome::NotRunning) };
+        if !record.process.alive() {
+            return Ok(failed(ocf::GENERIC, "its first process ended and others are left"));
+        }
+        match depth {
+            Depth::Presence => Ok(Outcome::Ok),
+            Depth::Health => {
+                let still_up = async { Ok(record.process.alive()) };
+                examine(&self.config.templates, label, still_up).await
+            }
         }
     }
-}
 
-impl ResourceDriver for ProcessDriver {
-    fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(name) => self.look(instance.resource, name, false).await,
-                Err(outcome) => outcome,
-            }
-        })
+    async fn up(&self, resource: &ResourceId, label: &Label) -> Result<Outcome, Infallible> {
+        Ok(self.begin(resource, label).await)
     }
 
-    fn start<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(name) => self.up(instance.resource, name).await,
-                Err(outcome) => outcome,
-            }
-        })
+    async fn down(&self, resource: &ResourceId) -> Result<Outcome, Infallible> {
+        Ok(self.end(resource).await)
     }
 
-    fn stop<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(self.down(instance.resource))
+    async fn token(&self, resource: &ResourceId) -> Option<u64> {
+        self.process(resource).map(|process| process.token())
     }
 
-    fn monitor<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(name) => self.look(instance.resource, name, true).await,
-                Err(outcome) => outcome,
-            }
-        })
+    async fn kept(&self) -> Result<Vec<OsString>, Infallible> {
+        let entries = fs::read_dir(&self.config.resources).into_iter().flatten();
+        Ok(entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect())
     }
 
-    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
-        Box::pin(async move {
-            let Ok(entries) = fs::read_dir(&self.config.resources) else { return Vec::new() };
-            let mut found: Vec<Survivor> = entries
-                .take(SURVIVORS_MAX)
-                .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<ResourceId>().ok())
-                .filter_map(|resource| {
-                    let record = self.record(&resource)?;
-                    stop::runs(&record).then_some(())?;
-                    let kind = Some(ResourceKind::Process { template: record.template.clone() });
-                    Some(Survivor { resource, kind, run: record.process.token() })
-                })
-                .collect();
-            found.sort_by(|a, b| a.resource.cmp(&b.resource));
-            found
-        })
-    }
-
-    fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>> {
-        Box::pin(async move {
-            let record = self.record(instance.resource)?;
-            record.process.alive().then(|| record.process.token())
-        })
-    }
-}
-
-pub(crate) fn template_of(instance: Instance<'_>) -> Result<&Label, Outcome> {
-    match instance.kind {
-        ResourceKind::Process { template } => Ok(template),
-        _ => Err(failed(ocf::NOT_CONFIGURED, "not a process")),
+    async fn survivor(&self, folder: OsString) -> Option<Survivor> {
+        let resource: ResourceId = folder.to_str()?.parse().ok()?;
+        let record = self.record(&resource)?;
+        stop::runs(&record).then_some(())?;
+        let kind = Some(ResourceKind::Process { template: record.template.clone() });
+        Some(Survivor { resource, kind, run: record.process.token() })
     }
 }
 

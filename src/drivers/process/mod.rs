@@ -21,10 +21,11 @@ mod record;
 pub mod shim;
 mod stop;
 mod template;
+mod templated;
 
 pub use cgroup::Cgroups;
 pub use driver::{ProcessConfig, ProcessDriver};
-pub(crate) use driver::{no_containers, template_failed, template_of, token};
+pub(crate) use driver::{no_containers, template_failed, token};
 pub(crate) use monitor::look as look_at;
 #[cfg(test)]
 pub(crate) use proc::parent;
@@ -35,6 +36,7 @@ pub use template::{
     Image, Monitor, MountPoint, TEMPLATES, Template, TemplateError, load, parse as parse_template,
 };
 pub(crate) use template::{OTHERS_WRITE, STICKY, owned, uid_gid};
+pub(crate) use templated::{Begun, Depth, LOOK_EVERY, Templated, examine};
 
 #[cfg(test)]
 mod tests;

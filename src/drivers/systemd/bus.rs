@@ -24,7 +24,7 @@ type Listed =
 
 /// Why a question was not answered.
 #[derive(Debug)]
-pub(super) enum BusError {
+pub(crate) enum BusError {
     /// Systemd does not know the unit.
     NoSuchUnit,
     /// Anything else: nothing is known.

@@ -6,26 +6,22 @@ use std::{path::PathBuf, sync::Arc, vec::Vec};
 use base::{Label, ResourceId, ResourceKind};
 use lifecycle::Outcome;
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{
     bus::{Bus, BusError},
     unit::{self, PATTERN, State, Unit},
 };
 use crate::{
-    power::BoxFuture,
-    process::{self, Monitor, look_at, no_containers, template_failed, template_of},
-    resource::{Instance, ResourceDriver, Survivor, failed, ocf},
+    process::{
+        self, Begun, Depth, LOOK_EVERY, Monitor, Templated, examine, look_at, no_containers,
+        template_failed,
+    },
+    resource::{Survivor, failed, ocf},
 };
 
-/// Between two looks while something comes up or goes down.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A unit that is on its way is waited for so long before its state is judged.
 const SETTLE_MAX: Duration = Duration::from_secs(2);
-/// A machine that has just booted may have no bus yet.
-const BUS_PATIENCE: Duration = Duration::from_secs(10);
-/// Units that are looked at.
-const SURVIVORS_MAX: usize = 4096;
 
 /// Where things lie on this machine.
 #[derive(Clone, Debug)]
@@ -42,11 +38,6 @@ pub struct SystemdDriver {
     bus: Arc<Bus>,
 }
 
-/// What could not be asked or is wrong, as an outcome: never "not running".
-fn unknown(error: &BusError) -> Outcome {
-    failed(ocf::GENERIC, error)
-}
-
 impl SystemdDriver {
     /// Asks nothing yet.
     pub fn new(config: SystemdConfig) -> Self {
@@ -56,7 +47,7 @@ impl SystemdDriver {
     /// Whether there is a unit of this resource that runs, or may.
     pub async fn holds(&self, resource: &ResourceId) -> Result<bool, Outcome> {
         let Ok(name) = unit::name(resource) else { return Ok(false) };
-        Ok(self.unit(&name).await.map_err(|error| unknown(&error))?.is_some())
+        Ok(self.unit(&name).await.map_err(|error| failed(ocf::GENERIC, error))?.is_some())
     }
 
     /// The unit as it is now.
@@ -74,6 +65,76 @@ impl SystemdDriver {
                 return Ok(Some(unit));
             }
             sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until the monitor is content, or the unit ended.
+    async fn ready(&self, name: &str, monitor: &Monitor) -> Result<Outcome, BusError> {
+        loop {
+            match self.unit(name).await? {
+                Some(unit) if unit.state == State::Up => {
+                    if look_at(monitor).await.is_ok() {
+                        return Ok(Outcome::Ok);
+                    }
+                }
+                Some(unit) if unit.state == State::Ended => {
+                    return Ok(failed(ocf::GENERIC, self.bus.result(&unit).await));
+                }
+                Some(_) => {}
+                // Ended with status 0, and systemd has forgotten it.
+                None => return Ok(failed(ocf::GENERIC, "ended with status 0")),
+            }
+            sleep(LOOK_EVERY * 2).await;
+        }
+    }
+
+    /// What is left of a unit that is down, in words.
+    async fn left(&self, name: &str) -> Result<Option<String>, BusError> {
+        let pids = self.bus.processes(name).await?;
+        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+        let said = || format!("its first process ended and others are left: {}", pids.join(", "));
+        Ok((!pids.is_empty()).then(said))
+    }
+}
+
+/// Of a start that was broken off.
+async fn undo(bus: Arc<Bus>, name: String) {
+    // The stop first: it cancels a job that waits; then nothing waits for the stop signal's timeout.
+    for done in [bus.stop(&name).await, bus.kill(&name).await] {
+        match done {
+            Ok(()) | Err(BusError::NoSuchUnit) => {}
+            Err(error) => warn!(name, %error, "a start that was broken off may go on"),
+        }
+    }
+}
+
+impl Templated for SystemdDriver {
+    type Silence = BusError;
+    type Kept = Unit;
+
+    async fn look(
+        &self,
+        resource: &ResourceId,
+        label: &Label,
+        depth: Depth,
+    ) -> Result<Outcome, BusError> {
+        let Ok(name) = unit::name(resource) else { return Ok(Outcome::NotRunning) };
+        let Some(unit) = self.settled(&name).await? else { return Ok(Outcome::NotRunning) };
+        match (unit.state, depth) {
+            (State::Up, Depth::Presence) => Ok(Outcome::Ok),
+            (State::Up, Depth::Health) => {
+                let still_up = async {
+                    Ok(self.unit(&name).await?.is_some_and(|unit| unit.state == State::Up))
+                };
+                examine(&self.templates, label, still_up).await
+            }
+            (State::Ended, _) => Ok(match self.left(&name).await? {
+                Some(left) => failed(ocf::GENERIC, left),
+                None => Outcome::NotRunning,
+            }),
+            (State::Coming | State::Going | State::Down, _) => {
+                Ok(failed(ocf::GENERIC, format!("{name} is on its way: {:?}", unit.state)))
+            }
         }
     }
 
@@ -110,71 +171,12 @@ impl SystemdDriver {
         }
         let description = unit::description(resource, label);
         // From here to the end of the start a call that is broken off takes the unit with it.
-        let begun = Begun { bus: Arc::clone(&self.bus), name: name.clone(), done: false };
+        let begun = Begun::or(undo(Arc::clone(&self.bus), name.clone()));
         self.bus.start(&name, &unit::properties(description, &template)).await?;
         info!(%resource, template = %label, unit = name, "started");
         let outcome = self.ready(&name, &template.monitor).await?;
         begun.keep();
         Ok(outcome)
-    }
-
-    /// Waits until the monitor is content, or the unit ended.
-    async fn ready(&self, name: &str, monitor: &Monitor) -> Result<Outcome, BusError> {
-        loop {
-            match self.unit(name).await? {
-                Some(unit) if unit.state == State::Up => {
-                    if look_at(monitor).await.is_ok() {
-                        return Ok(Outcome::Ok);
-                    }
-                }
-                Some(unit) if unit.state == State::Ended => {
-                    return Ok(failed(ocf::GENERIC, self.bus.result(&unit).await));
-                }
-                Some(_) => {}
-                // Ended with status 0, and systemd has forgotten it.
-                None => return Ok(failed(ocf::GENERIC, "ended with status 0")),
-            }
-            sleep(LOOK_EVERY * 2).await;
-        }
-    }
-
-    /// What is left of a unit that is down, in words.
-    async fn left(&self, name: &str) -> Result<Option<String>, BusError> {
-        let pids = self.bus.processes(name).await?;
-        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
-        let said = || format!("its first process ended and others are left: {}", pids.join(", "));
-        Ok((!pids.is_empty()).then(said))
-    }
-
-    async fn look(
-        &self,
-        resource: &ResourceId,
-        label: &Label,
-        deep: bool,
-    ) -> Result<Outcome, BusError> {
-        let Ok(name) = unit::name(resource) else { return Ok(Outcome::NotRunning) };
-        let Some(unit) = self.settled(&name).await? else { return Ok(Outcome::NotRunning) };
-        match unit.state {
-            State::Up if !deep => Ok(Outcome::Ok),
-            State::Up => match process::load(&self.templates, label) {
-                // Running it goes on; only its health cannot be seen.
-                Err(error) => Ok(template_failed(&error)),
-                Ok(template) => match look_at(&template.monitor).await {
-                    Ok(()) => Ok(Outcome::Ok),
-                    Err(why) => match self.unit(&name).await? {
-                        Some(unit) if unit.state == State::Up => Ok(failed(ocf::GENERIC, why)),
-                        _ => Ok(Outcome::NotRunning),
-                    },
-                },
-            },
-            State::Ended => Ok(match self.left(&name).await? {
-                Some(left) => failed(ocf::GENERIC, left),
-                None => Outcome::NotRunning,
-            }),
-            State::Coming | State::Going | State::Down => {
-                Ok(failed(ocf::GENERIC, format!("{name} is on its way: {:?}", unit.state)))
-            }
-        }
     }
 
     /// Systemd sends the stop signal, waits for the template's timeout and kills; the caller bounds the whole.
@@ -217,111 +219,18 @@ impl SystemdDriver {
         if up { unit::run(&self.bus.invocation(&unit).await.ok()?) } else { None }
     }
 
-    async fn all(&self) -> Vec<Unit> {
-        let until = Instant::now() + BUS_PATIENCE;
-        loop {
-            match self.bus.units(PATTERN).await {
-                Ok(units) => return units,
-                Err(error) if Instant::now() >= until => {
-                    error!(%error, "what runs here cannot be asked; only what is on record is looked for");
-                    return Vec::new();
-                }
-                Err(_) => sleep(LOOK_EVERY * 20).await,
-            }
+    async fn kept(&self) -> Result<Vec<Unit>, BusError> {
+        self.bus.units(PATTERN).await
+    }
+
+    async fn survivor(&self, unit: Unit) -> Option<Survivor> {
+        let resource = unit::resource(&unit.name)?;
+        if matches!(unit.state, State::Down | State::Ended) {
+            return None;
         }
-    }
-}
-
-/// A start under way. Dropped before its end, it ends what was begun.
-struct Begun {
-    bus: Arc<Bus>,
-    name: String,
-    done: bool,
-}
-
-impl Begun {
-    fn keep(mut self) {
-        self.done = true;
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let (bus, name) = (Arc::clone(&self.bus), self.name.clone());
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // The stop first: it cancels a job that waits; then nothing waits for the stop signal's timeout.
-                for done in [bus.stop(&name).await, bus.kill(&name).await] {
-                    match done {
-                        Ok(()) | Err(BusError::NoSuchUnit) => {}
-                        Err(error) => warn!(name, %error, "a start that was broken off may go on"),
-                    }
-                }
-            });
-        }
-    }
-}
-
-impl ResourceDriver for SystemdDriver {
-    fn probe<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(label) => {
-                    self.look(instance.resource, label, false).await.unwrap_or_else(|e| unknown(&e))
-                }
-                Err(outcome) => outcome,
-            }
-        })
-    }
-
-    fn start<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(label) => {
-                    self.up(instance.resource, label).await.unwrap_or_else(|e| unknown(&e))
-                }
-                Err(outcome) => outcome,
-            }
-        })
-    }
-
-    fn stop<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move { self.down(instance.resource).await.unwrap_or_else(|e| unknown(&e)) })
-    }
-
-    fn monitor<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            match template_of(instance) {
-                Ok(label) => {
-                    self.look(instance.resource, label, true).await.unwrap_or_else(|e| unknown(&e))
-                }
-                Err(outcome) => outcome,
-            }
-        })
-    }
-
-    fn survivors(&self) -> BoxFuture<'_, Vec<Survivor>> {
-        Box::pin(async move {
-            let mut found = Vec::new();
-            for unit in self.all().await.into_iter().take(SURVIVORS_MAX) {
-                let Some(resource) = unit::resource(&unit.name) else { continue };
-                if matches!(unit.state, State::Down | State::Ended) {
-                    continue;
-                }
-                let kind = unit::template(&unit.description)
-                    .map(|template| ResourceKind::Process { template });
-                let run = self.token(&resource).await.unwrap_or(0);
-                found.push(Survivor { resource, kind, run });
-            }
-            found.sort_by(|a, b| a.resource.cmp(&b.resource));
-            found
-        })
-    }
-
-    fn run<'a>(&'a self, instance: Instance<'a>) -> BoxFuture<'a, Option<u64>> {
-        Box::pin(self.token(instance.resource))
+        let kind =
+            unit::template(&unit.description).map(|template| ResourceKind::Process { template });
+        let run = self.token(&resource).await.unwrap_or(0);
+        Some(Survivor { resource, kind, run })
     }
 }

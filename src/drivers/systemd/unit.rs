@@ -74,7 +74,7 @@ pub(super) fn properties(
 
 /// A unit as systemd lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(crate) struct Unit {
     pub(super) name: String,
     pub(super) description: String,
     /// Object path.
