@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod budget;
 mod builtin;
 pub mod catalog;
 mod cost;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use kube::core::cel::{CompiledSchema, ErrorKind, ValidationError, Validator, compile_schema};
 use serde_json::Value;
 
+use crate::budget::Budget;
 use crate::failure::{Fault, FieldError};
 
 /// The compiled rules of one version of a definition.
@@ -13,6 +14,7 @@ pub(crate) struct Rules {
     any: bool,
     /// Rules that tell of another field than the one that they are about.
     elsewhere: BTreeSet<String>,
+    budget: Budget,
 }
 
 /// Rules that an object breaks.
@@ -38,7 +40,12 @@ impl Rules {
         if errors.is_empty() {
             let mut elsewhere = BTreeSet::new();
             told_elsewhere(schema, &mut elsewhere);
-            Ok(Self { compiled: compile_schema(schema), any, elsewhere })
+            Ok(Self {
+                compiled: compile_schema(schema),
+                any,
+                elsewhere,
+                budget: Budget::of(schema),
+            })
         } else {
             Err(errors)
         }
@@ -52,6 +59,11 @@ impl Rules {
     /// Every rule that `object` breaks, as a create or, with `old`, as an update; and those that it broke before.
     pub(crate) fn broken(&self, object: &Value, old: Option<&Value>) -> Broken {
         let mut broken = Broken::default();
+        // before the library evaluates them, which would go on to the end
+        if let Some(spent) = self.budget.spent(object, old) {
+            broken.now.push(FieldError::new(Fault::Invalid, spent.path, "").because(spent.why));
+            return broken;
+        }
         let Err(errors) = Validator::new().validate_compiled(&self.compiled, object, old) else {
             return broken;
         };

@@ -1,14 +1,16 @@
 //! Expressions of admission policies: compiled once per thread, evaluated over JSON.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use kube::core::cel::KubeCelExt;
 use kube::core::cel::cel::objects::{Key, Map};
-use kube::core::cel::cel::{Context, ExecutionError, Program, Value as Cel};
+use kube::core::cel::cel::{Context, ExecutionError, IdedExpr, Program, Value as Cel};
 use serde_json::Value;
+
+use crate::budget::{self, Turns};
 
 /// Compiled expressions that a thread keeps.
 const KEPT_MAX: usize = 512;
@@ -23,7 +25,12 @@ pub(super) enum Refused {
 }
 
 /// The variables of one evaluation.
-pub(super) struct Scope(Context<'static>);
+pub(super) struct Scope {
+    context: Context<'static>,
+    turns: Turns,
+    /// Of the budget that all expressions of the policy have.
+    left: Cell<u64>,
+}
 
 impl Scope {
     pub(super) fn new(variables: &[(&str, &Value)]) -> Self {
@@ -31,23 +38,30 @@ impl Scope {
         for (name, value) in variables {
             context.add_variable_from_value(*name, of_json(value));
         }
-        Self(context)
+        let turns = Turns::of(&mut context);
+        Self { context, turns, left: Cell::new(budget::ALL_MAX) }
     }
 
     /// Adds the policy's own variables, in their order. One that fails is absent: whoever uses it fails too.
     pub(super) fn add_variables(&mut self, variables: &[(&str, &str)]) {
         let mut known: HashMap<Key, Cel> = HashMap::new();
         for (name, expression) in variables {
-            self.0.add_variable_from_value("variables", map(known.clone()));
+            self.context.add_variable_from_value("variables", map(known.clone()));
             if let Ok(value) = compiled(expression).and_then(|p| self.run(&p)) {
                 known.insert(Key::String(Arc::new((*name).to_owned())), value);
             }
         }
-        self.0.add_variable_from_value("variables", map(known));
+        self.context.add_variable_from_value("variables", map(known));
     }
 
-    fn run(&self, program: &Program) -> Result<Cel, String> {
-        program.execute(&self.0).map_err(|e| e.to_string())
+    fn run(&self, expression: &Compiled) -> Result<Cel, String> {
+        if self.left.get() == 0 {
+            return Err(budget::ALL_SPENT.to_owned());
+        }
+        let result = self.context.resolve(&expression.counted).map_err(|e| e.to_string());
+        let spent = self.turns.take();
+        self.left.set(self.left.get().saturating_sub(spent));
+        if spent > budget::CALL_MAX { Err(budget::CALL_SPENT.to_owned()) } else { result }
     }
 
     /// A condition.
@@ -74,7 +88,7 @@ fn map(entries: HashMap<Key, Cel>) -> Cel {
 }
 
 /// Numbers are ints, as Kubernetes reads them.
-fn of_json(value: &Value) -> Cel {
+pub(crate) fn of_json(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,
         Value::Bool(b) => Cel::Bool(*b),
@@ -90,15 +104,23 @@ fn of_json(value: &Value) -> Cel {
     }
 }
 
-fn compiled(expression: &str) -> Result<Rc<Program>, String> {
+struct Compiled {
+    program: Program,
+    /// What is evaluated.
+    counted: IdedExpr,
+}
+
+fn compiled(expression: &str) -> Result<Rc<Compiled>, String> {
     thread_local! {
-        static COMPILED: RefCell<HashMap<String, Rc<Program>>> = RefCell::new(HashMap::new());
+        static COMPILED: RefCell<HashMap<String, Rc<Compiled>>> = RefCell::new(HashMap::new());
     }
     COMPILED.with_borrow_mut(|kept| {
         if let Some(program) = kept.get(expression) {
             return Ok(Rc::clone(program));
         }
-        let program = Rc::new(Program::compile(expression).map_err(|e| e.to_string())?);
+        let program = Program::compile(expression).map_err(|e| e.to_string())?;
+        let counted = budget::counted(program.expression());
+        let program = Rc::new(Compiled { program, counted });
         if kept.len() >= KEPT_MAX {
             kept.clear();
         }
@@ -110,7 +132,7 @@ fn compiled(expression: &str) -> Result<Rc<Program>, String> {
 /// Whether this server can evaluate an expression.
 pub(super) fn check(expression: &str) -> Result<(), Refused> {
     let program = compiled(expression).map_err(Refused::Wrong)?;
-    let references = program.references();
+    let references = program.program.references();
     if references.has_variable("authorizer") {
         return Err(Refused::NotHere("`authorizer`: there is no authorization to ask".to_owned()));
     }
@@ -167,5 +189,21 @@ mod tests {
         assert!(scope.holds("3").is_err(), "no bool");
         assert_eq!(scope.text("'size ' + string(object.size)"), Some("size 3".to_owned()));
         assert_eq!(scope.text("'a\\nb'"), None);
+    }
+
+    #[test]
+    fn an_expression_is_ended_at_a_million_turns_and_a_policy_at_ten() {
+        let names: Vec<String> = (0..1100).map(|n| format!("n{n}")).collect();
+        let object = json!({"names": names});
+        let scope = Scope::new(&[("object", &object)]);
+        let pairs = "object.names.all(a, object.names.exists_one(b, a == b))";
+        assert_eq!(scope.holds(pairs), Err(budget::CALL_SPENT.to_owned()));
+        let masked = format!("{pairs} || true");
+        assert_eq!(scope.holds(&masked), Err(budget::CALL_SPENT.to_owned()), "not even so");
+        assert_eq!(scope.holds("object.names.exists(a, a == 'n3')"), Ok(true));
+        for _ in 0..8 {
+            assert!(scope.holds(pairs).is_err());
+        }
+        assert_eq!(scope.holds("true"), Err(budget::ALL_SPENT.to_owned()));
     }
 }

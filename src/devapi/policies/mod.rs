@@ -16,6 +16,7 @@ use crate::failure::{Failure, Fault, FieldError};
 use crate::meta::Key;
 use crate::resource::Resource;
 use crate::verbs::{Part, Request, World};
+pub(crate) use cel::of_json;
 use cel::{Refused, Scope};
 
 pub(crate) const GROUP: &str = "admissionregistration.k8s.io";
