@@ -227,6 +227,9 @@ pub fn replay(seed: u64, options: &Options) -> String {
     if options.crowd > 0 {
         command += &format!(" --crowd {}", options.crowd);
     }
+    if options.database {
+        command += " --database";
+    }
     #[cfg(feature = "sabotage")]
     if let Some(rule) = options.faulty {
         command += &format!(" --faulty {}", rule.name());

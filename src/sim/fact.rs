@@ -72,6 +72,8 @@ pub enum Fact {
     Epoch { node: NodeId, epoch: Epoch, quorate: bool },
     /// The executor reported in an epoch; what runs or may run there.
     Reported { node: NodeId, epoch: Epoch, running: Vec<ResourceId> },
+    /// The executor said how much its database wants to be promoted.
+    Wished { node: NodeId, ring: RingId, score: Option<i32> },
     /// A driver was called.
     Began {
         node: NodeId,

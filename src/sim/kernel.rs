@@ -1,10 +1,10 @@
 //! The kernel of one machine: addresses with lifetimes, and processes. It goes on while agents are frozen or dead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::{NodeId, ResourceId, ResourceKind};
 
-use crate::{fact::Fact, log::Log, queue::Time};
+use crate::{fact::Fact, log::Log, params, queue::Time};
 
 /// A configured address.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,7 @@ pub struct Kernel {
     node: NodeId,
     addresses: BTreeMap<ResourceId, Address>,
     processes: BTreeMap<ResourceId, u64>,
+    promoted: BTreeSet<ResourceId>,
     /// What the executors of this boot wrote down as theirs, in a folder that a power loss empties.
     pub record: BTreeMap<ResourceId, (ResourceKind, bool)>,
     /// The executor is suspended: lies beside the record, and is lost with it when the power goes.
@@ -35,6 +36,7 @@ impl Kernel {
             node,
             addresses: BTreeMap::new(),
             processes: BTreeMap::new(),
+            promoted: BTreeSet::new(),
             record: BTreeMap::new(),
             suspended: false,
             watchdog_off: false,
@@ -46,6 +48,7 @@ impl Kernel {
     pub fn lose_power(&mut self) {
         self.addresses.clear();
         self.processes.clear();
+        self.promoted.clear();
         self.record.clear();
         self.suspended = false;
         self.watchdog_off = false;
@@ -79,11 +82,36 @@ impl Kernel {
     /// Takes an address away or ends a process.
     pub fn stop(&mut self, log: &mut Log, resource: &ResourceId, why: &'static str) {
         let there = self.is_there(resource);
+        self.demote(log, resource, why);
         self.addresses.remove(resource);
         self.processes.remove(resource);
         if there {
             log.fact(Fact::Drops { node: self.node, resource: resource.clone(), why });
         }
+    }
+
+    /// A process takes the role that one has at most.
+    pub fn promote(&mut self, log: &mut Log, resource: &ResourceId) {
+        if let Some((_, exclusive)) = self.record.get_mut(resource) {
+            *exclusive = true;
+        }
+        if self.processes.contains_key(resource) && self.promoted.insert(resource.clone()) {
+            let (node, resource) = (self.node, params::promoted(resource));
+            log.fact(Fact::Holds { node, resource, exclusive: true, address: false });
+        }
+    }
+
+    /// It gives it up.
+    pub fn demote(&mut self, log: &mut Log, resource: &ResourceId, why: &'static str) {
+        if self.promoted.remove(resource) {
+            let (node, resource) = (self.node, params::promoted(resource));
+            log.fact(Fact::Drops { node, resource, why });
+        }
+    }
+
+    /// Whether it has it.
+    pub fn is_promoted(&self, resource: &ResourceId) -> bool {
+        self.promoted.contains(resource)
     }
 
     /// Gives an address that is there a new lifetime.

@@ -8,8 +8,8 @@ use sim::{
     print, run,
 };
 
-const USAGE: &str = "usage: sim run [--seeds A..B] [--duration 30s] [--jobs N] [--nodes 3|5] [--crowd N] [--twice] [--keep-going]
-       sim replay SEED [--duration 30s] [--nodes 3|5] [--crowd N] [--trace] [--faulty RULE]
+const USAGE: &str = "usage: sim run [--seeds A..B] [--duration 30s] [--jobs N] [--nodes 3|5] [--crowd N] [--database] [--twice] [--keep-going]
+       sim replay SEED [--duration 30s] [--nodes 3|5] [--crowd N] [--database] [--trace] [--faulty RULE]
        sim hunt RULE|all [--seeds A..B] [--seconds 60] [--duration 30s] [--jobs N] [--nodes 3|5]
 hunt and --faulty want a build with --features sabotage";
 
@@ -77,6 +77,7 @@ fn parse(words: &[String]) -> Result<Arguments, String> {
             "--twice" => campaign.twice = true,
             "--keep-going" => campaign.keep_going = true,
             "--crowd" => campaign.options.crowd = number(value()?)? as usize,
+            "--database" => campaign.options.database = true,
             "--trace" => campaign.options.trace = true,
             flag if flag.starts_with("--") => return Err(format!("unknown flag {flag}")),
             other => arguments.positional.push(other.to_string()),

@@ -3,19 +3,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base::{
-    FenceDevice, FenceDriver, Label, NodeId, NodeName, OcfAgent, ResourceId, ResourceKind,
-    SystemUuid,
+    FenceDevice, FenceDriver, Label, NodeId, NodeName, OcfAgent, ResourceId, ResourceKind, Role,
+    SplitMix64, SystemUuid,
     faulty::Rule,
     ocf::{OcfParameter, OcfValue},
 };
 use policy::revision::{
     Cipher, CloneOptions, ClusterKey, DeletionPolicy, Device, FenceAction, FencingOptions, Meta,
     Monitor, NoQuorumPolicy, NodeIntent, ObjectKind, ObjectVersion, OnFail, Placement, Primitive,
-    QuorumOptions, REVISION_FORMAT, Revision, SecretEntry, Shape, Timeouts, Timings, Transport,
-    Voter,
+    PromotedOptions, QuorumOptions, REVISION_FORMAT, Revision, SecretEntry, Shape, Timeouts,
+    Timings, Transport, Voter,
 };
 
-use crate::{dice::Dice, net::Weather, truth::Setup};
+use crate::{dice::Dice, net::Weather, queue::Time, truth::Setup};
 
 const MS: u64 = 1000;
 
@@ -28,6 +28,8 @@ pub struct Options {
     pub nodes: Option<usize>,
     /// Large services on every member, besides the small ones: with 25 of them a report is more than one message.
     pub crowd: usize,
+    /// A database on every member, of which one is promoted: the one that wants it most by its own word.
+    pub database: bool,
     /// Print the trace.
     pub trace: bool,
     /// The rule that is broken; nothing is in a build without the feature `sabotage`.
@@ -39,7 +41,14 @@ pub const DURATION_US: u64 = 30_000_000;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { duration_us: DURATION_US, nodes: None, crowd: 0, trace: false, faulty: None }
+        Self {
+            duration_us: DURATION_US,
+            nodes: None,
+            crowd: 0,
+            database: false,
+            trace: false,
+            faulty: None,
+        }
     }
 }
 
@@ -76,6 +85,8 @@ pub struct Params {
     pub revision: Revision,
     /// How many faults begin in the phase of faults.
     pub faults: usize,
+    /// Until then databases change their minds.
+    pub moods_until: Time,
 }
 
 /// Node id of the machine at an index.
@@ -130,7 +141,8 @@ impl Params {
             watchdog_us: u64::try_from(grace.as_micros()).unwrap_or(0) + 1000 * MS,
             torn: if dice.chance(100) { 200 } else { 0 },
             t_stop,
-            revision: revision(nodes, options.crowd),
+            revision: revision(nodes, options),
+            moods_until: options.duration_us,
             faults: dice.range(5, 12) as usize,
         };
         params.revision.timings = Timings {
@@ -202,7 +214,7 @@ impl Params {
 }
 
 /// The objects of a small control plane: an address that goes with a process, a process of its own, one on all members.
-fn revision(nodes: usize, crowd: usize) -> Revision {
+fn revision(nodes: usize, options: &Options) -> Revision {
     let secret = |secret: &str| SecretEntry { secret: secret.into(), entry: "key".into() };
     let names: Vec<NodeName> = (1..=nodes).map(|n| parse(&format!("ctl-{n}"))).collect();
     let object = |kind, name: &str| ObjectVersion {
@@ -213,7 +225,7 @@ fn revision(nodes: usize, crowd: usize) -> Revision {
         hash: 1,
     };
     let mut objects = vec![object(ObjectKind::HaCluster, "main")];
-    let placements = placements(crowd);
+    let placements = placements(options);
     for placement in &placements {
         objects.push(object(ObjectKind::ResourcePlacement, placement.id.as_str()));
     }
@@ -271,7 +283,7 @@ fn revision(nodes: usize, crowd: usize) -> Revision {
     }
 }
 
-fn placements(crowd: usize) -> Vec<Placement> {
+fn placements(options: &Options) -> Vec<Placement> {
     let lock = placement("lock", Shape::Single, vec![primitive("lock", process("lock"))]);
     let (vip, httpd) = (primitive("vip", vip()), primitive("httpd", process("httpd")));
     let mut all = vec![
@@ -279,12 +291,39 @@ fn placements(crowd: usize) -> Vec<Placement> {
         lock,
         placement("web", Shape::Group, vec![vip, httpd]),
     ];
-    all.extend((0..crowd).map(|number| {
+    if options.database {
+        let promoted = PromotedOptions { max: 1, node_max: 1 };
+        let mut member = primitive(DATABASE, process(DATABASE));
+        let watched = member.monitors[0].clone();
+        let interval = watched.interval + Duration::from_millis(100);
+        member.monitors.push(Monitor { interval, role: Some(Role::Promoted), ..watched });
+        all.push(placement(DATABASE, Shape::Promotable(clones(), promoted), vec![member]));
+    }
+    all.extend((0..options.crowd).map(|number| {
         let id = format!("{CROWD}{number:02}");
         placement(&id, Shape::Clone(clones()), vec![primitive(&id, large())])
     }));
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all
+}
+
+/// Name of what is promoted.
+pub const DATABASE: &str = "db";
+
+/// What one machine at most holds of something promoted: a name of its own, so that checks look at it as at all that is
+/// exclusive.
+pub fn promoted(resource: &ResourceId) -> ResourceId {
+    parse(&format!("{resource}.promoted"))
+}
+
+/// How much the database of a machine wants to be promoted: now and then another number, no two of them equal.
+pub fn wish(node: NodeId, now: Time, moods_until: Time) -> Option<i32> {
+    const MOOD_US: Time = 3_000_000;
+    let mood = now.min(moods_until) / MOOD_US;
+    let drawn = SplitMix64::new(mood * 1_000 + u64::from(node.as_u16())).below(40) as i32;
+    let last = now >= moods_until;
+    // some do not want to, for a while
+    (last || drawn % 5 != 0).then(|| 1 + drawn * 100 + i32::from(node.as_u16()))
 }
 
 /// How the names of large services begin.

@@ -13,7 +13,7 @@ use crate::{
     faults,
     mischief::FAULTS_MIN,
     node::Running,
-    params::{Options, Params, exclusive, node_id},
+    params::{self, DATABASE, Options, Params, exclusive, node_id, promoted},
     queue::Time,
     world::{Event, World},
 };
@@ -181,7 +181,22 @@ fn missing(world: &World, core: &[usize]) -> Option<String> {
             return Some(format!("{resource} runs nowhere"));
         }
     }
-    None
+    let database = DATABASE.parse().ok().filter(exists)?;
+    not_promoted(world, core, &database)
+}
+
+/// In peace the database of every member of the core runs, and the one that wants it most is promoted.
+fn not_promoted(world: &World, core: &[usize], database: &ResourceId) -> Option<String> {
+    if let Some(index) = core.iter().find(|i| !world.machines[**i].kernel.is_there(database)) {
+        return Some(format!("{database} does not run on {}", world.machines[*index].node));
+    }
+    let wish = |index: &&usize| {
+        params::wish(world.machines[**index].node, world.now, world.params.moods_until)
+    };
+    let best = core.iter().max_by_key(wish).map(|index| world.machines[*index].node)?;
+    let holders = world.log.truth.holders.get(&promoted(database));
+    let only = holders.is_some_and(|holders| holders.len() == 1 && holders.contains(&best));
+    (!only).then(|| format!("{database} wants to be promoted on {best}, and is on {holders:?}"))
 }
 
 /// What a person does who reads the conditions: confirms what is off, clears failures.

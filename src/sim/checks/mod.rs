@@ -3,6 +3,7 @@
 
 mod history;
 mod l09;
+mod promotion;
 mod s01;
 mod s02;
 mod s03;
@@ -99,5 +100,6 @@ checks! {
     s19: s19::S19,
     s31: s31::S31,
     l09: l09::L09,
+    promotion: promotion::Promotion,
     suspend: suspend::Suspend,
 }

@@ -9,7 +9,7 @@ use lifecycle::{Answer, Call, CallId, Executor, Found, Operation, Outcome, Outpu
 use super::{Context, Effect, Message};
 use crate::{
     fact::{Fact, Part},
-    params::{is_exclusive, kind_of},
+    params::{DATABASE, is_exclusive, kind_of, promoted, wish},
 };
 
 /// A driver call that has not ended.
@@ -39,7 +39,8 @@ impl ExecutorPart {
             .into_iter()
             .map(|resource| Found {
                 kind: kind_of(&resource),
-                exclusive: is_exclusive(&resource),
+                exclusive: is_exclusive(&resource)
+                    || ctx.kernel.record.get(&resource).is_some_and(|(_, exclusive)| *exclusive),
                 recorded: ctx.kernel.record.contains_key(&resource),
                 resource,
             })
@@ -140,6 +141,11 @@ impl ExecutorPart {
                 ctx.kernel.record.remove(resource);
                 job.effected = true;
             }
+            Operation::Promote => {
+                ctx.kernel.promote(ctx.log, resource);
+                job.effected = true;
+            }
+            Operation::Demote => ctx.kernel.demote(ctx.log, resource, "demoted"),
             _ => {}
         }
     }
@@ -154,11 +160,26 @@ impl ExecutorPart {
                 Outcome::Failed { code: 1, reason: "no longer permitted".into() }
             }
             (_, 0) => Outcome::NotRunning,
+            (Operation::Promote, _) if job.refused => {
+                Outcome::Failed { code: 1, reason: "no longer permitted".into() }
+            }
             (Operation::Stop, _) => Outcome::Failed { code: 1, reason: "still there".into() },
+            (Operation::Probe | Operation::Monitor, _) if ctx.kernel.is_promoted(&resource) => {
+                Outcome::RunningPromoted
+            }
             (_, _) => Outcome::Ok,
         };
-        let answer = answer.unwrap_or(Answer::new(seen, run));
-        let good = matches!(answer.outcome, Outcome::Ok);
+        let mut answer = answer.unwrap_or(Answer::new(seen, run));
+        if resource.as_str() == DATABASE && run != 0 {
+            // what is said in a call counts at its end, as on a machine
+            answer.wish = wish(ctx.node, ctx.now, ctx.params.moods_until)
+                .map_or(lifecycle::Wish::None, lifecycle::Wish::Score);
+        }
+        let good = matches!(answer.outcome, Outcome::Ok | Outcome::RunningPromoted);
+        if let (Operation::Demote | Operation::Stop, true) = (operation, good) {
+            let (resource, operation) = (promoted(&resource), Operation::Stop);
+            ctx.log.fact(Fact::Answered { node: ctx.node, resource, operation, order, good });
+        }
         ctx.log.fact(Fact::Answered { node: ctx.node, resource, operation, order, good });
         self.executor.handle_answer(ctx.local, id, answer);
     }
@@ -167,12 +188,16 @@ impl ExecutorPart {
         while let Some(output) = self.executor.poll_output() {
             match output {
                 Output::Call(call) => {
+                    let promotion = call.operation == Operation::Promote;
                     ctx.log.fact(Fact::Began {
                         node: ctx.node,
-                        resource: call.resource.clone(),
+                        resource: match promotion {
+                            true => promoted(&call.resource),
+                            false => call.resource.clone(),
+                        },
                         operation: call.operation,
                         order: call.order,
-                        exclusive: is_exclusive(&call.resource),
+                        exclusive: promotion || is_exclusive(&call.resource),
                     });
                     ctx.effects.push(Effect::Drive(call.clone()));
                     self.jobs.insert(call.id, Job { call, effected: false, refused: false });
@@ -185,16 +210,20 @@ impl ExecutorPart {
                     self.say(ctx, ExecutorSays::Changed { operation, outcome, instance });
                 }
                 Output::Report { epoch, report } => {
-                    let running = report
-                        .instances
-                        .iter()
-                        .filter(|i| i.role != Some(base::Role::Stopped))
-                        .map(|i| i.resource.clone())
-                        .collect();
+                    let runs = |i: &&lifecycle::InstanceReport| i.role != Some(base::Role::Stopped);
+                    let mut running: Vec<base::ResourceId> =
+                        report.instances.iter().filter(runs).map(|i| i.resource.clone()).collect();
+                    let leads =
+                        |i: &&lifecycle::InstanceReport| i.role == Some(base::Role::Promoted);
+                    running.extend(
+                        report.instances.iter().filter(leads).map(|i| promoted(&i.resource)),
+                    );
                     ctx.log.fact(Fact::Reported { node: ctx.node, epoch, running });
                     self.say(ctx, ExecutorSays::Report { epoch, report });
                 }
                 Output::Scores { epoch, scores } => {
+                    let score = scores.first().map(|said| said.score);
+                    ctx.log.fact(Fact::Wished { node: ctx.node, ring: epoch.ring, score });
                     self.say(ctx, ExecutorSays::Scores { epoch, scores });
                 }
                 Output::RenewAddress { resource, lifetime, .. } => {
@@ -219,7 +248,7 @@ impl ExecutorPart {
     /// Nothing of the call takes effect any more; what was being started is killed.
     fn cancel(&mut self, ctx: &mut Context<'_>, call: CallId) {
         if let Some(job) = self.jobs.remove(&call)
-            && job.call.operation == Operation::Start
+            && matches!(job.call.operation, Operation::Start | Operation::Promote)
             && job.effected
         {
             ctx.kernel.stop(ctx.log, &job.call.resource, "start broken off");

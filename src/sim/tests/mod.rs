@@ -57,6 +57,19 @@ fn a_crowded_cluster_is_served_and_never_twice() {
     }
 }
 
+/// One is promoted at most, by its own word of the era, and in peace the one that wants it most.
+#[test]
+fn the_database_that_wants_it_most_is_promoted_and_never_two() {
+    for seed in [1, 4, 6, 9] {
+        let report = run(seed, &Options { database: true, nodes: Some(3), ..Options::default() });
+        assert!(
+            !matches!(report.verdict, Verdict::Bad(_)),
+            "{:?}; replay: cargo run --release -p sim -- replay {seed} --database --nodes 3 --trace",
+            report.verdict
+        );
+    }
+}
+
 /// The name of a faulty rule is in a program only if the program can break it. Put together here, so that the test itself
 /// does not hold it.
 #[test]
