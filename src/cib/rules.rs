@@ -11,7 +11,7 @@ use crate::{
     document::{Document, Error, elements, number, score},
 };
 
-/// Reads all option sets called `name` below an element.
+/// Reads all option sets called `name` below an element, the last first: of sets of one score the last has precedence.
 pub(crate) fn options<'a, 'i>(
     doc: &Document<'a, 'i>,
     parent: Node<'a, 'i>,
@@ -21,6 +21,7 @@ pub(crate) fn options<'a, 'i>(
     for node in elements(parent).filter(|node| node.tag_name().name() == name) {
         sets.push(option_set(doc, doc.resolve(node)?)?);
     }
+    sets.reverse();
     Ok(Options { sets })
 }
 

@@ -57,15 +57,16 @@ pub(crate) fn read(world: &mut World<'_>) {
 /// Unfencing and fencing devices change what other resources require, so they are found first.
 fn find_devices(world: &mut World<'_>, resources: &[Resource]) {
     for resource in resources {
+        let says = |wanted: &str| {
+            let pairs = resource.meta.sets.iter().flat_map(|set| &set.pairs);
+            pairs.into_iter().any(|(name, value)| name == wanted && value == "unfencing")
+        };
+        // who asks for unfencing enables it as much as who offers it
+        world.unfencing_enabled |= world.opts.fencing && says("requires");
         match &resource.kind {
             ResourceKind::Primitive(primitive) if primitive.class == "stonith" => {
                 world.has_fencing_device = true;
-                world.unfencing_enabled |= resource
-                    .meta
-                    .sets
-                    .iter()
-                    .flat_map(|set| &set.pairs)
-                    .any(|(name, value)| name == "provides" && value == "unfencing");
+                world.unfencing_enabled |= says("provides");
             }
             ResourceKind::Primitive(_) | ResourceKind::Bundle(_) => {}
             ResourceKind::Group(members) => find_devices(world, members),
@@ -442,8 +443,8 @@ pub(crate) fn on_fail(
         Some("block") => OnFail::Block,
         Some("fence") if world.opts.fencing => OnFail::Fence,
         Some("fence" | "stop") => OnFail::Stop,
+        // nothing leaves a node on which it cannot be stopped
         Some("standby") if !failed_stop => OnFail::Standby,
-        Some("standby") => OnFail::Standby,
         Some("migrate") => OnFail::Ban,
         Some("restart") if !failed_stop => OnFail::Restart,
         Some("restart-container") => OnFail::RestartContainer,

@@ -31,15 +31,20 @@ fn withhold(world: &mut World<'_>, r: ResIx, constraint: &TicketConstraint, gran
         }
         return;
     }
+    let loss = match constraint.loss {
+        // where nobody can be fenced, what lost its ticket is stopped
+        LossPolicy::Fence if !world.opts.fencing => LossPolicy::Stop,
+        loss => loss,
+    };
     let promoted_only = constraint.role == Some(Role::Promoted);
     let active = !world[r].running_on.is_empty();
     if granted || !active {
-        if !promoted_only || constraint.loss == LossPolicy::Stop {
+        if !promoted_only || loss == LossPolicy::Stop {
             world.add_location(r, None, -INFINITY, Source::Ticket);
         }
         return;
     }
-    match constraint.loss {
+    match loss {
         LossPolicy::Stop => world.add_location(r, None, -INFINITY, Source::Ticket),
         // promotion is withheld where promotions are ranked
         LossPolicy::Demote if promoted_only => {}
