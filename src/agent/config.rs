@@ -43,6 +43,11 @@ impl Options {
         format!("{}/{}", self.namespace, self.cluster)
     }
 
+    /// Who the ring part becomes; the other parts hear it. Where the agent is not root it stays who it is.
+    pub fn ring_user(&self) -> Option<RingUser> {
+        self.config.ring_user.filter(|_| rustix::process::geteuid().is_root())
+    }
+
     /// Where the sockets of the parts and the records of running processes are.
     pub fn run_dir(&self) -> RunDir {
         RunDir::at(self.config.run_dir.clone().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
@@ -112,9 +117,22 @@ pub struct Config {
     /// Whether the ring asks the kernel for a real-time slice. Refusal is a condition, not an error.
     #[serde(default)]
     pub realtime: Realtime,
+    /// Who the ring part is once it has opened what needs root. None: it stays who it is.
+    #[serde(default)]
+    pub ring_user: Option<RingUser>,
     /// A machine that is played by another process (`palisade dev`). None on every real machine.
     #[serde(default)]
     pub stand_in: Option<StandInConfig>,
+}
+
+/// A user and a group of the ring part's own, as numbers: a container has no names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RingUser {
+    /// Nobody else's.
+    pub uid: u32,
+    /// Its only group. Files of the API's account have to be readable for it.
+    pub gid: u32,
 }
 
 /// What stands in for this machine's kernel and network. Refused outside of loopback.
@@ -271,6 +289,15 @@ impl Config {
                 rule: "must be 1 to 60: whoever is away longer is fenced",
             });
         }
+        if self
+            .ring_user
+            .is_some_and(|user| [user.uid, user.gid].iter().any(|id| [0, u32::MAX].contains(id)))
+        {
+            return Err(ConfigError::Value {
+                key: "ring_user",
+                rule: "must name a user and a group other than root's; leave it out to let the ring part stay root",
+            });
+        }
         if self.containers.as_ref().is_some_and(|given| given.namespace == "k8s.io") {
             return Err(ConfigError::Value {
                 key: "containers.namespace",
@@ -375,6 +402,8 @@ mod tests {
         for text in [
             "planned_absence_s = 0",
             "planned_absence_s = 61",
+            "[ring_user]\nuid = 0\ngid = 65533",
+            "[ring_user]\nuid = 65533\ngid = 0",
             "[watchdog]\ntimeout_s = 10",
             "[watchdog]\ndevice = \"/dev/watchdog\"\ntimeout_s = 1",
             "[containers]\nnamespace = \"k8s.io\"",

@@ -40,6 +40,7 @@ pub mod state;
 pub mod status;
 pub mod supervise;
 pub mod transport;
+pub mod user;
 
 /// The program that runs, for parts and children of their own: the file it was started from may have been replaced meanwhile,
 /// and then the path names another version, or nothing. See proc_pid_exe(5).

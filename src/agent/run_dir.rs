@@ -19,7 +19,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt as _, symlink},
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -94,14 +94,15 @@ impl RunDir {
         self.folder(Entry::Executor).join("fencer.sock")
     }
 
-    /// Makes the directory where it is missing, for the executor alone.
-    pub fn make(&self) -> Result<(), StateError> {
-        make_private(&self.0)
+    /// Makes the directory where it is missing, for the executor alone. `group` may pass through to the folders, where the ring
+    /// part has another user than root and no container of its own.
+    pub fn make(&self, group: Option<u32>) -> Result<(), StateError> {
+        make_for(&self.0, group)
     }
 
-    /// Makes the folder of a socket that the caller is about to bind, and returns the socket's path.
-    pub fn make_entry(&self, entry: Entry) -> Result<PathBuf, StateError> {
-        make_private(&self.folder(entry))?;
+    /// Makes the folder of a socket that the caller is about to bind, for itself and `group`, and returns the socket's path.
+    pub fn make_entry(&self, entry: Entry, group: Option<u32>) -> Result<PathBuf, StateError> {
+        make_for(&self.folder(entry), group)?;
         Ok(self.socket(entry))
     }
 
@@ -126,12 +127,20 @@ impl RunDir {
     }
 }
 
+/// Nobody of the group lists it or writes there. Without the right to give files away its owner may hand a file to a group that
+/// it is in, as the parts of the chart are.
+fn make_for(dir: &Path, group: Option<u32>) -> Result<(), StateError> {
+    make_private(dir)?;
+    if group.is_some() {
+        chown(dir, None, group)?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o710))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::{
-        fs::PermissionsExt as _,
-        net::{UnixListener, UnixStream},
-    };
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
 
@@ -139,12 +148,12 @@ mod tests {
     fn each_socket_has_a_folder_and_old_paths_lead_there() {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let run = RunDir::at(dir.path().join("run"));
-        run.make().expect("made");
+        run.make(None).expect("made");
         // as the version before left it
         drop(UnixListener::bind(run.socket_before(Entry::Watch)).expect("bound"));
         assert!(run.has_before(Entry::Watch));
         for entry in [Entry::Agent, Entry::Watch] {
-            let socket = run.make_entry(entry).expect("made");
+            let socket = run.make_entry(entry, None).expect("made");
             let mode = fs::metadata(run.folder(entry)).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o700);
             let _listener = UnixListener::bind(&socket).expect("bound");

@@ -22,7 +22,7 @@ use crate::{
     config::Options,
     fencer::{Credential, Credentials, FetchCredentials, Fetched},
     own_program,
-    process::Exit,
+    process::{Exit, arguments_of_child},
 };
 
 /// For the whole look, a slow API included.
@@ -40,20 +40,7 @@ pub struct SecretsByChild {
 impl SecretsByChild {
     /// The child gets the options of this process, which is a part itself.
     pub fn of_this_part() -> Self {
-        let mut arguments: Vec<OsString> = Vec::new();
-        let mut given = std::env::args_os().skip(1);
-        while let Some(word) = given.next() {
-            if word == "--part" || word == "--parent" {
-                given.next();
-            } else {
-                arguments.push(word);
-            }
-        }
-        let own = [("--part", "secrets".to_owned()), ("--parent", std::process::id().to_string())];
-        for (name, value) in own {
-            arguments.extend([name.into(), value.into()]);
-        }
-        Self { arguments }
+        Self { arguments: arguments_of_child("secrets") }
     }
 }
 

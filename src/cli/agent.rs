@@ -93,6 +93,7 @@ enum PartName {
     Fencer,
     Ring,
     Secrets,
+    Disk,
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -116,6 +117,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             PartName::Fencer => Role::Part { part: Part::Fencer, parent },
             PartName::Ring => Role::Part { part: Part::Ring, parent },
             PartName::Secrets => Role::Secrets { parent },
+            PartName::Disk => Role::Disk { parent },
         },
         _ if args.link_old_paths => Role::LinkOldPaths,
         _ => Role::Supervisor {
@@ -130,6 +132,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let part = match &role {
         Role::Part { part, .. } => part.name(),
         Role::Secrets { .. } => "secrets",
+        Role::Disk { .. } => "disk",
         Role::Supervisor { .. } | Role::LinkOldPaths => "supervisor",
     };
     let _here = tracing::info_span!("agent", node = %options.node_name, part).entered();

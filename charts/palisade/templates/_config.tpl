@@ -1,3 +1,8 @@
+{{- /* Who the ring part becomes; nothing where it stays root. In a static pod it does: its kubeconfig is a file of root's. */ -}}
+{{- define "palisade.ringUser" -}}
+{{- if and .Values.agent.ringUser (not .Values.agent.staticPod.render) }}{{ int64 .Values.agent.ringUser }}{{ end -}}
+{{- end }}
+
 {{- /* The agent's configuration file; its keys stand in docs/agent.md. */ -}}
 {{- define "palisade.config" -}}
 run_dir = {{ .Values.agent.runDir | quote }}
@@ -31,6 +36,12 @@ socket = {{ printf "%s/containerd.sock" .socketDir | quote }}
 namespace = {{ .namespace | quote }}
 snapshotter = {{ .snapshotter | quote }}
 {{- end }}
+{{- end }}
+{{- with include "palisade.ringUser" . }}
+
+[ring_user]
+uid = {{ . }}
+gid = {{ . }}
 {{- end }}
 {{- if .Values.agent.watchdog.enabled }}
 

@@ -82,9 +82,15 @@ ConfigMap, so there credentials are a folder of the machine, and the configurati
     readOnlyRootFilesystem: true
     capabilities:
       drop: [ALL]
-      # NET_RAW: asking silent machines by ARP and ICMP. IPC_LOCK, SYS_NICE: to be run in time. All are tried, and a
-      # refusal is a condition.
+      # NET_RAW: asking silent machines by ICMP. IPC_LOCK, SYS_NICE: to be run in time. All are tried, and a refusal is a
+      # condition.
+      {{- if include "palisade.ringUser" . }}
+      # SETUID, SETGID: the ring part gives root up, and keeps IPC_LOCK alone; KILL: its supervisor, which reads nothing
+      # from anybody, ends it.
+      add: [NET_RAW, IPC_LOCK, SYS_NICE, SETUID, SETGID, KILL]
+      {{- else }}
       add: [NET_RAW, IPC_LOCK, SYS_NICE]
+      {{- end }}
   volumeMounts:
     {{- include "palisade.configMount" . | nindent 4 }}
     # Its own socket, for people, and those of the parts that it speaks to.

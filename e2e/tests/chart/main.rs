@@ -301,6 +301,9 @@ fn every_rendering_is_admitted_and_an_uninstall_keeps_what_people_have_written()
         assert_eq!(seen_of_run(executor), [" run", "agent nothing", "fencer nothing"]);
         let fencing = seen_of_run(&fencer["spec"]["containers"][0]);
         assert_eq!(fencing, ["fencer run-fencer", "watch run-watch"]);
+        // The ring part's group, for the token and the sockets that it is given.
+        assert_eq!(agent["spec"]["securityContext"]["fsGroup"], 65533);
+        assert_eq!(fencer["spec"]["securityContext"]["supplementalGroups"][0], 65533);
         assert_eq!(fencer["spec"]["hostPID"], Value::Null);
     }
     // The controller's pods run in a namespace that refuses everything that is not restricted.

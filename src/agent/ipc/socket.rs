@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{Port, QUEUE_MAX, frame};
+use crate::config::RingUser;
 
 /// Users whose processes may speak to a part, by the kernel's word on each connection (SO_PEERCRED).
 ///
@@ -23,6 +24,8 @@ use super::{Port, QUEUE_MAX, frame};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
     uids: Vec<u32>,
+    /// Whose members find the socket, besides its owner.
+    group: Option<u32>,
 }
 
 impl Admitted {
@@ -30,7 +33,26 @@ impl Admitted {
     pub fn own() -> Self {
         let mut uids = vec![0, rustix::process::geteuid().as_raw()];
         uids.dedup();
-        Self { uids }
+        Self { uids, group: None }
+    }
+
+    /// The ring part alone: the user that it becomes, else who everybody is. Where it is not root nobody else is heard who is.
+    pub fn ring(user: Option<RingUser>) -> Self {
+        user.map_or_else(Self::own, |user| Self { uids: vec![user.uid], group: Some(user.gid) })
+    }
+
+    /// A ring part of the version before too, which is root.
+    #[must_use]
+    pub fn or_root(mut self) -> Self {
+        if !self.uids.contains(&0) {
+            self.uids.push(0);
+        }
+        self
+    }
+
+    /// Whose members find the socket.
+    pub const fn group(&self) -> Option<u32> {
+        self.group
     }
 
     /// Whether the kernel says that the peer is one of them.
@@ -48,7 +70,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds, 0600. A file that an earlier process left is removed: the caller holds the lock of the directory.
+    /// Binds, 0600, or 0660 for the group that is admitted. A file that an earlier process left is removed: the caller holds the lock of the directory.
     pub fn bind(path: &Path, admitted: Admitted) -> io::Result<Self> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -57,7 +79,9 @@ impl Listener {
         let socket = UnixListener::bind(path).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", path.display()))
         })?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let mode = if admitted.group.is_some() { 0o660 } else { 0o600 };
+        std::os::unix::fs::chown(path, None, admitted.group)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         Ok(Self { socket, path: path.into(), admitted })
     }
 
@@ -176,7 +200,8 @@ mod tests {
     async fn a_stranger_is_not_heard() {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let path = dir.path().join("part.sock");
-        let listener = Listener::bind(&path, Admitted { uids: vec![4_000_000] }).expect("bound");
+        let listener =
+            Listener::bind(&path, Admitted { uids: vec![4_000_000], group: None }).expect("bound");
         let mut client = connect::<u32, u32>(&path, &Admitted::own()).await.expect("connected");
         let accepted =
             tokio::time::timeout(std::time::Duration::from_millis(200), listener.accept()).await;

@@ -80,7 +80,7 @@ mod tests {
     async fn the_ring_part_is_led_to_a_fencer_of_the_version_before_and_to_nobody_else() {
         let dir = tempfile::tempdir().expect("a directory for the test");
         let run = RunDir::at(dir.path());
-        run.make_entry(Entry::Executor).expect("made");
+        run.make_entry(Entry::Executor, None).expect("made");
         let way = run.way_to_fencer_before();
         let leading = {
             let run = run.clone();
@@ -101,7 +101,7 @@ mod tests {
         // it is replaced: the ring part hears of it at once
         drop((fencer, old));
         assert_eq!(ring.rx.recv().await, None);
-        run.make_entry(Entry::Fencer).expect("made");
+        run.make_entry(Entry::Fencer, None).expect("made");
         run.link_old_path(Entry::Fencer).expect("linked");
         let _new = Listener::bind(&run.socket(Entry::Fencer), Admitted::own()).expect("bound");
         assert!(be_led::<u32, u32>(&way).await.is_err(), "a link of ours leads to no older one");

@@ -34,7 +34,8 @@ const NEWS_MAX: usize = 256;
 
 pub(super) fn main(options: Options) -> io::Result<Exit> {
     let dirs = options.run_dir();
-    dirs.make().map_err(io::Error::other)?;
+    let for_ring = Admitted::ring(options.ring_user());
+    dirs.make(for_ring.group()).map_err(io::Error::other)?;
     let run_dir = dirs.path().to_owned();
     let _lock =
         DirLock::take(&run_dir, "executor.lock", PART_LOCK_PATIENCE).map_err(io::Error::other)?;
@@ -45,8 +46,8 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
     }
     runtime()?.block_on(async move {
         let machine = Machine::read(&options.config)?;
-        let for_ring = dirs.make_entry(Entry::Executor).map_err(io::Error::other)?;
-        let for_fencer = dirs.make_entry(Entry::Watch).map_err(io::Error::other)?;
+        let ring_socket = dirs.make_entry(Entry::Executor, for_ring.group()).map_err(io::Error::other)?;
+        let fencer_socket = dirs.make_entry(Entry::Watch, None).map_err(io::Error::other)?;
         for entry in [Entry::Agent, Entry::Watch] {
             if let Err(error) = dirs.link_old_path(entry) {
                 tracing::warn!(%error, "whoever looks for a socket where the version before had it does not find it");
@@ -135,9 +136,9 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
             health: super::health_of_part(options.health_listen),
         };
         tokio::select! {
-            ended = accept(for_ring, Admitted::own(), ring) => ended?,
-            ended = accept(for_fencer, Admitted::own(), asker) => ended?,
-            ended = lead_to_fencer(&dirs, Admitted::own()) => ended?,
+            ended = accept(ring_socket, for_ring.clone(), ring) => ended?,
+            ended = accept(fencer_socket, Admitted::own(), asker) => ended?,
+            ended = lead_to_fencer(&dirs, for_ring) => ended?,
             () = run(setup) => {}
             ended = asked_to_end() => ended?,
         }

@@ -29,7 +29,9 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
     }
     runtime()?.block_on(async move {
         let run_dir = options.run_dir();
-        let socket = run_dir.make_entry(Entry::Fencer).map_err(io::Error::other)?;
+        let for_ring = Admitted::ring(options.ring_user()).or_root();
+        let socket =
+            run_dir.make_entry(Entry::Fencer, for_ring.group()).map_err(io::Error::other)?;
         let (ring, rings) = mpsc::channel(1);
         let (executor, executors) = mpsc::channel(1);
         // Kept for ever: the connection to the executor is looked after by the watch itself.
@@ -51,7 +53,7 @@ pub(super) fn main(options: Options) -> io::Result<Exit> {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let part = tokio::spawn(run(setup, stopped));
         tokio::select! {
-            ended = accept(socket, Admitted::own(), ring) => ended?,
+            ended = accept(socket, for_ring, ring) => ended?,
             ended = asked_to_end() => ended?,
         }
         // The watchdog is disarmed before this process ends on purpose.

@@ -66,9 +66,9 @@ pub struct RealProber {
 }
 
 impl RealProber {
-    /// Opened while the rights are there. `own`: this machine's address on each link.
-    pub fn open(own: Vec<IpAddr>) -> Self {
-        Self { driver: Arc::new(Driver::open()), own }
+    /// `driver`: opened while the rights were there. `own`: this machine's address on each link.
+    pub const fn new(driver: Arc<Driver>, own: Vec<IpAddr>) -> Self {
+        Self { driver, own }
     }
 }
 

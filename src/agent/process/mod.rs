@@ -29,7 +29,7 @@ use crate::{
     metrics::Health,
     own_program,
     run_dir::Entry,
-    state::{DirLock, make_private},
+    state::{DirLock, keep, make_private},
     supervise::{self, Ended, Part},
 };
 
@@ -62,6 +62,11 @@ pub enum Role {
     /// Lets the paths at which a ring part of the version before looks for its fencer lead to this version's, and ends: for
     /// the fencer's pod, whose fencer does not see the run directory.
     LinkOldPaths,
+    /// Keeps the state directory for a ring part that is not root.
+    Disk {
+        /// The ring part.
+        parent: u32,
+    },
     /// Reads Secrets for the fencer and ends.
     Secrets {
         /// The fencer.
@@ -93,8 +98,16 @@ pub fn main(options: Options, role: Role) -> io::Result<Exit> {
             supervisor(&options, &parts, &arguments, after_leave)
         }
         Role::LinkOldPaths => {
-            options.run_dir().make().map_err(io::Error::other)?;
+            options
+                .run_dir()
+                .make(options.ring_user().map(|user| user.gid))
+                .map_err(io::Error::other)?;
             options.run_dir().link_old_path(Entry::Fencer)?;
+            Ok(Exit::Done)
+        }
+        Role::Disk { parent } => {
+            supervise::end_with_parent(parent)?;
+            keep(&options.state_dir, PART_LOCK_PATIENCE)?;
             Ok(Exit::Done)
         }
         Role::Secrets { parent } => {
@@ -162,6 +175,24 @@ fn supervisor(
             Ok(Exit::Done)
         }
     }
+}
+
+/// For a child of this part, which gets the same options.
+pub(crate) fn arguments_of_child(part: &str) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut given = std::env::args_os().skip(1);
+    while let Some(word) = given.next() {
+        if word == "--part" || word == "--parent" {
+            given.next();
+        } else {
+            arguments.push(word);
+        }
+    }
+    for (name, value) in [("--part", part.to_owned()), ("--parent", std::process::id().to_string())]
+    {
+        arguments.extend([name.into(), value.into()]);
+    }
+    arguments
 }
 
 /// One thread; two more at most, for moments, where the system has no other way than to wait.

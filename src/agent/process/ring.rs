@@ -3,10 +3,14 @@
 use std::{io, sync::Arc, thread};
 
 use base::NodeId;
+use drivers::probe::Prober as Driver;
 use policy::revision::{REVISION_FORMAT, Revision};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Exit, Machine, PART_LOCK_PATIENCE, RealProber, StandInProber, asked_to_end, runtime};
+use super::{
+    Exit, Machine, PART_LOCK_PATIENCE, RealProber, StandInProber, arguments_of_child, asked_to_end,
+    runtime,
+};
 use crate::{
     clock, conditions,
     config::{Options, Realtime},
@@ -20,7 +24,7 @@ use crate::{
     run_dir::Entry,
     state::{Disk, FileKind, StateDir, random_u128},
     status::{RingStatus, Status},
-    supervise::{AGAIN, GONE, LEFT},
+    supervise::{AGAIN, GONE, LEFT, end_with_parent},
 };
 
 /// Requests on their way to the ring.
@@ -29,8 +33,12 @@ const CALLS_MAX: usize = 16;
 const FEED_MAX: usize = 16;
 
 pub(super) fn main(options: Options) -> io::Result<Exit> {
-    let state_dir =
-        StateDir::open(&options.state_dir, PART_LOCK_PATIENCE).map_err(io::Error::other)?;
+    let dir = &options.state_dir;
+    let state_dir = match options.ring_user() {
+        Some(_) => StateDir::open_by_child(dir, &arguments_of_child("disk")),
+        None => StateDir::open(dir, PART_LOCK_PATIENCE),
+    };
+    let state_dir = state_dir.map_err(io::Error::other)?;
     runtime()?.block_on(start(options, state_dir))
 }
 
@@ -39,8 +47,10 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     let absence = options.config.planned_absence();
     let metrics = Arc::new(Metrics::new());
     let (call, mut calls) = mpsc::channel(CALLS_MAX);
-    let socket = options.run_dir().make_entry(Entry::Agent).map_err(io::Error::other)?;
+    let socket = options.run_dir().make_entry(Entry::Agent, None).map_err(io::Error::other)?;
     let listener = Listener::bind(&socket, Admitted::own())?;
+    let realtime = options.config.realtime == Realtime::Try;
+    let ring = ring_thread(&options, realtime).await?;
     tokio::spawn(local::serve(listener, call.clone()));
     if let Some(address) = options.config.metrics_listen {
         let metrics = Arc::clone(&metrics);
@@ -108,50 +118,41 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
     }
     let run_dir = options.run_dir();
     let (stop, stopping) = mpsc::channel(1);
-    let realtime = options.config.realtime == Realtime::Try;
-    let (ended, mut end) = oneshot::channel();
-    let make = move || {
-        let node = &options.node_name;
-        let _here = tracing::info_span!("ring", %node, part = "ring").entered();
-        wrong.extend(ask_privileges(realtime).map(|text| (conditions::PRIVILEGE, text)));
-        let result = runtime().and_then(|runtime| {
-            runtime.block_on(async move {
-                let prober: Arc<dyn Prober> = match &stand_in {
-                    Some(stand_in) => Arc::new(StandInProber::new(stand_in)),
-                    None => Arc::new(RealProber::open(own)),
-                };
-                run(Setup {
-                    node_name: options.node_name.clone(),
-                    state_dir,
-                    loaded,
-                    revision,
-                    keys,
-                    boot_id: machine.boot_id,
-                    system_uuid: machine.system_uuid,
-                    networks: options.config.interfaces.clone(),
-                    bound: stand_in.map(|stand_in| stand_in.links).unwrap_or_default(),
-                    executor: Dial::Socket(run_dir.socket(Entry::Executor)),
-                    fencer: Dial::SocketOrBefore {
-                        socket: run_dir.socket(Entry::Fencer),
-                        way: run_dir.way_to_fencer_before(),
-                    },
-                    prober,
-                    calls,
-                    feed,
-                    views,
-                    stop: stopping,
-                    metrics,
-                    watchdog: options.config.watchdog.is_some(),
-                    conditions: wrong,
-                    lonely,
-                })
-                .await
-            })
-        });
-        let _ = ended.send(result);
+    wrong.extend(ring.refused.map(|text| (conditions::PRIVILEGE, text)));
+    let make = move |driver: Arc<Driver>| {
+        let prober: Arc<dyn Prober> = match &stand_in {
+            Some(stand_in) => Arc::new(StandInProber::new(stand_in)),
+            None => Arc::new(RealProber::new(driver, own)),
+        };
+        Setup {
+            node_name: options.node_name.clone(),
+            state_dir,
+            loaded,
+            revision,
+            keys,
+            boot_id: machine.boot_id,
+            system_uuid: machine.system_uuid,
+            networks: options.config.interfaces.clone(),
+            bound: stand_in.map(|stand_in| stand_in.links).unwrap_or_default(),
+            executor: Dial::Socket(run_dir.socket(Entry::Executor)),
+            fencer: Dial::SocketOrBefore {
+                socket: run_dir.socket(Entry::Fencer),
+                way: run_dir.way_to_fencer_before(),
+            },
+            prober,
+            calls,
+            feed,
+            views,
+            stop: stopping,
+            metrics,
+            watchdog: options.config.watchdog.is_some(),
+            conditions: wrong,
+            lonely,
+        }
     };
-    // A panic drops the sender: this process ends, and the watchdog is not fed until it is back (STYLE.md 14).
-    thread::Builder::new().name("ring".into()).stack_size(2 * 1024 * 1024).spawn(make)?;
+    // The thread waits for it, or has panicked, which is found out below.
+    let _ = ring.make.send(Box::new(make));
+    let mut end = ring.ended;
     let result = tokio::select! {
         result = &mut end => result,
         asked = asked_to_end() => {
@@ -172,6 +173,57 @@ async fn start(options: Options, mut state_dir: StateDir) -> io::Result<Exit> {
         }
         Ended::Reconfigured => Ok(Exit::Code(AGAIN)),
     }
+}
+
+/// The ring's thread, which has opened what needs a right and waits for what it is to run.
+struct RingThread {
+    make: oneshot::Sender<MakeSetup>,
+    ended: oneshot::Receiver<io::Result<Ended>>,
+    /// What the kernel refused.
+    refused: Option<String>,
+}
+
+type MakeSetup = Box<dyn FnOnce(Arc<Driver>) -> Setup + Send>;
+
+/// Starts it, and gives root up with it where the configuration says so. Called while there is no other thread.
+async fn ring_thread(options: &Options, realtime: bool) -> io::Result<RingThread> {
+    let user = options.ring_user();
+    let parent = std::os::unix::process::parent_id();
+    if user.is_some() {
+        crate::user::prepare()?;
+    }
+    let (opened, ready) = oneshot::channel();
+    let (given_up, confined) = oneshot::channel::<()>();
+    let (make, made) = oneshot::channel::<MakeSetup>();
+    let (end, ended) = oneshot::channel();
+    let node = options.node_name.clone();
+    let body = move || {
+        let _here = tracing::info_span!("ring", %node, part = "ring").entered();
+        let refused = ask_privileges(realtime);
+        let result = runtime().and_then(|runtime| {
+            runtime.block_on(async move {
+                let driver = Arc::new(Driver::open());
+                let _ = opened.send(refused);
+                if confined.await.is_ok() {
+                    crate::user::confine()?;
+                }
+                let made = made.await.map_err(|_| io::Error::other("the ring part ends"))?;
+                run(made(driver)).await
+            })
+        });
+        let _ = end.send(result);
+    };
+    // A panic drops the sender: this process ends, and the watchdog is not fed until it is back (STYLE.md 14).
+    thread::Builder::new().name("ring".into()).stack_size(2 * 1024 * 1024).spawn(body)?;
+    let refused = ready.await.map_err(|_| io::Error::other("the ring's thread cannot start"))?;
+    if let Some(user) = user {
+        crate::user::give_root_up(user)?;
+        // The kernel forgets it when a process changes its user.
+        end_with_parent(parent)?;
+        let _ = given_up.send(());
+        tracing::info!(uid = user.uid, gid = user.gid, "the ring part is not root any more");
+    }
+    Ok(RingThread { make, ended, refused })
 }
 
 /// What a member must know before it can be one.

@@ -104,7 +104,7 @@ pub async fn run(setup: Setup) -> io::Result<Ended> {
     let (probed_tx, mut probed) = mpsc::channel(64);
     // One answer at most for each write that waits, and those are bounded.
     let answer = Arc::new(move |said| drop(answer.send(said)));
-    let persister = Persister::start(setup.state_dir.path().into(), answer)?;
+    let persister = Persister::start(setup.state_dir.files(), answer)?;
     let Setup {
         node_name,
         state_dir: _lock,

@@ -23,7 +23,9 @@ const HEADER_BYTES: usize = 4 + 2 + 2 + 4 + 32;
 pub const CONTENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The files, each with a number of its own in its header: a file that was copied over another is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[repr(u16)]
 pub enum FileKind {
     /// Whose disk this is: node, cluster, marker.
@@ -75,7 +77,7 @@ pub enum Content {
         /// Where it is now.
         kept: PathBuf,
         /// What was wrong with it.
-        why: &'static str,
+        why: String,
     },
 }
 
@@ -92,7 +94,7 @@ pub fn read(dir: &Path, kind: FileKind) -> io::Result<Content> {
     file.take(limit).read_to_end(&mut bytes).map_err(|error| named(error, &path))?;
     match content(&bytes, kind) {
         Ok(_) => Ok(Content::Intact(bytes.split_off(HEADER_BYTES))),
-        Err(why) => Ok(Content::SetAside { kept: set_aside(dir, kind)?, why }),
+        Err(why) => Ok(Content::SetAside { kept: set_aside(dir, kind)?, why: why.to_owned() }),
     }
 }
 

@@ -4,6 +4,7 @@
 //! earlier one may have used; a file that cannot be believed is set aside under another name and counts as lost; only
 //! the owner reads (0700, files 0600); one agent at a time holds the lock.
 
+mod far;
 mod file;
 mod lock;
 mod worker;
@@ -21,6 +22,7 @@ use base::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use far::keep;
 pub use file::{CONTENT_BYTES_MAX, Content, FileKind, content, header, read, write};
 pub use lock::{DirLock, LockError};
 pub use worker::{Persisted, Persister, WriteToken};
@@ -96,7 +98,7 @@ pub struct SetAside {
     /// Under which name it was kept.
     pub kept: PathBuf,
     /// What was wrong.
-    pub why: &'static str,
+    pub why: String,
 }
 
 /// What the ring part starts from.
@@ -118,11 +120,45 @@ pub struct Loaded {
     pub set_aside: Vec<SetAside>,
 }
 
+/// How its files are reached.
+#[derive(Clone, Debug)]
+pub struct Files(Reach);
+
+#[derive(Clone, Debug)]
+enum Reach {
+    Here(PathBuf),
+    ByChild(far::Far),
+}
+
+impl From<PathBuf> for Files {
+    fn from(dir: PathBuf) -> Self {
+        Self(Reach::Here(dir))
+    }
+}
+
+impl Files {
+    fn read(&self, kind: FileKind) -> io::Result<Content> {
+        match &self.0 {
+            Reach::Here(dir) => read(dir, kind),
+            Reach::ByChild(far) => far.read(kind),
+        }
+    }
+
+    fn write(&self, kind: FileKind, content: &[u8]) -> io::Result<()> {
+        match &self.0 {
+            Reach::Here(dir) => write(dir, kind, content),
+            Reach::ByChild(far) => far.write(kind, content),
+        }
+    }
+}
+
 /// The directory, locked.
 #[derive(Debug)]
 pub struct StateDir {
     dir: PathBuf,
-    _lock: DirLock,
+    files: Files,
+    /// A child that reaches the files has it instead.
+    _lock: Option<DirLock>,
     set_aside: Vec<SetAside>,
 }
 
@@ -131,7 +167,20 @@ impl StateDir {
     pub fn open(dir: &Path, patience: Duration) -> Result<Self, StateError> {
         make_private(dir)?;
         let lock = DirLock::take(dir, "lock", patience)?;
-        Ok(Self { dir: dir.into(), _lock: lock, set_aside: Vec::new() })
+        let files = dir.to_owned().into();
+        Ok(Self { dir: dir.into(), files, _lock: Some(lock), set_aside: Vec::new() })
+    }
+
+    /// The same by a child of this process, which goes on when this one is not root any more. `arguments` start it: it calls
+    /// [`keep`] for the same directory.
+    pub fn open_by_child(dir: &Path, arguments: &[std::ffi::OsString]) -> Result<Self, StateError> {
+        let files = Files(Reach::ByChild(far::Far::start(arguments)?));
+        Ok(Self { dir: dir.into(), files, _lock: None, set_aside: Vec::new() })
+    }
+
+    /// For who writes while this value keeps the lock.
+    pub fn files(&self) -> Files {
+        self.files.clone()
     }
 
     /// Where it is.
@@ -141,7 +190,7 @@ impl StateDir {
 
     /// One file's content; a broken one is set aside and reads as missing.
     pub fn read(&mut self, kind: FileKind) -> io::Result<Option<Vec<u8>>> {
-        match read(&self.dir, kind)? {
+        match self.files.read(kind)? {
             Content::Intact(bytes) => Ok(Some(bytes)),
             Content::Missing => Ok(None),
             Content::SetAside { kept, why } => {
@@ -155,7 +204,7 @@ impl StateDir {
 
     /// Writes one file durably. Blocks for an fsync: never from the ring's loop.
     pub fn write(&self, kind: FileKind, content: &[u8]) -> io::Result<()> {
-        write(&self.dir, kind, content)
+        self.files.write(kind, content)
     }
 
     /// The ring keys of the last contact.

@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
@@ -15,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::file::{FileKind, write};
+use super::{Files, file::FileKind};
 
 /// Writes that may wait. Each kind collapses to its newest content, so a full queue means a dead disk.
 const QUEUE_MAX: usize = 1024;
@@ -69,14 +68,15 @@ pub struct Persister {
 impl Persister {
     /// Starts the thread. `answer` is called on it and must not block.
     pub fn start(
-        dir: PathBuf,
+        files: impl Into<Files>,
         answer: Arc<dyn Fn(Persisted) + Send + Sync>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let files = files.into();
         let thread = std::thread::Builder::new()
             .name("persist".into())
             .stack_size(128 * 1024)
-            .spawn(move || run(&dir, &queue, answer.as_ref()))?;
+            .spawn(move || run(&files, &queue, answer.as_ref()))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -100,7 +100,7 @@ impl Persister {
     }
 }
 
-fn run(dir: &std::path::Path, queue: &Receiver<Job>, answer: &(dyn Fn(Persisted) + Send + Sync)) {
+fn run(files: &Files, queue: &Receiver<Job>, answer: &(dyn Fn(Persisted) + Send + Sync)) {
     let mut waiting: BTreeMap<FileKind, Waiting> = BTreeMap::new();
     let mut said: BTreeMap<FileKind, String> = BTreeMap::new();
     let mut closed = false;
@@ -120,7 +120,7 @@ fn run(dir: &std::path::Path, queue: &Receiver<Job>, answer: &(dyn Fn(Persisted)
         }
         waiting.retain(|kind, job| {
             let begun = Instant::now();
-            match write(dir, *kind, &job.content) {
+            match files.write(*kind, &job.content) {
                 Ok(()) => {
                     said.remove(kind);
                     let tokens = core::mem::take(&mut job.tokens);
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::state::{Content, read};
 
-    fn start(dir: PathBuf) -> (Persister, Receiver<Persisted>) {
+    fn start(dir: std::path::PathBuf) -> (Persister, Receiver<Persisted>) {
         let (tx, rx) = channel();
         let persister = Persister::start(dir, Arc::new(move |said| drop(tx.send(said))));
         (persister.expect("a thread"), rx)

@@ -7,7 +7,7 @@ mod revision;
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -389,6 +389,88 @@ fn parts_that_see_only_their_folders_are_one_agent_and_no_fencer_reaches_the_soc
     lab.machines[holder - 1].beside[1] = again;
     lab.until("it is led to it", |lab| away(lab).filter(|away| !away));
     assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+}
+
+/// Pid of a part, by its supervisor.
+fn part(supervisor: u32, name: &str) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"));
+    children.ok()?.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| {
+        let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split('\0').skip_while(|word| *word != "--part").nth(1) == Some(name)
+    })
+}
+
+#[test]
+fn a_ring_part_gives_root_up_and_its_state_is_root_s_before_and_after() {
+    if !rustix::process::geteuid().is_root() {
+        println!("NOT RUN: giving root up needs root");
+        return;
+    }
+    let mut lab = Lab::start(42_241);
+    let (holder, before) = lab.until("the process runs", Lab::resource);
+    lab.terminate_agent(holder);
+    let dir = lab.machines[holder - 1].dir.clone();
+    for folder in [&dir, dir.parent().expect("the test's")] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o711)).expect("passed through");
+    }
+    let file = dir.join("agent.toml");
+    let as_root = fs::read_to_string(&file).expect("written before");
+    fs::write(&file, format!("{as_root}[ring_user]\nuid = 65533\ngid = 65532\n")).expect("written");
+    lab.start_agent(holder);
+    let well = |lab: &Lab| {
+        lab.all_online(holder);
+        let missed = ["ExecutorAway", "FencerAway", "StateDirectoryFailing", "StateSetAside"];
+        lab.until("its parts found each other", |lab| {
+            let status = lab.status(holder)?;
+            (!status.conditions.iter().any(|c| missed.contains(&c.kind.as_str()))).then_some(())
+        });
+        assert_eq!(lab.resource(), Some((holder, before)), "the same process");
+    };
+    well(&lab);
+    let supervisor = |lab: &Lab| lab.machines[holder - 1].agent.as_ref().expect("started").id();
+    let ring = part(supervisor(&lab), "ring").expect("a ring part");
+    let threads: Vec<_> =
+        fs::read_dir(format!("/proc/{ring}/task")).expect("it runs").flatten().collect();
+    assert!(threads.len() >= 3, "main, ring, persist");
+    for thread in threads {
+        let status = fs::read_to_string(thread.path().join("status")).expect("read");
+        let says = |key: &str| -> Vec<&str> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or("missing").split_whitespace().collect()
+        };
+        assert_eq!(says("Uid:"), ["65533"; 4], "{status}");
+        assert_eq!(says("Gid:"), ["65532"; 4], "{status}");
+        assert_eq!(says("Groups:"), ["65532"], "{status}");
+        assert_eq!(says("NoNewPrivs:"), ["1"], "{status}");
+        for set in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:"] {
+            let held = u64::from_str_radix(says(set)[0], 16).expect("a number");
+            assert_eq!(held & !(1 << 14), 0, "IPC_LOCK at most: {status}");
+        }
+    }
+    let state = dir.join("state");
+    for found in fs::read_dir(&state).expect("read").flatten() {
+        let owner = found.metadata().expect("there").uid();
+        assert_eq!(owner, 0, "the version before reads {:?} too", found.path());
+    }
+
+    // killed, it comes back as before; asked to end, it ends; and as root it goes on where it was
+    let ring = ring.to_string();
+    assert!(Command::new("/bin/kill").args(["-9", &ring]).status().expect("run").success());
+    lab.until("a new one", |lab| {
+        part(supervisor(lab), "ring").filter(|new| new.to_string() != ring)
+    });
+    well(&lab);
+    lab.terminate_agent(holder);
+    fs::write(&file, as_root).expect("written");
+    match std::env::var("PALISADE_BEFORE") {
+        Ok(program) => {
+            let again = lab.run_agent(&program, holder, &state, &file, &[]);
+            let machine = &mut lab.machines[holder - 1];
+            (machine.agent, machine.socket) = (Some(again), dir.join("run/agent.sock"));
+        }
+        Err(_) => lab.start_agent(holder),
+    }
+    well(&lab);
 }
 
 /// Executor and fencer know the run directory of the machine and nothing of the ring's state.
