@@ -115,7 +115,7 @@ impl RunDir {
             return Ok(());
         }
         match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => symlink(to, link),
         }
     }

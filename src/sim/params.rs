@@ -294,7 +294,7 @@ fn placements(options: &Options) -> Vec<Placement> {
     if options.database {
         let promoted = PromotedOptions { max: 1, node_max: 1 };
         let mut member = primitive(DATABASE, process(DATABASE));
-        let watched = member.monitors[0].clone();
+        let watched = member.monitors[0];
         let interval = watched.interval + Duration::from_millis(100);
         member.monitors.push(Monitor { interval, role: Some(Role::Promoted), ..watched });
         all.push(placement(DATABASE, Shape::Promotable(clones(), promoted), vec![member]));

@@ -7,7 +7,7 @@ use std::{
     fs::OpenOptions,
     io::Write as _,
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -101,7 +101,7 @@ async fn live(folder: &Folder, args: &Args) -> Result<()> {
 fn start(folder: &Folder, args: &Args) -> Result<Pid> {
     let dir = folder.machine(&args.name);
     let log = OpenOptions::new().create(true).append(true).open(folder.agent_log(&args.name))?;
-    let child = Command::from(agent::own_program())
+    let child = agent::own_program()
         .args(["agent", "--node-name", args.name.as_str()])
         .args(["--namespace", NAMESPACE, "--cluster", CLUSTER, "--kubeconfig"])
         .arg(dir.join("kubeconfig"))

@@ -178,7 +178,7 @@ impl Said {
             'r' if master => self.resource = needed(with)?,
             'p' if !master => {
                 self.promotion = true;
-                self.resource = with.or(self.resource.take());
+                self.resource = with.or_else(|| self.resource.take());
             }
             'D' => self.delete = true,
             'q' | 'Q' => self.quiet = true,

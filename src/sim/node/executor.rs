@@ -169,7 +169,7 @@ impl ExecutorPart {
             }
             (_, _) => Outcome::Ok,
         };
-        let mut answer = answer.unwrap_or(Answer::new(seen, run));
+        let mut answer = answer.unwrap_or_else(|| Answer::new(seen, run));
         if resource.as_str() == DATABASE && run != 0 {
             // what is said in a call counts at its end, as on a machine
             answer.wish = wish(ctx.node, ctx.now, ctx.params.moods_until)
