@@ -43,13 +43,44 @@ pub fn made_before(archive: &Path) -> Result<Made> {
     Ok(Made { archive: archive.to_owned(), reference })
 }
 
+/// A version before this one.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Its files, with its chart.
+    pub tree: PathBuf,
+    /// Made of them.
+    pub image: Made,
+}
+
+/// The version of a commit of this repository; built once, tagged with its short name.
+pub fn of_commit(commit: &str) -> Result<Earlier> {
+    let asked = ["-C", TREE, "rev-parse", "--verify", "--short=9", &format!("{commit}^{{commit}}")];
+    let name = command("git", &asked).context("an earlier version is a commit or a tag")?;
+    let name = name.trim();
+    let tree = target().join("earlier").join(name);
+    if !tree.exists() {
+        fs::create_dir_all(&tree)?;
+        let files = tree.with_extension("tar");
+        let (to, from) = (files.display().to_string(), tree.display().to_string());
+        command("git", &["-C", TREE, "archive", "--output", &to, name])?;
+        command("tar", &["-xf", &to, "-C", &from])?;
+        fs::remove_file(&files)?;
+    }
+    let archive = tree.join(format!("{NAME}-{name}.tar"));
+    let image = match made_before(&archive) {
+        Ok(made) => made,
+        Err(_) => make(&tree, Some(&build(&tree)?), Some(name))?,
+    };
+    Ok(Earlier { tree, image })
+}
+
 /// Makes the image in `out`; `program` is one that was built elsewhere. Tag: the version unless said.
 pub fn make(out: &Path, program: Option<&Path>, tag: Option<&str>) -> Result<Made> {
     let version = tag.unwrap_or(env!("CARGO_PKG_VERSION"));
     tools()?;
     let program = match program {
         Some(program) => program.to_owned(),
-        None => build()?,
+        None => build(TREE.as_ref())?,
     };
     fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
     let out = fs::canonicalize(out)?;
@@ -122,25 +153,31 @@ fn tools() -> Result<()> {
 }
 
 /// As the Dockerfile builds it: the target is named so that build scripts are not linked that way too.
-fn build() -> Result<PathBuf> {
+fn build(tree: &Path) -> Result<PathBuf> {
     let host = command("rustc", &["-vV"])?;
     let host = host.lines().find_map(|l| l.strip_prefix("host: ")).context("rustc's host")?;
     let flags = "-C target-feature=+crt-static";
-    eprintln!("image: building palisade, static");
+    let target = target();
+    eprintln!("image: building palisade, static, in {}", tree.display());
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "--locked", "--package", "cli", "--bin", "palisade"])
         .args(["--target", host])
         .env("RUSTFLAGS", flags)
-        .current_dir(TREE)
+        .env("CARGO_TARGET_DIR", &target)
+        .current_dir(tree)
         .stdin(Stdio::null())
         .status()
         .context("cannot run cargo")?;
     if !status.success() {
         bail!("building palisade failed: its output stands above");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| Path::new(TREE).join("target"), PathBuf::from);
     Ok(target.join(host).join("release/palisade"))
+}
+
+fn target() -> PathBuf {
+    let said = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let said = said.and_then(|path| std::path::absolute(path).ok());
+    said.unwrap_or_else(|| Path::new(TREE).join("target"))
 }
 
 /// `buildah bud`, into an archive; its own storage lies beside it and goes at the end.

@@ -93,9 +93,9 @@ enum Verb {
         /// An archive of `cargo lab image`; made when it is missing.
         #[arg(long)]
         image: Option<PathBuf>,
-        /// The archive of an earlier version: installed, upgraded to this one, rolled back to.
-        #[arg(long)]
-        before: Option<PathBuf>,
+        /// A commit or tag: that version's chart and image are installed, upgraded to this one, rolled back to.
+        #[arg(long, value_name = "COMMIT")]
+        before: Option<String>,
         /// Agents as units of the machines; all of them lose power while the API is away.
         #[arg(long, conflicts_with_all = ["before", "static_pods", "containers"])]
         units: bool,

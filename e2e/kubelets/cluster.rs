@@ -30,6 +30,8 @@ pub(super) struct Cluster {
     stack: Stack,
     tools: Tools,
     values: PathBuf,
+    /// The one that is installed first.
+    chart: String,
     made: Made,
     agent: Agent,
 }
@@ -46,6 +48,7 @@ impl Cluster {
             Some(archive) => image::made_before(archive)?,
             None => image::make(out, None, None)?,
         };
+        let earlier = given.before.as_deref().map(image::of_commit).transpose()?;
         let pause = out.join("pause.tar");
         image::pause(&pause, programs.pause())?;
         let lock = lab::lock(&options.dir)?;
@@ -59,7 +62,7 @@ impl Cluster {
             let folder = lab.dir().join("images");
             fs::create_dir_all(&folder)?;
             let mut images = vec![(&pause, "pause.tar"), (&made.archive, "palisade.tar")];
-            images.extend(given.before.as_ref().map(|archive| (archive, "before.tar")));
+            images.extend(earlier.as_ref().map(|e| (&e.image.archive, "earlier.tar")));
             let copied = |(from, name): (&PathBuf, &str)| -> Result<PathBuf> {
                 let to = folder.join(name);
                 fs::copy(from, &to).with_context(|| format!("copying {}", from.display()))?;
@@ -75,10 +78,11 @@ impl Cluster {
             }
             let observed = lab.dir().join("events.jsonl");
             let observation = Observation::start(&lab, &options.observer, &observed)?;
-            let before = given.before.as_deref().map(image::made_before).transpose()?;
-            let values = write_values(&lab, before.as_ref().unwrap_or(&made), given)?;
+            let first = earlier.as_ref().map_or(&made, |earlier| &earlier.image);
+            let values = write_values(&lab, first, given)?;
+            let chart = earlier.as_ref().map_or_else(chart, |earlier| chart_of(&earlier.tree));
             let stack = Stack::over(lab, api, observation, lock)?;
-            let this = Self { stack, tools, values, made, agent: given.agent };
+            let this = Self { stack, tools, values, chart, made, agent: given.agent };
             this.nodes_ready()?;
             Ok(this)
         };
@@ -170,14 +174,14 @@ impl Cluster {
         self.tools.helm(&[args, &["-n", NAMESPACE, "--kubeconfig", &config]].concat())
     }
 
-    /// `helm install` of the chart as it lies in the tree, with the lab's values.
+    /// `helm install` of the first version's chart, with the lab's values.
     pub(super) fn install(&self) -> Result<String> {
         let values = self.values.display().to_string();
         // Roles may be there from before, where agents are no pods.
-        self.helm(&["install", RELEASE, &chart(), "-f", &values, "--take-ownership"])
+        self.helm(&["install", RELEASE, &self.chart, "-f", &values, "--take-ownership"])
     }
 
-    /// `helm upgrade`, the lab's values and one more.
+    /// `helm upgrade` to this version's chart, the lab's values and one more.
     pub(super) fn upgrade(&self, set: &str) -> Result<String> {
         let values = self.values.display().to_string();
         self.helm(&["upgrade", RELEASE, &chart(), "-f", &values, "--set", set])
@@ -259,28 +263,31 @@ impl Cluster {
 }
 
 fn chart() -> String {
-    format!("{}/charts/palisade", crate::product::TREE)
+    chart_of(crate::product::TREE.as_ref())
 }
 
-/// What the lab sets, beside the chart's defaults.
-///
-/// An earlier version's image knows no units: there the process runs in the executor's container, where it needs the host's
-/// loader and libraries.
+fn chart_of(tree: &Path) -> String {
+    tree.join("charts/palisade").display().to_string()
+}
+
+/// What the lab sets, beside the chart's defaults. Nothing that a run does not need: an earlier version's chart refuses
+/// values that it does not know.
 fn write_values(lab: &Lab, made: &Made, given: &Given) -> Result<PathBuf> {
-    let (in_pod, pods) = (given.before.is_some(), given.agent == Agent::Pods);
+    let pods = given.agent == Agent::Pods;
     let (repository, tag) = made.reference.rsplit_once(':').context("NAME:TAG")?;
     let bmcs: Vec<String> = lab.machines().iter().map(|m| format!("bmc-{}", m.name())).collect();
     let api = crate::network::Network::Api.address(crate::network::API_SERVER_HOST);
-    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
-    let bin = lab.dir().join("bin");
-    let folders = [
-        ("bin", bin.as_path()),
-        ("lib", "/lib/x86_64-linux-gnu".as_ref()),
-        ("lib64", "/lib64".as_ref()),
-    ];
-    for (name, path) in folders.into_iter().filter(|_| in_pod) {
-        volumes.push(json!({"name": name, "hostPath": {"path": path}}));
-        mounts.push(json!({"name": name, "mountPath": path, "readOnly": true}));
+    let mut agent = json!({
+        "enabled": pods,
+        // The machines share a kernel, whose boot id and firmware are not theirs.
+        "identity": {"systemUuidFile": "/etc/palisade/system-uuid", "bootIdFile": "/proc/sys/kernel/random/boot_id"},
+        "processes": {"enabled": true, "runtime": "systemd"},
+    });
+    if given.agent == Agent::StaticPod {
+        agent["onMachines"] = json!(true);
+    }
+    if given.containers {
+        agent["containers"] = json!({"enabled": true, "namespace": CONTAINERS});
     }
     let values = json!({
         "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
@@ -288,16 +295,7 @@ fn write_values(lab: &Lab, made: &Made, given: &Given) -> Result<PathBuf> {
         "api": {"host": api, "port": 6443},
         "secrets": {"bmc": bmcs},
         "fencer": {"enabled": pods},
-        "agent": {
-            "enabled": pods,
-            "onMachines": given.agent == Agent::StaticPod,
-            // The machines share a kernel, whose boot id and firmware are not theirs.
-            "identity": {"systemUuidFile": "/etc/palisade/system-uuid", "bootIdFile": "/proc/sys/kernel/random/boot_id"},
-            "processes": {"enabled": true, "runtime": if in_pod { "pod" } else { "systemd" }},
-            "containers": {"enabled": given.containers, "namespace": CONTAINERS},
-            "extraVolumes": volumes,
-            "extraExecutorVolumeMounts": mounts,
-        },
+        "agent": agent,
     });
     let file = lab.dir().join("values.json");
     crate::records::write_json(&file, &values)?;

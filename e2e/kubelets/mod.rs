@@ -33,8 +33,8 @@ pub enum Agent {
 pub struct Given {
     /// An image that was made before; none: it is made now.
     pub image: Option<PathBuf>,
-    /// The image of an earlier version: installed first, then upgraded from and rolled back to.
-    pub before: Option<PathBuf>,
+    /// The commit of an earlier version: its chart and image are installed first, then upgraded from and rolled back to.
+    pub before: Option<String>,
     /// As what agents run. Outside of the chart's pods: and then a power cut of all machines with the API away.
     pub agent: Agent,
     /// The service comes as an image.
