@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 use crate::boxed::{Running, address, alone, palisade, program, served_by, status, until};
-use crate::scrape::{scrape, targets};
+use crate::scrape::{scrape, targets, unpacked};
 
 /// Quotes, a shell's words, a letter of two bytes and a line end: whatever escapes or splits text meets it.
 const CANARY: &str = "Se\u{10d}'r\"$(x)\n";
@@ -89,6 +89,22 @@ impl Places {
         }
     }
 
+    fn bundle(&mut self, dir: &Path) {
+        let file = dir.join("bundle.tar.gz");
+        let mut command = Command::new(program());
+        command.arg("bundle").arg("-o").arg(&file).arg("--agent").arg(dir);
+        command.arg("--log").arg(dir.join("box.log"));
+        command.arg("--kubeconfig").arg(dir.join("kubeconfig"));
+        let done = command.output().expect("it runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let entries = unpacked(&file);
+        let has = |wanted: &str| entries.keys().any(|name| name.contains(wanted));
+        assert!(has("logs/n1.log") && has("objects/events.json"), "{:?}", entries.keys());
+        for (name, text) in entries {
+            self.add(name, text.as_bytes());
+        }
+    }
+
     fn page(&mut self, at: SocketAddr) {
         for path in ["/", "/view.json"] {
             let mut stream = TcpStream::connect(at).expect("the page is there");
@@ -143,7 +159,7 @@ fn tell_passwords(kubeconfig: &Path) {
 
 #[test]
 #[ignore = "20 s, and logs of 100 MB: cargo test -p cli --test dev canary -- --ignored"]
-fn a_canary_is_found_in_no_argument_environment_log_object_metric_or_page() {
+fn a_canary_is_found_in_no_argument_environment_log_object_metric_page_or_bundle() {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("box");
@@ -195,6 +211,7 @@ fn a_canary_is_found_in_no_argument_environment_log_object_metric_or_page() {
     at.set_ip([a, b, c, 251].into());
     places.page(at);
     places.objects(&dir.join("kubeconfig"));
+    places.bundle(&dir);
     for node in ["n1", "n2", "n3"] {
         if let Some(status) = status(&dir, node) {
             places.add(format!("status {node}"), format!("{status:?}").as_bytes());

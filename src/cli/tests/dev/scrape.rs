@@ -200,15 +200,7 @@ fn bundled_without_secrets(dir: &Path, targets: Vec<SocketAddr>) {
         .expect("written");
     let done = command.output().expect("it runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let bytes = std::fs::File::open(&file).expect("made");
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
-    for entry in tar::Archive::new(flate2::read::GzDecoder::new(bytes)).entries().expect("a tar") {
-        let mut entry = entry.expect("an entry");
-        let name = entry.path().expect("a name").display().to_string();
-        let mut text = String::new();
-        entry.read_to_string(&mut text).expect("text");
-        found.insert(name, text);
-    }
+    let found = unpacked(&file);
     let part = |name: &str| &found[&format!("palisade-bundle/{name}")];
     assert!(part("objects/haclusters.json").contains("\"quickstart\""));
     assert!(part("agent/status.json").contains("\"quorate\": true"));
@@ -234,6 +226,20 @@ fn bundled_without_secrets(dir: &Path, targets: Vec<SocketAddr>) {
             assert!(!text.contains(secret), "{secret} is in {name}");
         }
     }
+}
+
+/// A support bundle's entries.
+pub(crate) fn unpacked(bundle: &Path) -> BTreeMap<String, String> {
+    let bytes = std::fs::File::open(bundle).expect("made");
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
+    let entries = tar.entries().expect("a tar").map(|entry| {
+        let mut entry = entry.expect("an entry");
+        let name = entry.path().expect("a name").display().to_string();
+        let mut text = String::new();
+        entry.read_to_string(&mut text).expect("text");
+        (name, text)
+    });
+    entries.collect()
 }
 
 /// All targets of a box: three agents, then the controller.
