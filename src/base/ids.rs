@@ -151,6 +151,23 @@ name!(
     }
 );
 
+impl ResourceId {
+    /// The primitive of which this is a numbered copy: `db` of `db:0`. Of a primitive itself, its name.
+    pub fn primitive(&self) -> &str {
+        self.0.split_once(':').map_or(&self.0, |(primitive, _)| primitive)
+    }
+
+    /// A numbered copy of this primitive; `None` where its name would be too long.
+    pub fn copy(&self, number: u32) -> Option<Self> {
+        alloc::format!("{self}:{number}").parse().ok()
+    }
+
+    /// Whether this is a numbered copy.
+    pub fn is_numbered(&self) -> bool {
+        self.0.contains(':')
+    }
+}
+
 /// One life of an agent process: a persisted counter and 128 random bits, new at each start.
 /// Compared for equality only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

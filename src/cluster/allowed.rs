@@ -97,6 +97,9 @@ pub(crate) fn allowed(state: &State, directive: &Directive) -> Result<(), Blocke
     if state.evicted.contains_key(node) || member.detached.is_some() {
         return Err(Blocked::GoingAway(*node));
     }
+    if let Some(other) = otherwise_named(state, &order.resource) {
+        return Err(Blocked::Elsewhere(other));
+    }
     if !order.exclusive {
         return Ok(());
     }
@@ -137,6 +140,18 @@ fn exclusive_allowed(
     Ok(())
 }
 
+/// A member on which the same primitive runs, or may run, as what an earlier revision called it: `db`, now numbered, or `db:0`,
+/// numbered no more. It is stopped as what no revision has.
+fn otherwise_named(state: &State, resource: &ResourceId) -> Option<NodeId> {
+    let mut others = state.instances.iter().filter(|((r, n), i)| {
+        r.primitive() == resource.primitive()
+            && r.is_numbered() != resource.is_numbered()
+            && state.members.contains_key(n)
+            && (i.role.is_none_or(Role::is_active) || i.stop_failed)
+    });
+    others.next().map(|((_, node), _)| *node)
+}
+
 /// Members on which the resource runs, may run, or is about to run (promoted, if `promotion`).
 fn holders(state: &State, resource: &ResourceId, promotion: bool) -> BTreeSet<NodeId> {
     let holds = |role: Option<Role>| match role {
@@ -168,18 +183,7 @@ fn holders(state: &State, resource: &ResourceId, promotion: bool) -> BTreeSet<No
 
 /// How many copies may run at once: one, but for the promoted copies that a revision allows.
 fn copies(state: &State, resource: &ResourceId, promotion: bool) -> usize {
-    if !promotion {
-        return 1;
-    }
-    state
-        .revision
-        .iter()
-        .flat_map(|r| &r.placements)
-        .find(|p| p.members.iter().any(|m| m.id == *resource))
-        .map_or(1, |p| match p.shape {
-            policy::revision::Shape::Promotable(_, promoted) => usize::from(promoted.max.max(1)),
-            _ => 1,
-        })
+    if promotion { state.promoted_max(resource).into() } else { 1 }
 }
 
 /// The text of a condition for something that waits.

@@ -172,10 +172,8 @@ impl State {
 
     /// Whether the resource has a promoted role.
     pub(crate) fn is_promotable(&self, resource: &base::ResourceId) -> bool {
-        self.revision.iter().flat_map(|r| &r.placements).any(|p| {
-            matches!(p.shape, policy::revision::Shape::Promotable(..))
-                && p.members.iter().any(|m| m.id == *resource)
-        })
+        let of = self.revision.as_ref().and_then(|r| r.primitive(resource));
+        of.is_some_and(|(p, _)| matches!(p.shape, policy::revision::Shape::Promotable(..)))
     }
 
     /// Takes what an executor says of one instance.

@@ -223,7 +223,7 @@ pub(crate) fn forget(state: &State, wall: i64) -> (Vec<(ResourceId, NodeId)>, Op
     let mut next: Option<i64> = None;
     let Some(revision) = &state.revision else { return (over, next) };
     for ((resource, node), failures) in &state.failures {
-        let found = revision.primitives().find(|(_, m)| m.id == *resource);
+        let found = revision.primitive(resource);
         let timeout = match found {
             Some((placement, m)) => m.meta.failure_timeout.or(placement.meta.failure_timeout),
             None => Some(Duration::ZERO),

@@ -12,7 +12,7 @@ use lifecycle::{Operation, Order, OrderId};
 use policy::{
     Plan,
     plan::{Action, Task},
-    revision::{Primitive, Revision, Shape},
+    revision::{Revision, Shape},
 };
 
 use crate::{
@@ -223,17 +223,6 @@ fn stops_before_starts(plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// The primitive that a plan's instance name means, with the id under which executors know it.
-fn find<'a>(revision: &'a Revision, name: &str) -> Option<(&'a Primitive, bool, bool)> {
-    let plain = name.split_once(':').map_or(name, |(plain, _)| plain);
-    revision.primitives().find(|(_, m)| m.id.as_str() == plain).map(|(placement, m)| {
-        let unique =
-            matches!(placement.shape, Shape::Clone(c) | Shape::Promotable(c, _) if c.unique);
-        let copies = matches!(placement.shape, Shape::Clone(_) | Shape::Promotable(..));
-        (m, copies, unique)
-    })
-}
-
 fn order(
     state: &State,
     revision: &Revision,
@@ -253,9 +242,10 @@ fn order(
         _ => return None,
     };
     let node = crate::model::node_named(revision, action.node.as_deref()?)?;
-    let name = action.resource.as_deref()?;
-    let (primitive, copies, unique) = find(revision, name)?;
-    let resource: ResourceId = if unique { name.parse().ok()? } else { primitive.id.clone() };
+    let name: ResourceId = action.resource.as_deref()?.parse().ok()?;
+    let (placement, primitive) = revision.primitive(&name)?;
+    // executors know copies that are all alike by the primitive
+    let resource = if placement.numbered() { name } else { primitive.id.clone() };
     // What runs is stopped as what it is, not as what the newest revision says.
     let running = state.instances.get(&(resource.clone(), node)).map(|i| i.kind.clone());
     let kind = match running {
@@ -275,7 +265,9 @@ fn order(
             .find(|m| Some(u64::try_from(m.interval.as_millis()).unwrap_or(0)) == interval_ms)
             .map_or(t.probe, |m| m.timeout),
     };
-    let exclusive = !copies || unique || operation == Operation::Promote;
+    let alike = matches!(placement.shape, Shape::Clone(_) | Shape::Promotable(..));
+    let alike = alike && !placement.numbered();
+    let exclusive = !alike || operation == Operation::Promote;
     let order = Order {
         id: OrderId(0),
         epoch,
@@ -306,7 +298,7 @@ fn orphans(
 ) {
     for ((resource, node), instance) in &state.instances {
         let stopped = instance.role == Some(Role::Stopped);
-        if stopped || instance.stop_failed || find(revision, resource.as_str()).is_some() {
+        if stopped || instance.stop_failed || revision.runs(resource) {
             continue;
         }
         let order = Order {

@@ -20,7 +20,7 @@ use policy::{
         JoinPhase, Location, Node, NodeState, OperationRecord, OperationStatus, Resource,
         ResourceHistory, ResourceKind, Shared,
     },
-    revision::{Primitive, Revision},
+    revision::{Placement, Primitive, Revision},
 };
 
 use crate::state::{Failures, Instance, State};
@@ -30,10 +30,20 @@ use crate::state::{Failures, Instance, State};
 #[derive(Debug, Default)]
 pub(crate) struct Models {
     configured: Option<(Revision, Model)>,
+    /// What may run by the revision, or runs in excess of it.
+    slots: Vec<Slot>,
     ran: BTreeMap<NodeId, Ran>,
 }
 
-/// What ran on one node: an entry for each primitive of the revision, in its order.
+/// A primitive, or one of its numbered copies.
+#[derive(Debug, PartialEq, Eq)]
+struct Slot {
+    id: ResourceId,
+    /// Its primitive's place in the revision.
+    primitive: usize,
+}
+
+/// What ran on one node: an entry for each slot, in their order.
 #[derive(Debug)]
 struct Ran {
     instances: Vec<Option<Instance>>,
@@ -46,12 +56,14 @@ impl Models {
         let Some(revision) = &state.revision else { return Model::at(state.clock) };
         let mut model = self.configured(revision, state.clock);
         let primitives: Vec<&Primitive> = revision.primitives().map(|(_, m)| m).collect();
+        self.make_slots(state, revision);
+        let slots = core::mem::take(&mut self.slots);
         let numbers: BTreeMap<&ResourceId, usize> =
-            primitives.iter().enumerate().map(|(at, m)| (&m.id, at)).collect();
+            slots.iter().enumerate().map(|(at, slot)| (&slot.id, at)).collect();
         let mut present: BTreeMap<NodeId, Vec<Option<&Instance>>> = BTreeMap::new();
         for ((resource, node), instance) in &state.instances {
             let Some(number) = numbers.get(resource) else { continue };
-            let list = present.entry(*node).or_insert_with(|| vec![None; primitives.len()]);
+            let list = present.entry(*node).or_insert_with(|| vec![None; slots.len()]);
             list[*number] = Some(instance);
         }
         for voter in &revision.voters {
@@ -65,7 +77,7 @@ impl Models {
                 continue;
             }
             let present = present.remove(&voter.id);
-            node.history = self.history(voter.id, &primitives, present);
+            node.history = self.history(voter.id, &slots, &primitives, present);
             for (resource, score) in state.scores.of(voter.id) {
                 // the name that the engine knows from CIBs
                 if numbers.contains_key(resource) {
@@ -80,7 +92,9 @@ impl Models {
                 }
             }
         }
-        let down = wanted_down(state, &primitives, &numbers);
+        let down = wanted_down(state, |resource| {
+            Some(primitives[slots[*numbers.get(resource)?].primitive])
+        });
         if !down.is_empty() {
             for resource in &mut model.resources {
                 take_down(&down, resource);
@@ -95,7 +109,31 @@ impl Models {
                 model.constraints.locations.push(location);
             }
         }
+        self.slots = slots;
         model
+    }
+
+    /// One for each primitive; of numbered copies one for each number, and for those that run beyond the last.
+    fn make_slots(&mut self, state: &State, revision: &Revision) {
+        if !self.slots.is_empty() && !revision.placements.iter().any(Placement::numbered) {
+            return;
+        }
+        let mut slots = Vec::with_capacity(self.slots.len());
+        for (primitive, (placement, m)) in revision.primitives().enumerate() {
+            let Some(copies) = placement.numbers(revision.voters.len()) else {
+                slots.push(Slot { id: m.id.clone(), primitive });
+                continue;
+            };
+            let mut ids: BTreeSet<ResourceId> =
+                (0..copies).filter_map(|number| m.id.copy(number)).collect();
+            let seen = state.instances.keys().map(|(resource, _)| resource);
+            ids.extend(seen.filter(|r| r.is_numbered() && r.primitive() == m.id.as_str()).cloned());
+            slots.extend(ids.into_iter().map(|id| Slot { id, primitive }));
+        }
+        if slots != self.slots {
+            self.ran.clear();
+            self.slots = slots;
+        }
     }
 
     /// The revision's half.
@@ -104,6 +142,7 @@ impl Models {
         let (of, model) = kept.unwrap_or_else(|| {
             // what ran is told of the primitives of a revision
             self.ran.clear();
+            self.slots.clear();
             (revision.clone(), revision.model(now))
         });
         let made = Model { now, ..model.clone() };
@@ -115,22 +154,20 @@ impl Models {
     fn history(
         &mut self,
         node: NodeId,
+        slots: &[Slot],
         primitives: &[&Primitive],
         present: Option<Vec<Option<&Instance>>>,
     ) -> Shared<Vec<ResourceHistory>> {
-        let present = present.unwrap_or_else(|| vec![None; primitives.len()]);
+        let of = |slot: &Slot, now| history(&slot.id, &primitives[slot.primitive].kind, now);
+        let present = present.unwrap_or_else(|| vec![None; slots.len()]);
         let ran = self.ran.entry(node).or_insert_with(|| Ran {
-            instances: vec![None; primitives.len()],
-            history: primitives
-                .iter()
-                .map(|m| history(&m.id, &m.kind, None))
-                .collect::<Vec<_>>()
-                .into(),
+            instances: vec![None; slots.len()],
+            history: slots.iter().map(|slot| of(slot, None)).collect::<Vec<_>>().into(),
         });
-        for (at, (now, primitive)) in present.into_iter().zip(primitives).enumerate() {
+        for (at, (now, slot)) in present.into_iter().zip(slots).enumerate() {
             if ran.instances[at].as_ref() != now {
                 ran.instances[at] = now.cloned();
-                ran.history[at] = history(&primitive.id, &primitive.kind, now);
+                ran.history[at] = of(slot, now);
             }
         }
         ran.history.clone()
@@ -232,12 +269,11 @@ fn keep_as_last_failure(history: &mut ResourceHistory) {
 /// the revision gives it.
 fn wanted_down<'s>(
     state: &'s State,
-    primitives: &[&'s Primitive],
-    numbers: &BTreeMap<&ResourceId, usize>,
+    primitive: impl Fn(&ResourceId) -> Option<&'s Primitive>,
 ) -> BTreeSet<&'s str> {
     let asked = state.overrides.restarts.iter().map(ResourceId::as_str);
     let changed = state.instances.iter().filter_map(|((resource, _), instance)| {
-        let primitive = primitives[*numbers.get(resource)?];
+        let primitive = primitive(resource)?;
         let other = instance.kind != primitive.kind
             && !instance.kind.turns_into(&primitive.kind)
             && instance.role.is_some_and(Role::is_active);

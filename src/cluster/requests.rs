@@ -199,15 +199,10 @@ impl State {
         if !self.instances.keys().any(|(r, _)| r == resource) {
             self.resource_exists(resource)?;
         }
-        let members: Vec<ResourceId> = self
-            .revision
-            .iter()
-            .flat_map(|r| &r.placements)
-            .filter(|p| p.id == *resource)
-            .flat_map(|p| p.members.iter().map(|m| m.id.clone()))
-            .collect();
+        let whole = self.whole(resource);
         let meant = |r: &ResourceId, n: &NodeId| {
-            (r == resource || members.contains(r)) && node.is_none_or(|at| at == *n)
+            let named = r == resource || whole.iter().any(|m| m.as_str() == r.primitive());
+            named && node.is_none_or(|at| at == *n)
         };
         self.failures.retain(|(r, n), _| !meant(r, n));
         for ((r, n), instance) in &mut self.instances {
@@ -222,10 +217,16 @@ impl State {
         Ok(())
     }
 
+    /// The primitives that a person means by this name: those of a placement, or the one.
+    pub(crate) fn whole(&self, name: &ResourceId) -> Vec<ResourceId> {
+        let placements = self.revision.iter().flat_map(|r| &r.placements);
+        let members = placements.flat_map(|p| p.members.iter().map(move |m| (p, m)));
+        members.filter(|(p, m)| p.id == *name || m.id == *name).map(|(_, m)| m.id.clone()).collect()
+    }
+
     fn resource_exists(&self, resource: &ResourceId) -> Result<(), String> {
         let Some(revision) = &self.revision else { return Err(no_revision()) };
-        let known = revision.placements.iter().any(|p| p.id == *resource)
-            || revision.primitive(resource).is_some();
+        let known = !resource.is_numbered() && revision.placement(resource).is_some();
         if known { Ok(()) } else { Err(unknown_resource(resource)) }
     }
 
@@ -239,10 +240,7 @@ impl State {
     /// Generation of the object of the placement that the resource belongs to.
     pub(crate) fn placement_generation(&self, resource: &ResourceId) -> Option<i64> {
         let revision = self.revision.as_ref()?;
-        let placement = revision
-            .placements
-            .iter()
-            .find(|p| p.id == *resource || p.members.iter().any(|m| m.id == *resource))?;
+        let placement = revision.placement(resource)?;
         generation(revision, ObjectKind::ResourcePlacement, placement.id.as_str())
     }
 }

@@ -3,7 +3,7 @@
 //! Invariants: each failure counts exactly once (SAFETY.md#S32); a failed stop leaves the resource where it is; what a
 //! failed start, promotion or demotion left behind is not known until a stop has ended.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String};
 
 use base::{NodeId, Role};
 use lifecycle::{Operation, OrderEnd, OrderId, Outcome};
@@ -74,13 +74,15 @@ impl State {
 
     /// A restart that was asked for has had its stop: what it held down may come up.
     fn settle_restarts(&mut self) {
-        let running: Vec<base::ResourceId> = self
-            .instances
-            .iter()
-            .filter(|(_, i)| i.role.is_none_or(Role::is_active))
-            .map(|((r, _), _)| r.clone())
-            .collect();
-        self.overrides.restarts.retain(|r| running.contains(r));
+        let mut asked = core::mem::take(&mut self.overrides.restarts);
+        asked.retain(|name| {
+            let whole = self.whole(name);
+            let mut of = self.instances.iter().filter(|((resource, _), _)| {
+                whole.iter().any(|m| m.as_str() == resource.primitive())
+            });
+            of.any(|(_, i)| i.role.is_none_or(Role::is_active))
+        });
+        self.overrides.restarts = asked;
     }
 
     /// Changes that no order of this era asked for.

@@ -124,11 +124,9 @@ impl State {
             !newer(now, o.generation)
         });
         self.overrides.locations.retain(|(resource, _), o| {
-            let placement = new
-                .placements
-                .iter()
-                .find(|p| p.id == *resource || p.members.iter().any(|m| m.id == *resource));
-            let now = placement.and_then(|p| generation(new, ResourcePlacement, p.id.as_str()));
+            let now = new
+                .placement(resource)
+                .and_then(|p| generation(new, ResourcePlacement, p.id.as_str()));
             !newer(now, o.generation)
         });
     }

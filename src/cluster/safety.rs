@@ -79,13 +79,7 @@ pub(crate) fn decided_once(before: Option<u64>, input: u64) -> Result<(), Broken
 impl State {
     /// How many promoted copies the revision allows.
     pub(crate) fn promoted_max(&self, resource: &base::ResourceId) -> u16 {
-        self.revision
-            .iter()
-            .flat_map(|r| &r.placements)
-            .find(|p| p.members.iter().any(|m| m.id == *resource))
-            .map_or(1, |p| match p.shape {
-                policy::revision::Shape::Promotable(_, promoted) => promoted.max.max(1),
-                _ => 1,
-            })
+        let of = self.revision.as_ref().and_then(|r| r.primitive(resource));
+        of.map_or(1, |(placement, _)| placement.promoted_max())
     }
 }

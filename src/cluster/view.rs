@@ -251,9 +251,9 @@ fn instances(state: &State) -> Vec<InstanceStatus> {
                 .map(|p| crate::results::operation_name(p.operation).into()),
             retained: state
                 .revision
-                .iter()
-                .flat_map(|r| &r.placements)
-                .any(|p| p.retained && p.members.iter().any(|m| m.id == *resource)),
+                .as_ref()
+                .and_then(|r| r.primitive(resource))
+                .is_some_and(|(placement, _)| placement.retained),
         })
         .collect()
 }

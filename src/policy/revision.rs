@@ -265,6 +265,26 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// Whether its copies have numbers of their own: `db:0` is another resource than `db:1`.
+    pub const fn numbered(&self) -> bool {
+        matches!(self.shape, Shape::Clone(c) | Shape::Promotable(c, _) if c.unique)
+    }
+
+    /// How many numbers its copies have, if they have numbers of their own; one for each member unless it says.
+    pub fn numbers(&self, voters: usize) -> Option<u32> {
+        let (Shape::Clone(copies) | Shape::Promotable(copies, _)) = self.shape else { return None };
+        let max = copies.max.map_or(voters, usize::from);
+        copies.unique.then(|| u32::try_from(max).unwrap_or(u32::MAX))
+    }
+
+    /// How many instances of one of its resources may be promoted at once.
+    pub fn promoted_max(&self) -> u16 {
+        match self.shape {
+            Shape::Promotable(copies, promoted) if !copies.unique => promoted.max.max(1),
+            _ => 1,
+        }
+    }
+
     /// At most one instance of it may run at any time, or it has a promoted instance (CLUSTER.md section 3.5:
     /// everything but started and unpromoted instances of anonymous clones).
     pub const fn exclusive(&self) -> bool {
@@ -411,9 +431,20 @@ impl Revision {
         self.placements.iter().flat_map(|p| p.members.iter().map(move |m| (p, m)))
     }
 
-    /// The primitive with this id.
-    pub fn primitive(&self, id: &ResourceId) -> Option<&Primitive> {
-        self.primitives().map(|(_, p)| p).find(|p| p.id == *id)
+    /// The primitive with this id, or of which this is a numbered copy (`db` for `db:0`), and its placement.
+    pub fn primitive(&self, id: &ResourceId) -> Option<(&Placement, &Primitive)> {
+        self.primitives().find(|(_, p)| p.id.as_str() == id.primitive())
+    }
+
+    /// Whether copies are numbered as this name says; if not, it is what an earlier revision ran, and nothing of this one.
+    pub fn runs(&self, id: &ResourceId) -> bool {
+        self.primitive(id).is_some_and(|(placement, _)| placement.numbered() == id.is_numbered())
+    }
+
+    /// The placement with this id, or of this primitive or copy.
+    pub fn placement(&self, id: &ResourceId) -> Option<&Placement> {
+        let named = self.placements.iter().find(|p| p.id == *id);
+        named.or_else(|| self.primitive(id).map(|(placement, _)| placement))
     }
 }
 

@@ -17,6 +17,7 @@ mod scores;
 mod specimen;
 mod suspend;
 mod told;
+mod unique;
 mod unit;
 mod walk;
 mod ways;
