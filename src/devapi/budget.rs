@@ -13,6 +13,7 @@ use kube::core::cel::cel::{Context, ExecutionError, IdedExpr, Program, Value as 
 use serde_json::Value;
 
 use crate::policies::of_json;
+use crate::schema::validate::shown;
 
 /// Units of one call. Kubernetes' own limit.
 pub(crate) const CALL_MAX: u64 = 1_000_000;
@@ -134,6 +135,8 @@ enum Step {
 /// A rule with loops.
 struct Looping {
     steps: Vec<Step>,
+    /// The type of that place, which stands for its value in what is said.
+    kind: String,
     /// What is said of it.
     said: String,
     counted: IdedExpr,
@@ -148,6 +151,8 @@ pub(crate) struct Budget(Vec<Looping>);
 #[derive(Debug, PartialEq)]
 pub(crate) struct Spent {
     pub(crate) path: String,
+    /// The place's type.
+    pub(crate) kind: String,
     pub(crate) why: String,
 }
 
@@ -185,15 +190,16 @@ impl Budget {
             let _ = context.resolve(&rule.counted);
             let path = if place.path.is_empty() { "<nil>".to_owned() } else { place.path };
             let spent = turns.take();
+            let kind = rule.kind.clone();
             if spent > CALL_MAX {
                 let why = format!(
                     "'{CALL_SPENT}': no further validation rules will be run due to call cost exceeds limit for rule: {}",
                     rule.said
                 );
-                return Some(Spent { path, why });
+                return Some(Spent { path, kind, why });
             }
             let Some(rest) = left.checked_sub(spent) else {
-                return Some(Spent { path, why: ALL_SPENT.to_owned() });
+                return Some(Spent { path, kind, why: ALL_SPENT.to_owned() });
             };
             left = rest;
         }
@@ -211,7 +217,8 @@ fn collect(schema: &Value, steps: &mut Vec<Step>, all: &mut Vec<Looping>) {
             let said = [&rule["message"], &rule["rule"]].into_iter().find_map(Value::as_str);
             let said = said.unwrap_or_default().trim().to_owned();
             let counted = counted(program.expression());
-            all.push(Looping { steps: steps.clone(), said, counted, loops });
+            let kind = shown(&schema["type"]);
+            all.push(Looping { steps: steps.clone(), kind, said, counted, loops });
         }
     }
     for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
@@ -298,7 +305,7 @@ mod tests {
         let budget = budget(&json!({"rule": PAIRS}));
         assert_eq!(budget.spent(&names(900), None), None, "810,900 turns");
         let spent = budget.spent(&names(1100), None).expect("1,211,100 turns");
-        assert_eq!(spent.path, "spec");
+        assert_eq!((spent.path.as_str(), spent.kind.as_str()), ("spec", "\"object\""));
         let why = "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to \
                    call cost exceeds limit for rule: self.names.all(a, self.names.exists_one(b, a == b))";
         assert_eq!(spent.why, why);

@@ -15,6 +15,10 @@ use crate::failure::{Fault, FieldError};
 
 /// Units of one rule. Kubernetes' own limit.
 const RULE_MAX: f64 = 10_000_000.0;
+/// Units of all rules of one schema. Kubernetes' own limit.
+const ALL_MAX: f64 = 100_000_000.0;
+/// Of those that a schema cannot afford together, Kubernetes names so many.
+const NAMED_MAX: usize = 4;
 /// Beyond the limit by so many times Kubernetes says "more than" and no figure.
 const BEYOND: f64 = 100.0;
 /// Bytes of a request. Kubernetes' own limit.
@@ -22,34 +26,51 @@ const REQUEST_BYTES: f64 = 3.0 * 1024.0 * 1024.0;
 
 /// The rules of a schema that no object could afford.
 pub(crate) fn faults(schema: &Value, path: &str) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    each(schema, path, 1.0, &mut errors);
+    let mut found = Vec::new();
+    each(schema, path, 1.0, &mut found);
+    let forbidden = |field: &str, why: &str| {
+        FieldError::new(Fault::Forbidden, field.to_owned(), "").because(why.to_owned())
+    };
+    let beyond = |what: &str| {
+        format!(
+            "{what} exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, \
+             maxProperties, and maxLength where arrays, maps, and strings are declared)"
+        )
+    };
+    let each = found.iter().map(|(_, field)| forbidden(field, &beyond("estimated rule cost")));
+    let mut errors: Vec<FieldError> = each.collect();
+    let all: f64 = found.iter().map(|(cost, _)| cost).sum();
+    if all > ALL_MAX * BEYOND {
+        found.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let why = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+        errors.extend(found.iter().take(NAMED_MAX).map(|(_, field)| forbidden(field, why)));
+        let total =
+            "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        errors.push(forbidden(path, &beyond(total)));
+    }
     errors
 }
 
-/// `times`: how often this place may be there in one object.
-fn each(schema: &Value, path: &str, times: f64, errors: &mut Vec<FieldError>) {
+/// Adds what the rules cost that are beyond their limit, each with its field. `times`: how often this place may be there in one
+/// object.
+fn each(schema: &Value, path: &str, times: f64, found: &mut Vec<(f64, String)>) {
     let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array);
     for (i, rule) in rules.into_iter().flatten().enumerate() {
         let program = rule["rule"].as_str().and_then(|text| Program::compile(text).ok());
         // what is no CEL is told elsewhere
         let Some(program) = program else { continue };
         let mut names = vec![("self".to_owned(), schema), ("oldSelf".to_owned(), schema)];
-        let turns = turns(&program.expression().expr, &mut names);
-        if turns * times > RULE_MAX * BEYOND {
-            let field = format!("{path}.x-kubernetes-validations[{i}].rule");
-            errors.push(FieldError::new(Fault::Forbidden, field, "").because(
-                "estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding \
-                 maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)",
-            ));
+        let cost = turns(&program.expression().expr, &mut names) * times;
+        if cost > RULE_MAX * BEYOND {
+            found.push((cost, format!("{path}.x-kubernetes-validations[{i}].rule")));
         }
     }
     for (name, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        each(inner, &format!("{path}.properties[{name}]"), times, errors);
+        each(inner, &format!("{path}.properties[{name}]"), times, found);
     }
     for word in ["additionalProperties", "items"] {
         if let Some(inner) = schema.get(word).filter(|inner| inner.is_object()) {
-            each(inner, &format!("{path}.{word}"), times * length(schema), errors);
+            each(inner, &format!("{path}.{word}"), times * length(schema), found);
         }
     }
 }
@@ -155,7 +176,7 @@ mod tests {
     fn a_rule_over_pairs_of_a_list_without_an_end_is_refused_and_with_one_it_is_not() {
         let endless = json!({"type": "array", "items": {"type": "string"}});
         let found = faults(&schema(&endless, PAIRS), "spec.validation.openAPIV3Schema");
-        assert_eq!(found.len(), 1);
+        assert_eq!(found.len(), 3, "by itself, as part of all, and all");
         let said = format!("{:?}", found[0]);
         assert!(said.contains("properties[spec].x-kubernetes-validations[0].rule"), "{said}");
         assert!(said.contains("exceeds budget by factor of more than 100x"), "{said}");
@@ -173,7 +194,7 @@ mod tests {
         let inner =
             json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": rule});
         let outer = json!({"type": "array", "items": inner});
-        assert_eq!(faults(&outer, "s").len(), 1);
+        assert_eq!(faults(&outer, "s").len(), 3);
         let outer = json!({"type": "array", "maxItems": 100, "items": inner});
         assert_eq!(faults(&outer, "s").len(), 0);
     }

@@ -61,7 +61,9 @@ impl Rules {
         let mut broken = Broken::default();
         // before the library evaluates them, which would go on to the end
         if let Some(spent) = self.budget.spent(object, old) {
-            broken.now.push(FieldError::new(Fault::Invalid, spent.path, "").because(spent.why));
+            broken
+                .now
+                .push(FieldError::new(Fault::Invalid, spent.path, spent.kind).because(spent.why));
             return broken;
         }
         let Err(errors) = Validator::new().validate_compiled(&self.compiled, object, old) else {
