@@ -16,6 +16,7 @@ mod constraints;
 mod dates;
 mod document;
 mod outline;
+mod remote;
 mod resources;
 mod rules;
 mod status;
@@ -62,7 +63,8 @@ pub fn read(text: &str) -> Result<Cib, Error> {
         );
     };
     configuration::read(&doc, section, &mut model)?;
-    let names = resources::read(&doc, section, &mut model)?;
+    let mut names = resources::read(&doc, section, &mut model)?;
+    remote::expand(&doc, section, &mut names, &mut model)?;
     constraints::read(&doc, section, &names, &mut model)?;
     if let Some(section) = document::child(root, "status") {
         status::read(&doc, section, &mut model)?;

@@ -3,7 +3,8 @@
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
 use crate::memory::Memory;
-use crate::model::{Model, Options, Primitive, Resource, ResourceKind, parse_bool};
+use crate::model::{Model, Options, Resource, ResourceKind, Role, parse_bool};
+use crate::world::{NodeIx, ResIx, World};
 
 /// Features of the model that are not planned yet, in the words of its configuration.
 pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
@@ -25,16 +26,13 @@ pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
                     found.insert("live migration".into());
                 }
             }
-            if history.container.is_some() {
-                found.insert("containers".into());
-            }
             // a remote node without any connection is a node that cannot be reached; with one it is more than that
             let remote = history.agent == "remote"
                 && history.provider == "pacemaker"
                 && history.class == "ocf";
             // one that is configured as something else now is that
-            if remote && !model.resources.iter().any(|resource| resource.id == history.resource) {
-                found.insert("remote nodes".into());
+            if (remote || history.container.is_some()) && !is_configured(model, &history.resource) {
+                found.insert("remote nodes that are no longer configured".into());
             }
         }
     }
@@ -56,18 +54,12 @@ fn look(model: &Model, resource: &Resource, found: &mut BTreeSet<String>) {
     if migrates.and_then(parse_bool) == Some(true) {
         found.insert("live migration".into());
     }
-    if value(&resource.meta, "container").is_some() {
-        found.insert("containers".into());
-    }
-    if value(&resource.meta, "remote-node").is_some() {
+    // the door that knows guest nodes makes their connections
+    if value(&resource.meta, "remote-node").is_some_and(|name| !is_configured(model, name)) {
         found.insert("guest nodes".into());
     }
     match &resource.kind {
-        ResourceKind::Primitive(primitive) => {
-            if is_remote(primitive) {
-                found.insert("remote nodes".into());
-            }
-        }
+        ResourceKind::Primitive(_) => {}
         ResourceKind::Group(members) => {
             members.iter().for_each(|member| look(model, member, found))
         }
@@ -78,6 +70,29 @@ fn look(model: &Model, resource: &Resource, found: &mut BTreeSet<String>) {
     }
 }
 
-fn is_remote(primitive: &Primitive) -> bool {
-    primitive.class == "ocf" && primitive.provider == "pacemaker" && primitive.agent == "remote"
+fn is_configured(model: &Model, id: &str) -> bool {
+    let is = |resource: &Resource| resource.id == id;
+    model.resources.iter().any(|resource| match &resource.kind {
+        ResourceKind::Primitive(_) | ResourceKind::Bundle(_) => is(resource),
+        ResourceKind::Group(members) => members.iter().any(is),
+        ResourceKind::Clone(spec) => match &spec.child.kind {
+            ResourceKind::Group(members) => members.iter().any(is),
+            _ => is(&spec.child),
+        },
+    })
+}
+
+/// A connection that changes its host while both are well is handed over live, which is not planned yet.
+pub(crate) fn moving_connection(world: &World<'_>) -> bool {
+    (0..world.res.len()).map(ResIx::at).any(|r| {
+        let res = &world[r];
+        let well = |node: NodeIx| world[node].online && !world[node].unclean;
+        res.is_connection
+            && res.container.is_none()
+            && res.managed
+            && !res.failed
+            && !res.start_pending
+            && matches!((res.current_node(), res.node), (Some(from), Some(to)) if from != to && well(from))
+            && res.next_role != Role::Stopped
+    })
 }

@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use crate::{
     model::Role,
     plan::FenceAction,
-    unpack::{QuorumPolicy, mark_for_fencing},
+    unpack::{QuorumPolicy, can_fence, mark_for_fencing},
     world::{Act, ActFlags, ActIx, Needs, NodeIx, Requires, ResIx, Verb, World},
 };
 
@@ -129,7 +129,7 @@ impl World<'_> {
             return;
         };
         let (verb, needs) = (self[at].verb, self[at].needs);
-        if !self[node].online {
+        if !self[node].online && (!self.is_guest(node) || self[node].needs_reset) {
             self[at].clear(ActFlags::RUNNABLE);
             self[at].why = "node is offline";
             if self[r].managed && verb == Verb::Stop && !self[node].unclean {
@@ -144,6 +144,10 @@ impl World<'_> {
         }
         if needs == Needs::Nothing {
             self[at].set(ActFlags::RUNNABLE);
+            if self.is_guest(node) && !can_fence(self, node) {
+                self[at].clear(ActFlags::RUNNABLE);
+                self[at].why = "its host is lost and cannot be fenced";
+            }
             return;
         }
         match self.quorum_policy_for(r) {

@@ -107,6 +107,12 @@ pub(super) fn run(world: &mut World<'_>) {
         if world[node].ping {
             continue;
         }
+        if world.is_guest(node) {
+            if world[node].needs_reset && can_fence(world, node) {
+                recover_guest(world, node);
+            }
+            continue;
+        }
         if world[node].unclean && can_fence(world, node) {
             let fence = fence_action(world, node, Verb::Fence, false);
             ends_with_its_node(world, node, "it is not managed and its node is fenced");
@@ -124,7 +130,12 @@ pub(super) fn run(world: &mut World<'_>) {
                 world.order(previous, fence, OrderFlags::ORDERED);
             }
             fencings.push(fence);
-        } else if world[node].online && world[node].shutdown && !world[node].unclean {
+        } else if world[node].online
+            && world[node].shutdown
+            && !world[node].unclean
+            // a remote node that leaves is let go by its connection
+            && world[node].connection.is_none()
+        {
             let shutdown = world.push_act(Verb::Shutdown, None, Some(node), String::new());
             order_before_shutdown(world, node, shutdown);
             if !world[node].running.iter().any(|r| world[*r].blocked) {
@@ -151,6 +162,38 @@ pub(super) fn run(world: &mut World<'_>) {
         } else if let Some(fence) = fencings.last().copied() {
             world.order(fence, last, OrderFlags::ORDERED);
         }
+    }
+}
+
+/// A guest node is as good as fenced once its container has stopped. Nothing is sent for that, but others wait for it.
+fn recover_guest(world: &mut World<'_>, node: NodeIx) {
+    let fence = fence_action(world, node, Verb::Fence, false);
+    world[fence].set(ActFlags::PSEUDO | ActFlags::RUNNABLE);
+    let implies = OrderFlags::UNRUNNABLE_FIRST_BLOCKS | OrderFlags::FIRST_IMPLIES_THEN;
+    let stop_of = |world: &World<'_>, r: Option<ResIx>| {
+        r.and_then(|r| super::first_action(world, r, Verb::Stop, None))
+    };
+    match stop_of(world, world.container_of(node)) {
+        Some(stop) if world[stop].pseudo() => {
+            // the host is fenced, and with it all that is on it
+            if let Some(host) = world[stop].node {
+                let host = fence_action(world, host, Verb::Fence, false);
+                world.order(host, fence, implies);
+            }
+        }
+        Some(stop) => {
+            world.order(stop, fence, implies);
+        }
+        // it is thought to be stopped; should it be found running, its connection is what tells
+        None => {
+            if let Some(stop) = stop_of(world, world[node].connection) {
+                world.order(stop, fence, OrderFlags::ORDERED);
+            }
+        }
+    }
+    for at in 0..world.top.len() {
+        let r = world.top[at];
+        order_around(world, r, node, fence);
     }
 }
 
@@ -212,7 +255,8 @@ fn order_around(world: &mut World<'_>, r: ResIx, node: NodeIx, fence: ActIx) {
             }
         }
     }
-    let implied = world[r].requires >= Requires::Fencing;
+    // of a guest it is a stop of its container that ends what runs there, whatever that requires
+    let implied = world[r].requires >= Requires::Fencing || world.is_guest(node);
     let top = world.top_of(r);
     for stop in actions_of(world, r, Verb::Stop, Some(node)) {
         world[stop].set(ActFlags::PSEUDO | ActFlags::RUNNABLE);

@@ -1,6 +1,7 @@
 //! Stage 4: the actions that lead from the present roles and places to the chosen ones.
 
 mod cancel;
+mod connection;
 mod create;
 mod fencing;
 mod instances;
@@ -28,6 +29,7 @@ pub(crate) fn run(world: &mut World<'_>) {
         let r = world.top[at];
         create_actions(world, r);
     }
+    connection::run(world);
     fencing::run(world);
 }
 

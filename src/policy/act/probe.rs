@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::{
-    model::parse_bool,
+    model::{Role, parse_bool},
+    unpack::mark_for_fencing,
     world::{
         ActIx, Discovery, NodeIx, NodeSet, NodeState, OrderEnd, OrderFlags, OrderRule, ResIx,
         Variant, Verb, World,
@@ -14,8 +15,13 @@ pub(super) fn run(world: &mut World<'_>) {
     let looks = |state: &NodeState<'_>| {
         // an old note that nothing was looked for yet stops everything else there
         let waits = || state.attr("probe_complete").and_then(parse_bool) == Some(false);
-        state.online && !state.unclean && !state.ping && !waits()
+        state.online && !state.unclean && !state.ping && !state.undiscovered && !waits()
     };
+    for node in world.node_ids() {
+        if !world[node].online && super::connection::is_lost(world, node) {
+            mark_for_fencing(world, node, "its connection is unrecoverable");
+        }
+    }
     let nodes: Vec<NodeIx> = world.node_ids().filter(|node| looks(&world[*node])).collect();
     let mut everywhere = NodeSet::default();
     nodes.iter().for_each(|node| everywhere.insert(*node));
@@ -77,6 +83,9 @@ fn probe_anonymous(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
 
 fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
     let top = world.top_of(r);
+    if !can_be_found(world, r, node) {
+        return false;
+    }
     if world[r].removed || world[r].primitive.is_none() || world[r].known_on.contains(node) {
         return false;
     }
@@ -90,6 +99,9 @@ fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
         return false;
     }
     if cell.discovery == Discovery::Never {
+        return false;
+    }
+    if guest_is_down(world, top, node) {
         return false;
     }
     let act = world.act(r, Verb::Probe, Some(node), false);
@@ -117,6 +129,44 @@ fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
             flags: OrderFlags::ORDERED,
         });
     }
+    true
+}
+
+/// Whether the resource is of a kind that could be there.
+fn can_be_found(world: &World<'_>, r: ResIx, node: NodeIx) -> bool {
+    let res = &world[r];
+    if world[node].connection.is_some()
+        && (res.fencing_device
+            || res.is_connection
+            || (world.is_guest(node) && world.guest_in(r).is_some()))
+    {
+        return false;
+    }
+    // what is inside a container is known with that
+    res.container.is_none() || res.is_connection
+}
+
+/// Whether the node is a guest whose container does not run or will not stay; then the start waits for that instead.
+fn guest_is_down(world: &mut World<'_>, top: ResIx, node: NodeIx) -> bool {
+    let Some(container) = world.container_of(node) else { return false };
+    let guest = &world[container];
+    let moves = guest.role > Role::Stopped
+        && guest.node.is_some_and(|node| !guest.running_on.contains(&node));
+    let stops = world[node].needs_reset
+        || world[node].unclean
+        || guest.failed
+        || guest.next_role == Role::Stopped
+        || moves;
+    let waits_for = match guest.role {
+        Role::Stopped => Verb::Start,
+        _ if stops => Verb::Stop,
+        _ => return false,
+    };
+    world.order_rules.push(OrderRule {
+        first: OrderEnd::Of(container, waits_for),
+        then: OrderEnd::Of(top, Verb::Start),
+        flags: OrderFlags::ORDERED,
+    });
     true
 }
 

@@ -65,6 +65,14 @@ pub struct Primitive {
     pub template: Option<String>,
 }
 
+impl Primitive {
+    /// Whether it is the connection to a remote or guest node.
+    #[must_use]
+    pub fn is_connection(&self) -> bool {
+        self.class == "ocf" && self.provider == "pacemaker" && self.agent == "remote"
+    }
+}
+
 /// An operation that is configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -2,6 +2,7 @@
 
 use crate::{
     model::{INFINITY, Role},
+    place::connection::{avoid_remote_nodes, only},
     unpack::push_colocation,
     world::{Coloc, OrderEnd, OrderFlags, OrderRule, Requires, ResIx, Variant, Verb, World},
 };
@@ -43,6 +44,10 @@ fn primitive(world: &mut World<'_>, r: ResIx) {
         rule(world, (r, Verb::Demote), (r, Verb::Stop), OrderFlags::PROMOTED_THEN_IMPLIES_FIRST);
         rule(world, (r, Verb::Start), (r, Verb::Promote), OrderFlags::UNRUNNABLE_FIRST_BLOCKS);
     }
+    inside_container(world, r);
+    if world[r].is_connection || world[r].fencing_device {
+        avoid_remote_nodes(world, r);
+    }
     if world[r].requires == Requires::Unfencing
         && !world[r].fencing_device
         && world.unfencing_enabled
@@ -64,6 +69,41 @@ fn primitive(world: &mut World<'_>, r: ResIx) {
             });
         }
     }
+}
+
+/// What is inside a container starts and stops with it, and is where it is; or on the node that it is.
+fn inside_container(world: &mut World<'_>, r: ResIx) {
+    let Some(container) = world[r].container else { return };
+    let node = if world[r].is_connection {
+        avoid_remote_nodes(world, container);
+        rule(world, (container, Verb::Probe), (r, Verb::Stop), NONE);
+        None
+    } else if world[container].is_connection {
+        Some(container)
+    } else {
+        world.guest_in(container)
+    };
+    if let Some(node) = node {
+        only(world, r, |connection| connection == Some(node));
+        return;
+    }
+    let up = OrderFlags::FIRST_IMPLIES_THEN | OrderFlags::UNRUNNABLE_FIRST_BLOCKS;
+    rule(world, (container, Verb::Start), (r, Verb::Start), up);
+    rule(world, (r, Verb::Stop), (container, Verb::Stop), OrderFlags::THEN_IMPLIES_FIRST);
+    push_colocation(
+        world,
+        Coloc {
+            id: "container",
+            dependent: r,
+            primary: container,
+            score: INFINITY,
+            dependent_role: None,
+            primary_role: None,
+            attribute: None,
+            influence: true,
+            explicit: false,
+        },
+    );
 }
 
 fn group(world: &mut World<'_>, r: ResIx) {

@@ -2,6 +2,7 @@
 
 mod clone;
 mod colocate;
+pub(crate) mod connection;
 mod group;
 mod numbers;
 mod primitive;
@@ -21,8 +22,14 @@ use crate::{
 };
 
 pub(crate) fn run(world: &mut World<'_>) {
-    // no choice of a place changes it
+    // only connections change it, when they are placed
     world.usable = world.nodes.iter().map(NodeState::is_available).collect();
+    for at in 0..world.top.len() {
+        let r = world.top[at];
+        if world[r].is_connection {
+            place(world, r, None, true);
+        }
+    }
     // in order of priority, as the unpack stage has sorted them
     for at in 0..world.top.len() {
         let r = world.top[at];

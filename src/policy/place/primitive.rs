@@ -50,6 +50,7 @@ pub(super) fn place(
         choose(world, r, prefer, stop_if_fail);
     }
     world[r].placing = false;
+    super::connection::placed(world, r);
     world[r].node
 }
 
@@ -171,7 +172,9 @@ pub(crate) fn assign_node(
     let mut chosen = chosen;
     if !force
         && let Some(node) = chosen
-        && (world[r].allowed[node.ix()].score < 0 || !world.available(node))
+        && (world[r].allowed[node.ix()].score < 0
+            // that its connection comes up is seen later
+            || (!world.available(node) && !world.is_guest(node)))
     {
         // every node is unavailable or banned
         chosen = None;

@@ -33,7 +33,7 @@ fn happens(world: &World<'_>, act: &Act) -> bool {
         return true;
     }
     let Some(node) = act.node else { return false };
-    if act.verb == Verb::ClearFailures {
+    if act.verb == Verb::ClearFailures || (world.is_guest(node) && !world[node].needs_reset) {
         return true;
     }
     // fencing settles what runs on an unclean node; what nobody can cut off is asked in order
@@ -247,6 +247,8 @@ pub(super) fn nodes_with(world: &World<'_>, graph: &Graph, verb: Verb) -> Vec<St
         .iter()
         .filter(|at| world[**at].verb == verb)
         .filter_map(|at| world[*at].node)
+        // of guests their containers are recovered
+        .filter(|node| !world.is_guest(*node))
         .map(|node| String::from(world[node].name()))
         .collect();
     names.sort();
@@ -317,7 +319,10 @@ pub(super) fn render(world: &World<'_>, graph: &Graph) -> (Vec<Action>, Vec<(Act
         .map(|at| {
             let act = &world[*at];
             let collective = act.res.is_some_and(|r| !world[r].is_primitive());
-            let task = if collective || act.verb == Verb::Sync {
+            let guest = act.verb == Verb::Fence && act.pseudo();
+            let task = if guest {
+                Task::Sync("guest_recovered".into())
+            } else if collective || act.verb == Verb::Sync {
                 Task::Sync(if act.label.is_empty() {
                     act.verb.name().into()
                 } else {
@@ -339,7 +344,7 @@ pub(super) fn render(world: &World<'_>, graph: &Graph) -> (Vec<Action>, Vec<(Act
                 }),
                 node: act.node.map(|node| world[node].name().into()),
                 intent: intent(world, graph, act),
-                implied: act.pseudo() && !collective && act.verb != Verb::Sync,
+                implied: act.pseudo() && !collective && !guest && act.verb != Verb::Sync,
                 notifies: notification(act),
                 digest: String::new(),
             }

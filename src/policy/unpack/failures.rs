@@ -97,7 +97,10 @@ pub(crate) fn threshold_reached(world: &World<'_>, r: ResIx, node: NodeIx) -> Op
     if res.migration_threshold == 0 || res.failure_ignored {
         return None;
     }
-    let count = fail_count(world, r, node).effective;
+    // what fails inside of a container counts for that too
+    let failures = |r: ResIx| fail_count(world, r, node).effective;
+    let inside = res.fillers.iter().map(|filler| failures(*filler));
+    let count = inside.fold(failures(r), add_scores);
     if count <= 0 || count < res.migration_threshold {
         return None;
     }

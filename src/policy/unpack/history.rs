@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use crate::{
     memory::{Known, Memory},
     model::{INFINITY, OperationRecord, OperationStatus, ResourceHistory, Role},
-    world::{MultipleActive, NodeIx, ResIx, Source, Variant, World},
+    world::{MultipleActive, NodeIx, ResIx, Source, Variant, Verb, World},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     find::{Names, find_resource},
     nodes::mark_for_fencing,
     operations::sorted_operations,
+    remote,
     resources::{OnFail, add_removed, on_fail},
 };
 
@@ -33,15 +34,20 @@ pub(crate) fn read(world: &mut World<'_>, memory: &mut Memory) {
     let mut order: Vec<NodeIx> = world.node_ids().collect();
     order.sort_by_key(|node| world[*node].model.history_order);
     let mut names = Names::default();
-    // what online nodes say comes first; of the others only what fencing can settle
-    for node in order.iter().copied().filter(|node| world[*node].online).collect::<Vec<_>>() {
+    // what reachable nodes say comes first, and may show that more can be reached; of the others only what fencing can
+    // settle
+    while let Some(at) = order.iter().position(|node| remote::is_readable(world, *node)) {
+        let node = order.remove(at);
+        remote::enter(world, node);
         read_node(world, node, &mut names, memory);
     }
     if world.opts.fencing {
-        for node in order.into_iter().filter(|node| !world[*node].online).collect::<Vec<_>>() {
+        for node in order {
+            remote::enter(world, node);
             read_node(world, node, &mut names, memory);
         }
     }
+    remote::settle(world);
 }
 
 fn read_node(world: &mut World<'_>, node: NodeIx, names: &mut Names, memory: &mut Memory) {
@@ -272,6 +278,9 @@ impl<'m> Unpacker<'m> {
         {
             self.succeeded(world, op, wanted);
             world[self.r].failure_ignored = true;
+            if policy == OnFail::RestartContainer {
+                self.on_fail = self.on_fail.max(policy);
+            }
             return;
         }
         self.failed(world, op, code, policy, role);
@@ -475,8 +484,9 @@ impl<'m> Unpacker<'m> {
             && !world[node].online
             && !world[node].maintenance
             && world[r].managed
-            && world.opts.fencing
+            && (world.opts.fencing || world.is_guest(node))
         {
+            self.lose(world);
             mark_for_fencing(world, node, "a resource is thought to be active there");
         }
         let saved = self.on_fail;
@@ -485,7 +495,15 @@ impl<'m> Unpacker<'m> {
             self.on_fail = OnFail::Ignore;
         }
         match self.on_fail {
-            OnFail::Ignore | OnFail::RestartContainer | OnFail::Restart | OnFail::Demote => {}
+            OnFail::Ignore | OnFail::Restart | OnFail::Demote => {}
+            OnFail::RestartContainer => {
+                world[r].failed = true;
+                world[r].stop_if_failed = true;
+                if let Some(container) = world[r].container {
+                    world.act(container, Verb::Stop, Some(node), false);
+                }
+            }
+            OnFail::ResetRemote => self.reset(world),
             OnFail::Fence => mark_for_fencing(world, node, "a resource failed there"),
             OnFail::Standby => world[node].standby = true,
             OnFail::Block => {
@@ -494,6 +512,13 @@ impl<'m> Unpacker<'m> {
             }
             OnFail::Ban => world.add_location(r, Some(node), -INFINITY, Source::OnFailBan),
             OnFail::Stop => world.set_next_role(r, Role::Stopped),
+        }
+        if let Some(connects) = world[r].connects
+            && (world[r].failed || (active && self.on_fail >= OnFail::Restart))
+            && world[connects].unclean
+        {
+            // a connection that failed leaves nothing to hope for
+            world[connects].unseen = false;
         }
         if active {
             add_running(world, r, node);
@@ -507,6 +532,33 @@ impl<'m> Unpacker<'m> {
             }
         } else {
             forget_number(world, r);
+        }
+    }
+}
+
+impl Unpacker<'_> {
+    /// Something runs on a node that cannot be reached.
+    fn lose(&self, world: &mut World<'_>) {
+        let Some(connection) = world[self.node].connection else { return };
+        if world[connection].container.is_some() {
+            // with the guest its history goes, and then it may start again
+            world[self.r].failed = true;
+            world[self.r].stop_if_failed = true;
+        } else if !world[connection].failed {
+            // its connection may come up elsewhere, and then there is no need to fence
+            world[self.node].unseen = true;
+        }
+    }
+
+    /// The connection to a remote node was lost: what goes on there is anybody's guess.
+    fn reset(&self, world: &mut World<'_>) {
+        let Some(node) = world[self.r].connects else { return };
+        let fenced = world[node].model.state.as_ref().is_some_and(|state| state.remote_fenced);
+        if world.opts.fencing && !fenced {
+            mark_for_fencing(world, node, "its connection is unrecoverable");
+        }
+        if world[self.r].reconnects_later {
+            world.set_next_role(self.r, Role::Stopped);
         }
     }
 }

@@ -10,6 +10,7 @@ mod operations;
 mod orders;
 mod pattern;
 mod properties;
+mod remote;
 mod resources;
 mod rules;
 mod tickets;
@@ -35,6 +36,7 @@ pub(crate) fn run<'m>(
     world.digests = core::mem::take(&mut memory.digests).into();
     nodes::read(&mut world);
     resources::read(&mut world);
+    remote::link(&mut world)?;
     nodes::judge(&mut world);
     // a start, a stop and a monitor of each
     world.acts.reserve(4 * world.res.len());

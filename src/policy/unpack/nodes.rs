@@ -41,6 +41,10 @@ pub(crate) fn read(world: &mut World<'_>) {
             lost: false,
             running: Vec::new(),
             placed: 0,
+            connection: None,
+            needs_reset: false,
+            entered: false,
+            undiscovered: false,
         });
     }
 }
@@ -56,7 +60,7 @@ pub(crate) fn judge(world: &mut World<'_>) {
         node.standby = standby;
         node.maintenance = maintenance;
         if node.model.kind == NodeKind::Remote {
-            // reached only through a connection, of which there is none
+            // how it is reached, if at all, history tells
             continue;
         }
         let Some(seen) = &node.model.state else { continue };
@@ -131,13 +135,19 @@ fn judge_with_fencing(world: &mut World<'_>, at: NodeIx, seen: &Seen) -> bool {
 
 /// Says that a node cannot be trusted; it is fenced if that is possible.
 pub(crate) fn mark_for_fencing(world: &mut World<'_>, at: NodeIx, reason: &'static str) {
-    let node = &mut world[at];
-    node.unclean = true;
-    node.fence_reason.get_or_insert(reason);
+    world[at].fence_reason.get_or_insert(reason);
+    if !super::remote::mistrust(world, at) {
+        world[at].unclean = true;
+    }
 }
 
 /// Whether a node could be fenced now.
 pub(crate) fn can_fence(world: &World<'_>, at: NodeIx) -> bool {
+    if let Some(container) = world.container_of(at) {
+        // it goes when its container is stopped, or the host of that is gone
+        let hosts = &world[container].running_on;
+        return hosts.iter().all(|host| world[*host].online || can_fence(world, *host));
+    }
     world.opts.fencing
         && world.has_fencing_device
         && (world.model.quorate

@@ -28,6 +28,7 @@ pub(crate) enum OnFail {
     Ignore,
     Demote,
     Restart,
+    ResetRemote,
     RestartContainer,
     Block,
     Stop,
@@ -192,6 +193,11 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         removed: false,
         fencing_device: false,
         unfencing_device: false,
+        is_connection: false,
+        connects: None,
+        reconnects_later: false,
+        container: None,
+        fillers: Vec::new(),
         promotable: false,
         unique: false,
         notify: false,
@@ -277,6 +283,7 @@ fn prepare<'m>(
             res.primitive = Some(primitive);
             res.class = &primitive.class;
             res.fencing_device = primitive.class == "stonith";
+            res.is_connection = primitive.is_connection();
             res.unfencing_device = res.fencing_device && res.meta("provides") == Some("unfencing");
         }
         ResourceKind::Group(_) => {
@@ -316,7 +323,7 @@ fn prepare<'m>(
         Some("fencing") => Requires::Fencing,
         Some("unfencing") if res.fencing_device || !world.opts.fencing => Requires::Quorum,
         Some("unfencing") => Requires::Unfencing,
-        _ => default_requirement(world, res.fencing_device),
+        _ => default_requirement(world, res.fencing_device || res.is_connection),
     };
     match parent {
         Some(parent) => {
@@ -438,6 +445,9 @@ pub(crate) fn on_fail(
         }
     }
     let failed_stop = name == "stop";
+    if let Some(lost) = connection_policy(world, r, name, interval_ms, value.is_some()) {
+        return lost;
+    }
     let policy = match value.as_deref() {
         Some("ignore" | "nothing") => OnFail::Ignore,
         Some("block") => OnFail::Block,
@@ -447,8 +457,9 @@ pub(crate) fn on_fail(
         Some("standby") if !failed_stop => OnFail::Standby,
         Some("migrate") => OnFail::Ban,
         Some("restart") if !failed_stop => OnFail::Restart,
-        Some("restart-container") => OnFail::RestartContainer,
+        Some("restart-container") if world[r].container.is_some() => OnFail::RestartContainer,
         Some("demote") => OnFail::Demote,
+        None if world[r].container.is_some() => OnFail::RestartContainer,
         _ if failed_stop && world.opts.fencing => OnFail::Fence,
         _ if failed_stop => OnFail::Block,
         _ => OnFail::Restart,
@@ -465,6 +476,27 @@ pub(crate) fn on_fail(
         _ => None,
     };
     (policy, role)
+}
+
+/// The loss of a connection that was up makes its remote node unknown; that it could not be made, or was not found, says
+/// nothing of the node.
+fn connection_policy(
+    world: &World<'_>,
+    r: ResIx,
+    name: &str,
+    interval_ms: u64,
+    configured: bool,
+) -> Option<(OnFail, Option<Role>)> {
+    let res = &world[r];
+    let harmless = name == "start" || (name == "monitor" && interval_ms == 0);
+    if res.connects.is_none() || res.container.is_some() || harmless {
+        return None;
+    }
+    if !res.managed {
+        return Some((OnFail::Stop, Some(Role::Stopped)));
+    }
+    let role = res.reconnects_later.then_some(Role::Stopped);
+    (!configured).then_some((OnFail::ResetRemote, role))
 }
 
 /// A failed demotion is judged like a failure while promoted, if that has a policy.

@@ -29,6 +29,14 @@ pub(crate) struct NodeState<'m> {
     pub(crate) running: Vec<ResIx>,
     /// How many instances were placed here so far.
     pub(crate) placed: u32,
+    /// The resource that it is reached by, where it is no member of the ring.
+    pub(crate) connection: Option<ResIx>,
+    /// Whether what it runs counts as unknown until it, or its container, was recovered.
+    pub(crate) needs_reset: bool,
+    /// Whether its own state was taken in; of those that are reached by a connection.
+    pub(crate) entered: bool,
+    /// Whether nothing is looked for there.
+    pub(crate) undiscovered: bool,
 }
 
 /// Questions about nodes.

@@ -78,6 +78,8 @@ pub(crate) enum Source {
     TargetRole,
     InstanceLimit,
     ShutdownLock,
+    /// Connections, devices and guests are not for nodes that are reached by a connection.
+    Remote,
     Ticket,
     MultipleActive,
     /// A colocation, by handle.
@@ -153,6 +155,16 @@ pub(crate) struct Res<'m> {
     pub(crate) removed: bool,
     pub(crate) fencing_device: bool,
     pub(crate) unfencing_device: bool,
+    /// Whether it is the connection to a remote or guest node.
+    pub(crate) is_connection: bool,
+    /// The node that it connects.
+    pub(crate) connects: Option<NodeIx>,
+    /// Whether a lost connection is tried again only after a while.
+    pub(crate) reconnects_later: bool,
+    /// What it runs inside of.
+    pub(crate) container: Option<ResIx>,
+    /// What runs inside of it.
+    pub(crate) fillers: Vec<ResIx>,
 
     // collectives
     pub(crate) promotable: bool,

@@ -186,6 +186,7 @@ fn render(world: &World<'_>, reason: &Reason) -> PlanReason {
         Source::Unmanaged => "it is not managed and stays".into(),
         Source::TargetRole => "target-role is Stopped".into(),
         Source::InstanceLimit => "enough instances run already".into(),
+        Source::Remote => "it cannot run on a node that is reached by a connection".into(),
         Source::ShutdownLock => "it is locked to a node that is shut down".into(),
         Source::Ticket => "this site does not hold the ticket that it needs".into(),
         Source::MultipleActive => "it ran on several nodes and multiple-active is stop_only".into(),
