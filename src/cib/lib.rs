@@ -11,6 +11,7 @@
 //! Follows "Pacemaker Explained"; `fencing-*` and `stonith-*` names both pass and mean the same.
 #![forbid(unsafe_code)]
 
+mod bundles;
 mod configuration;
 mod constraints;
 mod dates;
@@ -64,6 +65,7 @@ pub fn read(text: &str) -> Result<Cib, Error> {
     };
     configuration::read(&doc, section, &mut model)?;
     let mut names = resources::read(&doc, section, &mut model)?;
+    bundles::expand(&doc, section, &mut names, &mut model)?;
     remote::expand(&doc, section, &mut names, &mut model)?;
     constraints::read(&doc, section, &names, &mut model)?;
     if let Some(section) = document::child(root, "status") {

@@ -64,8 +64,11 @@ fn look(model: &Model, resource: &Resource, found: &mut BTreeSet<String>) {
             members.iter().for_each(|member| look(model, member, found))
         }
         ResourceKind::Clone(spec) => look(model, &spec.child, found),
-        ResourceKind::Bundle(_) => {
-            found.insert("bundles".into());
+        ResourceKind::Bundle(bundle) => {
+            // the door that knows bundles says what they stand for
+            if bundle.parts.is_empty() {
+                found.insert("bundles".into());
+            }
         }
     }
 }
@@ -73,7 +76,10 @@ fn look(model: &Model, resource: &Resource, found: &mut BTreeSet<String>) {
 fn is_configured(model: &Model, id: &str) -> bool {
     let is = |resource: &Resource| resource.id == id;
     model.resources.iter().any(|resource| match &resource.kind {
-        ResourceKind::Primitive(_) | ResourceKind::Bundle(_) => is(resource),
+        ResourceKind::Primitive(_) => is(resource),
+        ResourceKind::Bundle(bundle) => {
+            is(resource) || bundle.parts.iter().any(|part| is(&part.container))
+        }
         ResourceKind::Group(members) => members.iter().any(is),
         ResourceKind::Clone(spec) => match &spec.child.kind {
             ResourceKind::Group(members) => members.iter().any(is),

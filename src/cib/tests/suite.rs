@@ -20,7 +20,7 @@ const FLOORS: [(&str, usize, usize); 7] = [
     ("T4", 47, 48),
     ("T5", 69, 69),
     ("T6", 76, 76),
-    ("T8", 26, 27),
+    ("T8", 68, 67),
 ];
 
 fn suite() -> Option<PathBuf> {

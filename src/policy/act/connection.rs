@@ -9,7 +9,7 @@
 
 use crate::{
     model::Role,
-    unpack::mark_for_fencing,
+    unpack::{mark_for_fencing, was_fenced},
     world::{ActIx, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb, World},
 };
 
@@ -38,7 +38,7 @@ fn link(world: &World<'_>, node: NodeIx, connection: ResIx) -> Link {
         if !res.failed {
             return Link::Stopped;
         }
-        let fenced = world[node].model.state.as_ref().is_some_and(|state| state.remote_fenced);
+        let fenced = was_fenced(world, node);
         let leaves = world[node].attr("shutdown").is_some_and(|value| !matches!(value, "" | "0"));
         if res.next_role == Role::Stopped && res.reconnects_later && fenced && !leaves {
             return Link::Unknown;

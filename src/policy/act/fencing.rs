@@ -1,6 +1,6 @@
 //! Fencing, unfencing and shutdown of nodes, and what they imply for what runs there.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::ToOwned as _, string::String, vec::Vec};
 
 use crate::{
     plan::FenceAction,
@@ -102,7 +102,9 @@ pub(super) fn run(world: &mut World<'_>) {
     let mut fencings: Vec<ActIx> = Vec::new();
     let mut shutdowns: Vec<ActIx> = Vec::new();
     let mut last = None;
-    for node in world.node_ids() {
+    let mut nodes: Vec<NodeIx> = world.node_ids().collect();
+    nodes.sort_by_key(|node| world[*node].name().to_owned());
+    for node in nodes {
         let coordinator = world[node].attr("#is_dc") == Some("true");
         if world[node].ping {
             continue;
@@ -261,7 +263,10 @@ fn order_around(world: &mut World<'_>, r: ResIx, node: NodeIx, fence: ActIx) {
     for stop in actions_of(world, r, Verb::Stop, Some(node)) {
         world[stop].set(ActFlags::PSEUDO | ActFlags::RUNNABLE);
         if implied {
-            world.order(fence, stop, OrderFlags::ORDERED);
+            // in a bundle its clone is what waits
+            if world[top].bundle.is_none() {
+                world.order(fence, stop, OrderFlags::ORDERED);
+            }
             if top != r
                 && let Some(parent_stop) = super::first_action(world, top, Verb::Stop, None)
             {

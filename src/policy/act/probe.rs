@@ -111,6 +111,7 @@ fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
         world[act].clear(crate::world::ActFlags::OPTIONAL);
     }
     super::fencing::order_after_unfencing(world, r, node, act, OrderFlags::ORDERED);
+    order_in_bundle(world, r, act);
     let blind = !world[act].runnable();
     let blocks = OrderFlags::ORDERED | OrderFlags::UNRUNNABLE_FIRST_BLOCKS;
     let idle = world[top].running_on.is_empty();
@@ -130,6 +131,32 @@ fn probe_one(world: &mut World<'_>, r: ResIx, node: NodeIx) -> bool {
         });
     }
     true
+}
+
+/// In a bundle nothing begins beside a container that may run already, and a connection is looked for once its container
+/// is up.
+fn order_in_bundle(world: &mut World<'_>, r: ResIx, probe: ActIx) {
+    if let Some(container) = world[r].container.filter(|_| world[r].bundle.is_some()) {
+        world.order_rules.push(OrderRule {
+            first: OrderEnd::Of(container, Verb::Start),
+            then: OrderEnd::Act(probe),
+            flags: OrderFlags::ORDERED,
+        });
+    }
+    let Some(bundle) = world[r].parent.filter(|parent| world[*parent].is_bundle) else { return };
+    if world[bundle].instances_per_node != 1 {
+        return;
+    }
+    for at in 0..world.child_count(bundle) {
+        let other = world.child(bundle, at);
+        if other != r {
+            world.order_rules.push(OrderRule {
+                first: OrderEnd::Act(probe),
+                then: OrderEnd::Of(other, Verb::Start),
+                flags: OrderFlags::ORDERED | OrderFlags::SAME_NODE,
+            });
+        }
+    }
 }
 
 /// Whether the resource is of a kind that could be there.

@@ -80,6 +80,19 @@ impl<'a> Facts<'a> {
         for resource in &model.resources {
             collect(resource, &mut Vec::new(), &mut primitives);
         }
+        for resource in &model.resources {
+            let ResourceKind::Bundle(bundle) = &resource.kind else { continue };
+            let names = bundle.parts.iter().flat_map(|part| [&part.address, &part.connection]);
+            for name in names.flatten() {
+                primitives.entry(name.as_str()).and_modify(|part: &mut PrimitiveFacts<'_>| {
+                    part.in_bundle = true;
+                });
+            }
+            for part in primitives.values_mut() {
+                let inside = |r: &&Resource| Some(&r.id) == bundle.inner.as_ref();
+                part.in_bundle |= part.chain.iter().any(inside);
+            }
+        }
         let fenced = plan.fenced.iter().map(String::as_str).collect();
         Self { model, plan, primitives, fenced }
     }
@@ -157,6 +170,9 @@ fn collect<'a>(
         }
         ResourceKind::Clone(spec) => collect(&spec.child, outer, out),
         ResourceKind::Bundle(bundle) => {
+            for part in &bundle.parts {
+                collect(&part.container, outer, out);
+            }
             if let Some(child) = &bundle.child {
                 collect(child, outer, out);
             }

@@ -22,8 +22,8 @@ pub use history::{OperationRecord, OperationStatus, ParameterDigests, ResourceHi
 pub use node::{JoinPhase, Node, NodeKind, NodeState};
 pub use options::{OptionSet, Options};
 pub use resource::{
-    Bundle, BundlePort, BundleStorage, CloneSpec, Operation, Primitive, Resource, ResourceKind,
-    Role,
+    Bundle, BundlePort, BundleReplica, BundleStorage, CloneSpec, Operation, Primitive, Resource,
+    ResourceKind, Role,
 };
 pub use rule::{
     BooleanOp, Comparison, DateExpression, DateSpec, Duration, Expression, Range, Rule, RuleScore,

@@ -125,6 +125,28 @@ pub struct Bundle {
     pub storage: Vec<BundleStorage>,
     /// What runs inside.
     pub child: Option<Box<Resource>>,
+    /// What it stands for, one after the other; the door that knows bundles makes them.
+    pub parts: Vec<BundleReplica>,
+    /// The clone of what runs inside, a resource of its own that has taken `child`.
+    pub inner: Option<String>,
+}
+
+/// One replica of a bundle: a container, and the names of the resources that serve it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleReplica {
+    /// The container.
+    pub container: Resource,
+    /// Its address.
+    pub address: Option<String>,
+    /// The connection to the node that it is, which is called the same.
+    pub connection: Option<String>,
+}
+
+impl Bundle {
+    /// What it stands for.
+    pub fn replicas_made(&self) -> impl Iterator<Item = &BundleReplica> {
+        self.parts.iter()
+    }
 }
 
 /// A port of a bundle.

@@ -75,7 +75,9 @@ fn primitive(world: &mut World<'_>, r: ResIx) {
 fn inside_container(world: &mut World<'_>, r: ResIx) {
     let Some(container) = world[r].container else { return };
     let node = if world[r].is_connection {
-        avoid_remote_nodes(world, container);
+        if world[r].bundle.is_none() {
+            avoid_remote_nodes(world, container);
+        }
         rule(world, (container, Verb::Probe), (r, Verb::Stop), NONE);
         None
     } else if world[container].is_connection {
@@ -96,7 +98,8 @@ fn inside_container(world: &mut World<'_>, r: ResIx) {
             id: "container",
             dependent: r,
             primary: container,
-            score: INFINITY,
+            // a bundle may reach its container from another host
+            score: if world[r].bundle.is_some() { 10_000 } else { INFINITY },
             dependent_role: None,
             primary_role: None,
             attribute: None,
@@ -204,7 +207,46 @@ fn group(world: &mut World<'_>, r: ResIx) {
     }
 }
 
+/// All of a bundle begins and ends with it: addresses before containers, containers before what runs inside.
+fn bundle(world: &mut World<'_>, r: ResIx) {
+    let (before, after) =
+        (OrderFlags::THEN_IMPLIES_FIRST_KEPT, OrderFlags::FIRST_IMPLIES_THEN_KEPT);
+    if let Some(inner) = world[r].inner_clone {
+        for (begin, done) in [(Verb::Start, Verb::Started), (Verb::Stop, Verb::Stopped)] {
+            rule(world, (r, begin), (inner, begin), before);
+            rule(world, (inner, done), (r, done), after);
+        }
+    }
+    for at in 0..world[r].replicas.len() {
+        let replica = world[r].replicas[at];
+        if let Some(child) = replica.child {
+            rule(world, (r, Verb::Stop), (child, Verb::Stop), before);
+        }
+        let Some(address) = replica.address else { continue };
+        let container = replica.container;
+        let blocks = OrderFlags::UNRUNNABLE_FIRST_BLOCKS;
+        rule(world, (address, Verb::Start), (container, Verb::Start), blocks);
+        let implies = OrderFlags::THEN_IMPLIES_FIRST;
+        rule(world, (container, Verb::Stop), (address, Verb::Stop), implies);
+        push_colocation(
+            world,
+            Coloc {
+                id: "address with container",
+                dependent: address,
+                primary: container,
+                score: INFINITY,
+                dependent_role: None,
+                primary_role: None,
+                attribute: None,
+                influence: true,
+                explicit: false,
+            },
+        );
+    }
+}
+
 fn clone(world: &mut World<'_>, r: ResIx) {
+    bundle(world, r);
     let blocks = OrderFlags::UNRUNNABLE_FIRST_BLOCKS;
     rule(world, (r, Verb::Stopped), (r, Verb::Start), NONE);
     rule(world, (r, Verb::Start), (r, Verb::Started), blocks);

@@ -27,12 +27,13 @@ pub(crate) fn run(world: &mut World<'_>) {
 }
 
 fn is_inside(world: &World<'_>, r: ResIx, container: ResIx) -> bool {
-    let mut at = world[r].parent;
+    let outer = |r: ResIx| world[r].parent.or(world[r].bundle);
+    let mut at = outer(r);
     while let Some(parent) = at {
         if parent == container {
             return true;
         }
-        at = world[parent].parent;
+        at = outer(parent);
     }
     false
 }

@@ -414,7 +414,7 @@ fn block_dependents(world: &mut World<'_>, at: ActIx, queue: &mut Queue) {
     let Some(r) = act.res else { return };
     for colocation in with_this(world, r) {
         let colocation = &world[colocation];
-        if colocation.score < INFINITY || colocation.primary != r && world.top_of(r) != r {
+        if colocation.score < INFINITY || colocation.primary != r && world[r].parent.is_some() {
             continue;
         }
         // a tie to a role that the primary cannot have binds nothing

@@ -23,11 +23,24 @@ pub(super) fn place(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, sto
     if !world[r].unplaced || world[r].placing {
         return;
     }
+    if let Some(bundle) = world[r].bundle.filter(|bundle| world[*bundle].unplaced) {
+        // where the containers are decides
+        if !world[bundle].placing {
+            place_any(world, bundle, None, true);
+        }
+        return;
+    }
     if world[r].promotable {
         promotable::add_scores_to_nodes(world, r);
     }
     world[r].placing = true;
     for at in this_with(world, r) {
+        let primary = world[at].primary;
+        place_any(world, primary, prefer, stop_if_fail);
+    }
+    // what the roles inside of a bundle are bound to is placed before it as well
+    let inner = world[r].inner_clone;
+    for at in inner.map(|inner| this_with(world, inner)).unwrap_or_default() {
         let primary = world[at].primary;
         place_any(world, primary, prefer, stop_if_fail);
     }
@@ -44,6 +57,9 @@ pub(super) fn place(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, sto
     }
     world[r].unplaced = false;
     world[r].placing = false;
+    if world[r].is_bundle {
+        super::bundle::follow(world, r);
+    }
 }
 
 fn assign_instances(world: &mut World<'_>, r: ResIx, children: &[ResIx]) {
@@ -344,7 +360,7 @@ pub(crate) fn compatible_instance(
 ) -> Option<ResIx> {
     let on = |node: NodeIx| {
         world[other].children.iter().copied().find(|instance| {
-            location(world, *instance, current) == Some(node)
+            location(world, *instance, current).map(|at| world.seat(at)) == Some(world.seat(node))
                 && role.is_none_or(|role| role_of(world, *instance, current) == role)
         })
     };

@@ -140,7 +140,7 @@ pub(super) fn any_in(world: &World<'_>, table: &[Cell]) -> bool {
 #[inline]
 fn same_place(world: &World<'_>, attribute: Option<&str>, a: NodeIx, b: NodeIx) -> bool {
     match attribute {
-        None => a == b,
+        None => world.seat(a) == world.seat(b),
         // without the attribute all are alike
         Some(name) => world[a].attr(name) == world[b].attr(name),
     }
@@ -155,11 +155,14 @@ fn add_matching(world: &World<'_>, work: &mut [Cell], source: ResIx, how: Hearin
     // one length for all, so that it is asked once and not of every node
     let theirs = &world[source].allowed[..work.len()];
     let usable = &world.usable[..work.len()];
+    // who is beside a copy in a container is on the host of that
+    let seats = world.has_containers_in(&world[at].primary);
     for index in 0..work.len() {
         let cell = &mut work[index];
         if !cell.present {
             continue;
         }
+        let index = if seats { world.seat(NodeIx::at(index)).ix() } else { index };
         let score = match attribute {
             None if !theirs[index].present || !usable[index] => -INFINITY,
             None if banned_by.is_some_and(|group| group[index].score <= -INFINITY) => -INFINITY,

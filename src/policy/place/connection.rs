@@ -2,7 +2,7 @@
 
 use crate::{
     model::{INFINITY, Role},
-    world::{ResIx, Source, World},
+    world::{NodeIx, ResIx, Source, World},
 };
 
 /// Whether a node can be used follows from what has become of its connection.
@@ -18,6 +18,22 @@ pub(super) fn placed(world: &mut World<'_>, r: ResIx) {
         state.shutdown = true;
     }
     world.usable[node.ix()] = world[node].is_available();
+}
+
+impl World<'_> {
+    /// Where a node is as neighbours see it: of a container of a bundle that is its host.
+    #[inline]
+    pub(crate) fn seat(&self, node: NodeIx) -> NodeIx {
+        let Some(connection) = self[node].connection else { return node };
+        let container = self[connection].container.filter(|_| self[connection].bundle.is_some());
+        let host = container.and_then(|at| self[at].node.or(self[at].current_node()));
+        host.unwrap_or(node)
+    }
+
+    /// Whether the copies of a resource are in containers of a bundle.
+    pub(crate) fn has_containers_in(&self, r: &ResIx) -> bool {
+        self[self.top_of(*r)].bundle.is_some()
+    }
 }
 
 /// Keeps a resource and all inside it from every node that is reached by a connection.

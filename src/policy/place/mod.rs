@@ -1,5 +1,6 @@
 //! Stage 3: each resource chooses its node, those it depends on first.
 
+mod bundle;
 mod clone;
 mod colocate;
 pub(crate) mod connection;
@@ -26,7 +27,7 @@ pub(crate) fn run(world: &mut World<'_>) {
     world.usable = world.nodes.iter().map(NodeState::is_available).collect();
     for at in 0..world.top.len() {
         let r = world.top[at];
-        if world[r].is_connection {
+        if world[r].is_connection && world[r].bundle.is_none() {
             place(world, r, None, true);
         }
     }

@@ -61,8 +61,15 @@ fn promotion_score(world: &World<'_>, r: ResIx, node: NodeIx) -> Option<i32> {
     if !applies(world, r, node) {
         return None;
     }
-    let attribute = |name: &str| world[node].attr(&format!("master-{name}")).and_then(parse_score);
     let res = &world[r];
+    // what runs in a container may speak of itself on its host
+    let host =
+        world.container_of(node).filter(|_| res.meta("container-attribute-target") == Some("host"));
+    let teller = host.map_or(Some(node), |container| {
+        world[container].current_node().or(world[container].node)
+    })?;
+    let attribute =
+        |name: &str| world[teller].attr(&format!("master-{name}")).and_then(parse_score);
     let own = attribute(res.history_name.as_deref().unwrap_or(&res.id));
     own.or_else(|| if res.unique { None } else { attribute(strip_instance(&res.id)) })
 }
@@ -285,7 +292,9 @@ fn node_for_promotion(world: &World<'_>, clone: ResIx, instance: ResIx) -> Optio
     if !world[instance].managed {
         return (role_of(world, instance, true) == Role::Promoted).then_some(node);
     }
-    if world[instance].promotion_order < 0 || !world.available(node) {
+    // the node of a container that runs nowhere is none
+    let adrift = world.container_of(node).is_some_and(|container| world[container].node.is_none());
+    if world[instance].promotion_order < 0 || !world.available(node) || adrift {
         return None;
     }
     let cell = world[clone].allowed[node.ix()];

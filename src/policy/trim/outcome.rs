@@ -5,7 +5,7 @@ use alloc::{string::String, vec::Vec};
 use crate::{
     model::Role,
     plan::Placement,
-    world::{NodeIx, ResIx, Verb, World},
+    world::{NodeIx, Replica, ResIx, Verb, World},
 };
 
 use super::{
@@ -22,7 +22,7 @@ fn promotable(world: &World<'_>, r: ResIx) -> bool {
 }
 
 /// The role that an active instance shows.
-fn shown(world: &World<'_>, r: ResIx, role: Role) -> Role {
+fn shown_role(world: &World<'_>, r: ResIx, role: Role) -> Role {
     match role {
         Role::Promoted => Role::Promoted,
         _ if promotable(world, r) => Role::Unpromoted,
@@ -30,12 +30,31 @@ fn shown(world: &World<'_>, r: ResIx, role: Role) -> Role {
     }
 }
 
+/// The replica that a container is.
+fn replica_of(world: &World<'_>, r: ResIx) -> Option<(ResIx, Replica)> {
+    let bundle = world[r].parent.filter(|parent| world[*parent].is_bundle)?;
+    let replicas = &world[bundle].replicas;
+    Some((bundle, *replicas.iter().find(|replica| replica.container == r)?))
+}
+
+fn replica_name(world: &World<'_>, bundle: ResIx, container: ResIx) -> String {
+    alloc::format!("{}#{}", world[bundle].id, world[container].number)
+}
+
+/// What people call a container, if it is that of a bundle.
+pub(super) fn name_of_replica(world: &World<'_>, r: ResIx) -> Option<String> {
+    let (bundle, _) = replica_of(world, r)?;
+    Some(replica_name(world, bundle, r))
+}
+
 /// Everything that can run, by the name that people know it by.
 pub(super) struct Names<'w>(Vec<(&'w str, ResIx)>);
 
 impl<'w> Names<'w> {
     pub(super) fn of(world: &'w World<'_>) -> Self {
-        let mut names: Vec<_> = primitives(world).map(|r| (public_name(world, r), r)).collect();
+        let part = |r: ResIx| world[r].bundle.is_some() || world[world.top_of(r)].bundle.is_some();
+        let shown = primitives(world).filter(|r| !part(*r));
+        let mut names: Vec<_> = shown.map(|r| (public_name(world, r), r)).collect();
         names.sort_unstable();
         Self(names)
     }
@@ -49,10 +68,27 @@ impl<'w> Names<'w> {
         let of_one = |same: &[(&str, ResIx)]| {
             let mut all = Vec::new();
             for (_, r) in same {
+                if let Some((bundle, replica)) = replica_of(world, *r) {
+                    places(*r, &mut found);
+                    let hosts = core::mem::take(&mut found);
+                    if let Some(child) = replica.child {
+                        places(child, &mut found);
+                    }
+                    let inside: Vec<(NodeIx, Role)> = core::mem::take(&mut found);
+                    let role = match replica.child {
+                        None => Role::Started,
+                        Some(child) => inside
+                            .first()
+                            .map_or(Role::Stopped, |(_, role)| shown_role(world, child, *role)),
+                    };
+                    let node = |node: NodeIx| String::from(world[node].name());
+                    let list = hosts.iter().map(|(host, _)| Placement { node: node(*host), role });
+                    return (replica_name(world, bundle, *r), list.collect());
+                }
                 places(*r, &mut found);
                 all.extend(found.drain(..).map(|(node, role)| Placement {
                     node: String::from(world[node].name()),
-                    role: shown(world, *r, role),
+                    role: shown_role(world, *r, role),
                 }));
             }
             all.sort();

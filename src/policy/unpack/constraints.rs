@@ -141,6 +141,14 @@ fn parameters<'m>(world: &World<'m>, r: ResIx) -> BTreeMap<&'m str, &'m str> {
 }
 
 fn push(world: &mut World<'_>, r: ResIx, rule: LocationRule) {
+    if let Some(inner) = world[r].inner_clone.filter(|_| rule.role.is_some()) {
+        return push(world, inner, rule);
+    }
+    for at in 0..world[r].replicas.len() {
+        if let Some(address) = world[r].replicas[at].address {
+            push(world, address, rule.clone());
+        }
+    }
     let at = world.locations.len();
     world.locations.push(rule);
     world[r].locations.push(at);
@@ -214,6 +222,12 @@ fn add<'m>(
     (dependent, primary): (ResIx, ResIx),
     (dependent_role, primary_role): (Option<Role>, Option<Role>),
 ) {
+    // the roles of a bundle are those of what runs inside
+    let bearer = |r: ResIx, role: Option<Role>| match world[r].inner_clone {
+        Some(inner) if role.is_some_and(|role| role > Role::Started) => inner,
+        _ => r,
+    };
+    let (dependent, primary) = (bearer(dependent, dependent_role), bearer(primary, primary_role));
     if score == 0 || dependent == primary {
         return;
     }

@@ -36,6 +36,14 @@ pub(crate) fn operation_parameters<'m>(
     fill(&primitive.parameters, &context, &mut values);
     let mut values: Parameters<'m> =
         values.into_iter().map(|(name, value)| (name, Cow::Borrowed(value))).collect();
+    if let Some(container) = world[r].container.filter(|_| world[r].bundle.is_some())
+        && let Some(host) = world[container].current_node()
+        && let Ok(at) = values.binary_search_by_key(&"addr", |(name, _)| name)
+        && values[at].1 == "#uname"
+    {
+        // without an address of its own it is reached by its host's
+        values[at].1 = Cow::Owned(world[host].name().to_string());
+    }
     if op.interval_ms > 0 {
         let timeout = configured
             .and_then(|configured| operation_meta(world, r, configured).get("timeout").copied())

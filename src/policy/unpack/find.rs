@@ -54,7 +54,10 @@ pub(super) fn find_resource(
     }
     let r = found?;
     let top = world.top_of(r);
-    let r = if world[top].is_anonymous_clone() {
+    let r = if world[top].bundle.is_some() && world[top].is_anonymous_clone() {
+        // one copy belongs to each container
+        super::bundles::child_on(world, top, node)?
+    } else if world[top].is_anonymous_clone() {
         find_anonymous(world, node, top, strip_instance(name))
     } else {
         r

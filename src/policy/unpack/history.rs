@@ -314,6 +314,9 @@ impl<'m> Unpacker<'m> {
         if world.model.now < changed.saturating_add(timeout) {
             return false;
         }
+        if remote::awaits_fencing(world, self.r, op) {
+            return false;
+        }
         let count = fail_count(world, self.r, self.node);
         if count.total > 0 && count.effective > 0 {
             return false;
@@ -486,7 +489,7 @@ impl<'m> Unpacker<'m> {
             && world[r].managed
             && (world.opts.fencing || world.is_guest(node))
         {
-            self.lose(world);
+            remote::lose(world, r, node);
             mark_for_fencing(world, node, "a resource is thought to be active there");
         }
         let saved = self.on_fail;
@@ -499,11 +502,14 @@ impl<'m> Unpacker<'m> {
             OnFail::RestartContainer => {
                 world[r].failed = true;
                 world[r].stop_if_failed = true;
-                if let Some(container) = world[r].container {
+                if let Some(container) = world[r].container.filter(|_| world[r].bundle.is_some()) {
+                    // it may be elsewhere, which is known in the end
+                    world.stops_due.push(container);
+                } else if let Some(container) = world[r].container {
                     world.act(container, Verb::Stop, Some(node), false);
                 }
             }
-            OnFail::ResetRemote => self.reset(world),
+            OnFail::ResetRemote => remote::reset(world, r),
             OnFail::Fence => mark_for_fencing(world, node, "a resource failed there"),
             OnFail::Standby => world[node].standby = true,
             OnFail::Block => {
@@ -532,33 +538,6 @@ impl<'m> Unpacker<'m> {
             }
         } else {
             forget_number(world, r);
-        }
-    }
-}
-
-impl Unpacker<'_> {
-    /// Something runs on a node that cannot be reached.
-    fn lose(&self, world: &mut World<'_>) {
-        let Some(connection) = world[self.node].connection else { return };
-        if world[connection].container.is_some() {
-            // with the guest its history goes, and then it may start again
-            world[self.r].failed = true;
-            world[self.r].stop_if_failed = true;
-        } else if !world[connection].failed {
-            // its connection may come up elsewhere, and then there is no need to fence
-            world[self.node].unseen = true;
-        }
-    }
-
-    /// The connection to a remote node was lost: what goes on there is anybody's guess.
-    fn reset(&self, world: &mut World<'_>) {
-        let Some(node) = world[self.r].connects else { return };
-        let fenced = world[node].model.state.as_ref().is_some_and(|state| state.remote_fenced);
-        if world.opts.fencing && !fenced {
-            mark_for_fencing(world, node, "its connection is unrecoverable");
-        }
-        if world[self.r].reconnects_later {
-            world.set_next_role(self.r, Role::Stopped);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Stage 1: names become handles, options become values, history becomes state, constraints become rules.
 
+pub(crate) mod bundles;
 mod constraints;
 mod definition;
 mod failures;
@@ -22,6 +23,7 @@ pub(crate) use history::target_role;
 pub(crate) use nodes::{can_fence, mark_for_fencing};
 pub(crate) use operations::{Operations, active_span, sorted_operations};
 pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
+pub(crate) use remote::was_fenced;
 pub(crate) use resources::{find_operation, operation_meta};
 
 use crate::{Detail, Error, memory::Memory, model::Model, world::World};
@@ -36,7 +38,9 @@ pub(crate) fn run<'m>(
     world.digests = core::mem::take(&mut memory.digests).into();
     nodes::read(&mut world);
     resources::read(&mut world);
+    bundles::link(&mut world);
     remote::link(&mut world)?;
+    bundles::bind(&mut world);
     nodes::judge(&mut world);
     // a start, a stop and a monitor of each
     world.acts.reserve(4 * world.res.len());

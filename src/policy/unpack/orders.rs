@@ -115,6 +115,12 @@ fn read_order(world: &mut World<'_>, order: &model::Order) {
 }
 
 fn add(world: &mut World<'_>, first: (ResIx, Verb), then: (ResIx, Verb), flags: OrderFlags) {
+    // roles of a bundle are those of what runs inside
+    let acts = |(r, verb): (ResIx, Verb)| match world[r].inner_clone {
+        Some(inner) if matches!(verb, Verb::Promote | Verb::Demote) => (inner, verb),
+        _ => (r, verb),
+    };
+    let (first, then) = (acts(first), acts(then));
     world.order_rules.push(OrderRule {
         first: OrderEnd::Of(first.0, first.1),
         then: OrderEnd::Of(then.0, then.1),

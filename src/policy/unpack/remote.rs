@@ -10,11 +10,14 @@ use alloc::{vec, vec::Vec};
 
 use crate::{
     Error,
-    model::{Role, parse_bool, parse_interval_ms},
-    world::{NodeIx, ResIx, World},
+    model::{OperationRecord, Role, parse_bool, parse_interval_ms},
+    world::{NodeIx, ResIx, Verb, World},
 };
 
-use super::rules::{Context, fill};
+use super::{
+    nodes::mark_for_fencing,
+    rules::{Context, fill},
+};
 
 /// What connections need is said twice, by the node and by the resource: ties them, and what is inside a container to
 /// that.
@@ -124,6 +127,11 @@ fn judge(world: &mut World<'_>, node: NodeIx) {
 
 /// Once everything is read: the rest of the nodes, and connections of nodes that shut down.
 pub(super) fn settle(world: &mut World<'_>) {
+    for container in core::mem::take(&mut world.stops_due) {
+        if let Some(node) = world[container].current_node() {
+            world.act(container, Verb::Stop, Some(node), false);
+        }
+    }
     let nodes: Vec<NodeIx> = world.node_ids().collect();
     for node in nodes {
         let Some(r) = world[node].connection else { continue };
@@ -153,6 +161,46 @@ pub(super) fn mistrust(world: &mut World<'_>, node: NodeIx) -> bool {
             }
             true
         }
+    }
+}
+
+/// Whether the operation lost a connection, and the node that it led to was not fenced since.
+pub(super) fn awaits_fencing(world: &World<'_>, r: ResIx, op: &OperationRecord) -> bool {
+    let res = &world[r];
+    let Some(node) = res.connects.filter(|_| res.reconnects_later && world.opts.fencing) else {
+        return false;
+    };
+    !was_fenced(world, node) && op.operation == "monitor" && op.interval_ms > 0
+}
+
+/// Whether the node was fenced, and not connected since.
+pub(crate) fn was_fenced(world: &World<'_>, node: NodeIx) -> bool {
+    world[node].model.state.as_ref().is_some_and(|state| state.remote_fenced)
+}
+
+/// Something runs on a node that cannot be reached.
+pub(super) fn lose(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+    let Some(connection) = world[node].connection else { return };
+    if world[connection].container.is_some() {
+        // with the guest its history goes, and then it may start again
+        world[r].failed = true;
+        world[r].stop_if_failed = true;
+    } else if !world[connection].failed {
+        // its connection may come up elsewhere, and then there is no need to fence
+        world[node].unseen = true;
+    }
+}
+
+/// The connection to a remote node was lost: what goes on there is anybody's guess.
+pub(super) fn reset(world: &mut World<'_>, r: ResIx) {
+    world[r].failed = true;
+    world[r].stop_if_failed = true;
+    let Some(node) = world[r].connects else { return };
+    if world.opts.fencing && !was_fenced(world, node) {
+        mark_for_fencing(world, node, "its connection is unrecoverable");
+    }
+    if world[r].reconnects_later {
+        world.set_next_role(r, Role::Stopped);
     }
 }
 

@@ -42,9 +42,6 @@ pub(crate) fn read(world: &mut World<'_>) {
     find_devices(world, &model.resources);
     world.res.reserve(2 * model.resources.len());
     for resource in &model.resources {
-        if matches!(resource.kind, ResourceKind::Bundle(_)) {
-            continue;
-        }
         let r = add(world, resource, None, 0);
         world.top.push(r);
     }
@@ -83,7 +80,7 @@ fn add<'m>(
     number: u32,
 ) -> ResIx {
     let r = ResIx::at(world.res.len());
-    let numbered = parent.is_some_and(|p| world[world.top_of(p)].is_clone());
+    let numbered = parent.is_some_and(|p| world[world.top_of(p)].is_clone() && !world[p].is_bundle);
     let id = if numbered { format!("{}:{number}", resource.id) } else { resource.id.clone() };
     let fresh = prepare(world, resource, parent, number, id);
     world.res.push(fresh);
@@ -95,7 +92,12 @@ fn add<'m>(
         world[r].next_role = role;
     }
     match &resource.kind {
-        ResourceKind::Primitive(_) | ResourceKind::Bundle(_) => {}
+        ResourceKind::Primitive(_) => {}
+        ResourceKind::Bundle(bundle) => {
+            for (number, replica) in (0..).zip(&bundle.parts) {
+                add(world, &replica.container, Some(r), number);
+            }
+        }
         ResourceKind::Group(members) => {
             for member in members {
                 add(world, member, Some(r), number);
@@ -198,6 +200,10 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         reconnects_later: false,
         container: None,
         fillers: Vec::new(),
+        bundle: None,
+        replicas: Vec::new(),
+        inner_clone: None,
+        is_bundle: false,
         promotable: false,
         unique: false,
         notify: false,
@@ -296,7 +302,14 @@ fn prepare<'m>(
             res.variant = Variant::Clone;
             clone_options(world, &mut res, spec.promotable);
         }
-        ResourceKind::Bundle(_) => {}
+        ResourceKind::Bundle(bundle) => {
+            res.variant = Variant::Clone;
+            res.is_bundle = true;
+            res.unique = true;
+            res.instances_max = u32::try_from(bundle.parts.len()).unwrap_or(u32::MAX);
+            res.instances_per_node = bundle.replicas_per_host;
+            res.interleave = res.meta_bool("interleave").unwrap_or(false);
+        }
     }
     let number = |text: Option<&str>, default: i32| text.and_then(parse_score).unwrap_or(default);
     res.priority = number(res.meta("priority"), 0);
@@ -332,7 +345,7 @@ fn prepare<'m>(
             res.notify = parent.notify;
         }
         // only instances of an anonymous clone are interchangeable
-        None if !res.is_clone() => res.unique = true,
+        None if !res.is_clone() || res.is_bundle => res.unique = true,
         None => {}
     }
     res

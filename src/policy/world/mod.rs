@@ -11,8 +11,8 @@ use names::Names;
 pub(crate) use node::{NodeState, Nodes};
 pub(crate) use nodes::NodeSet;
 pub(crate) use resource::{
-    Cell, Coloc, Discovery, Inner, LocationRule, MultipleActive, Reason, Requires, Res, Source,
-    Variant,
+    Cell, Coloc, Discovery, Inner, LocationRule, MultipleActive, Reason, Replica, Requires, Res,
+    Source, Variant,
 };
 
 use alloc::{string::String, vec::Vec};
@@ -100,6 +100,8 @@ pub(crate) struct World<'m> {
     /// Digests that were made before, by what they are of.
     pub(crate) digests: RefCell<Digests>,
     pub(crate) warnings: Vec<String>,
+    /// Containers to be stopped because of what happened to their connections.
+    pub(crate) stops_due: Vec<ResIx>,
     /// Whether some device can fence.
     pub(crate) has_fencing_device: bool,
     /// Whether some device gives access back after fencing.
@@ -177,6 +179,7 @@ impl<'m> World<'m> {
             explains: false,
             digests: RefCell::default(),
             warnings: Vec::new(),
+            stops_due: Vec::new(),
             // custom resources declare devices as levels, a CIB as resources
             has_fencing_device: !model.fencing_levels.is_empty(),
             unfencing_enabled: false,
@@ -195,9 +198,9 @@ impl<'m> World<'m> {
         self[r].children[at]
     }
 
-    /// The outermost resource that contains this one.
+    /// The outermost resource that contains this one; what belongs to a bundle stands for itself.
     pub(crate) fn top_of(&self, mut r: ResIx) -> ResIx {
-        while let Some(parent) = self[r].parent {
+        while let Some(parent) = self[r].parent.filter(|parent| !self[*parent].is_bundle) {
             r = parent;
         }
         r

@@ -124,6 +124,16 @@ pub(crate) struct Inner {
     pub(crate) placed: Vec<(NodeIx, ResIx, ActIx)>,
 }
 
+/// One replica of a bundle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replica {
+    pub(crate) container: ResIx,
+    pub(crate) address: Option<ResIx>,
+    pub(crate) connection: Option<ResIx>,
+    /// The copy of what runs inside.
+    pub(crate) child: Option<ResIx>,
+}
+
 /// One resource instance, group or clone.
 pub(crate) struct Res<'m> {
     /// Unique name, numbered for instances.
@@ -165,6 +175,12 @@ pub(crate) struct Res<'m> {
     pub(crate) container: Option<ResIx>,
     /// What runs inside of it.
     pub(crate) fillers: Vec<ResIx>,
+    /// Of addresses, connections and clones: the bundle that they belong to.
+    pub(crate) bundle: Option<ResIx>,
+    /// Of bundles: what they consist of, and the clone of what runs inside.
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) inner_clone: Option<ResIx>,
+    pub(crate) is_bundle: bool,
 
     // collectives
     pub(crate) promotable: bool,

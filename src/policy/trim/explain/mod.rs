@@ -22,7 +22,11 @@ pub(super) fn run(world: &World<'_>, graph: &Graph) -> BTreeMap<String, Explanat
         let r = ResIx::at(at);
         if world[r].is_primitive() {
             let name = if world[r].parent.is_some() { &world[r].id } else { public_name(world, r) };
-            all.insert(String::from(name), one(world, r, graph));
+            let words = one(world, r, graph);
+            if let Some(name) = super::outcome::name_of_replica(world, r) {
+                all.insert(name, words.clone());
+            }
+            all.insert(String::from(name), words);
         }
     }
     all

@@ -67,6 +67,8 @@ pub(super) fn state(world: &World<'_>, node: NodeIx) -> &'static str {
     let node = &world[node];
     if node.unclean {
         node.fence_reason.unwrap_or("the node must be fenced")
+    } else if node.connection.is_some() && (!node.online || node.shutdown) {
+        "its connection is not up"
     } else if !node.online {
         "the node is offline"
     } else if node.pending {
@@ -91,6 +93,11 @@ pub(super) fn remedy(world: &World<'_>, node: NodeIx) -> String {
         format!("configure a fence device for {name}, or confirm that it is off")
     } else if state.unclean {
         "bring back enough members for quorum".into()
+    } else if let Some(connection) = state.connection.filter(|_| !state.online || state.shutdown) {
+        match world[connection].container {
+            Some(container) => format!("let {} and its connection start", world[container].id),
+            None => format!("let the connection {name} start"),
+        }
     } else if !state.online {
         format!("start {name}")
     } else if state.pending {
