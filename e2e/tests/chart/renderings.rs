@@ -140,7 +140,8 @@ fn the_static_pod_has_the_parts_of_the_daemon_sets_and_nothing_that_only_the_api
         "agent.processes.enabled=true,agent.processes.runtime=systemd,agent.containers.enabled=true",
         "agent.identity.bootIdFile=/etc/boot-id,agent.metrics.listen=127.0.0.1",
     ] {
-        let pods = objects(&["--set", set]);
+        // The ring part of a static pod stays root, whatever the values say: its credentials are files of root's.
+        let pods = objects(&["--set", &format!("{set},agent.ringUser=0")]);
         let alone = objects(&[&["--set", set], &pods_off[..], &shown].concat());
         let [alone] = alone.as_slice() else { panic!("{set}: one pod, no more: {alone:?}") };
         let agent = &rendered(&pods, "DaemonSet", "palisade-agent")["spec"]["template"]["spec"];
