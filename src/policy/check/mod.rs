@@ -11,6 +11,7 @@ mod intent;
 mod limits;
 mod order;
 mod outcome;
+mod remote;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +50,7 @@ pub fn check(model: &Model, plan: &Plan) -> Vec<Violation> {
     constraints::mandatory_orders_hold(&facts, &graph, &mut found);
     constraints::nothing_starts_without_what_it_needs(&facts, &mut found);
     constraints::nodes_are_empty_before_they_shut_down(&facts, &graph, &mut found);
+    remote::nothing_runs_without_a_connection(&facts, &graph, &mut found);
     intent::nothing_starts_where_it_must_not(&facts, &mut found);
     intent::hands_off_what_is_unmanaged(&facts, &mut found);
     intent::fencing_only_where_it_is_enabled(&facts, &mut found);

@@ -260,3 +260,50 @@ fn a_start_under_way_goes_on_under_an_order_that_is_not_symmetrical() {
     plan.current.insert("web".to_string(), at("b", Role::Started));
     assert_eq!(check(&model, &plan), []);
 }
+
+/// db starts on the remote node r, whose connection starts on a.
+fn remote_start() -> (Model, Plan) {
+    let node = Node { kind: crate::model::NodeKind::Remote, ..Node::offline("r") };
+    let connection = Resource::primitive("r", "ocf", "pacemaker", "remote");
+    let model = model().with_node(node).with_resource(connection);
+    let placements = BTreeMap::from([
+        ("db".to_string(), at("r", Role::Started)),
+        ("r".to_string(), at("a", Role::Started)),
+    ]);
+    let current = BTreeMap::from([("db".to_string(), vec![]), ("r".to_string(), vec![])]);
+    let actions = vec![action(Task::Start, Some("r"), "a"), action(Task::Start, Some("db"), "r")];
+    let order = vec![(ActionId(0), ActionId(1))];
+    (model, Plan { current, placements, actions, order, ..Plan::default() })
+}
+
+#[test]
+fn what_begins_on_a_remote_node_without_its_connection_is_seen() {
+    let (model, sound) = remote_start();
+    assert_eq!(check(&model, &sound), []);
+    let beside = Plan { order: vec![], ..sound.clone() };
+    assert_eq!(rules(&model, &beside), ["connection-first"]);
+    let alone = Plan {
+        actions: vec![sound.actions[1].clone()],
+        order: vec![],
+        placements: BTreeMap::from([
+            ("db".to_string(), at("r", Role::Started)),
+            ("r".to_string(), vec![]),
+        ]),
+        ..sound.clone()
+    };
+    assert_eq!(rules(&model, &alone), ["connection-first"]);
+    let closed = Plan {
+        current: BTreeMap::from([
+            ("db".to_string(), vec![]),
+            ("r".to_string(), at("a", Role::Started)),
+        ]),
+        actions: vec![action(Task::Stop, Some("r"), "a"), sound.actions[1].clone()],
+        order: vec![],
+        placements: BTreeMap::from([
+            ("db".to_string(), at("r", Role::Started)),
+            ("r".to_string(), vec![]),
+        ]),
+        ..sound
+    };
+    assert_eq!(rules(&model, &closed), ["connection-first"]);
+}
