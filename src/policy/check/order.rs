@@ -141,10 +141,9 @@ pub(super) fn fencing_comes_before_recovery(
 ) {
     for (start, action, resource, node) in facts.on_resources() {
         // what fences must not wait for fencing: it may be the device that the fencing needs
-        let single = facts
-            .primitives
-            .get(resource)
-            .is_some_and(|p| p.clone.is_none() && !fences(p.chain[0]) && !waives_fencing(p));
+        let single = facts.primitives.get(resource).is_some_and(|p| {
+            p.clone.is_none() && !needs_no_fencing(p.chain[0]) && !waives_fencing(p)
+        });
         if action.task != Task::Start || !single {
             continue;
         }
@@ -176,8 +175,10 @@ fn waives_fencing(primitive: &PrimitiveFacts<'_>) -> bool {
     })
 }
 
-fn fences(resource: &Resource) -> bool {
-    matches!(&resource.kind, ResourceKind::Primitive(p) if p.class == "stonith")
+/// Devices, which fencing may need; and connections to remote nodes, of which the far end serves one at a time, and
+/// without which what runs there would have to be given up.
+fn needs_no_fencing(resource: &Resource) -> bool {
+    matches!(&resource.kind, ResourceKind::Primitive(p) if p.class == "stonith" || p.is_connection())
 }
 
 /// `stop db on ctl-1`, for messages.

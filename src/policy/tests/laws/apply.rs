@@ -111,7 +111,9 @@ fn done(
         .position(|h| h.resource == instance)
         .or_else(|| node.history.iter().position(|h| h.resource == resource));
     let at = at.unwrap_or_else(|| {
-        let agent = if resource == "fence" {
+        let agent = if resource == crate::generate::remote::NAME {
+            ("ocf", "pacemaker", "remote")
+        } else if resource == "fence" {
             ("stonith", "", "fence_ipmilan")
         } else {
             ("ocf", "heartbeat", "Dummy")

@@ -8,6 +8,7 @@ mod describe;
 mod found;
 mod generate;
 mod laws;
+mod remote;
 
 use proptest::{
     collection::vec,
@@ -112,6 +113,16 @@ fn a_new_resource_without_ties_disturbs_nothing() {
 #[test]
 fn taking_a_constraint_away_leaves_everything_runnable() {
     holds(laws::fewer_constraints_run_no_less);
+}
+
+#[test]
+fn nothing_begins_on_a_remote_node_without_its_connection() {
+    holds(remote::connection_first);
+}
+
+#[test]
+fn a_calm_cluster_with_a_remote_node_comes_to_rest() {
+    holds(remote::calm_comes_to_rest);
 }
 
 #[test]

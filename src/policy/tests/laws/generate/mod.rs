@@ -8,6 +8,7 @@
 mod bytes;
 mod constraints;
 mod history;
+pub(crate) mod remote;
 mod resources;
 
 use bytes::Bytes;
@@ -35,6 +36,14 @@ pub(crate) fn model(bytes: &[u8], mood: Mood) -> Model {
     resources::add(&mut model, &mut bytes, mood);
     constraints::add(&mut model, &mut bytes, mood);
     history::add(&mut model, &mut bytes, mood);
+    model
+}
+
+/// As [`model`], with a remote node.
+pub(crate) fn model_with_remote(bytes: &[u8], mood: Mood) -> Model {
+    let (own, rest) = bytes.split_at(bytes.len().min(24));
+    let mut model = model(rest, mood);
+    remote::add(&mut model, &mut Bytes::new(own), mood);
     model
 }
 
