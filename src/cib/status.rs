@@ -197,6 +197,7 @@ fn read_record<'a, 'i>(
             all: owned("op-digest"),
             restart: owned("op-restart-digest"),
             restart_names: words("op-force-restart"),
+            restart_unlisted: node.attribute("op-force-restart").is_none(),
             nonprivate: owned("op-secure-digest"),
             private_names: words("op-secure-params"),
         },

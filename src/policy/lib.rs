@@ -93,9 +93,6 @@ fn plan_with(model: &Model, detail: Detail, memory: &mut Memory) -> Result<Plan,
     order::imply(&mut world);
     act::review_history(&mut world);
     place::run(&mut world);
-    if supported::moving_connection(&world) {
-        return Err(Error::Unsupported(alloc::vec!["live migration".into()]));
-    }
     act::run(&mut world);
     order::run(&mut world);
     act::notify(&mut world);

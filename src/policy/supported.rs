@@ -3,16 +3,11 @@
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
 use crate::memory::Memory;
-use crate::model::{Model, Options, Resource, ResourceKind, Role, parse_bool};
-use crate::world::{NodeIx, ResIx, World};
+use crate::model::{Model, Options, Resource, ResourceKind};
 
 /// Features of the model that are not planned yet, in the words of its configuration.
 pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
     let mut found: BTreeSet<String> = model.inexpressible.iter().cloned().collect();
-    let strategy = value(&model.properties, "placement-strategy");
-    if strategy.is_some_and(|strategy| strategy != "default") {
-        found.insert("placement strategies".into());
-    }
     for resource in &model.resources {
         look(model, resource, &mut found);
     }
@@ -21,11 +16,6 @@ pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
             continue;
         }
         for history in &node.history {
-            for operation in &history.operations {
-                if matches!(operation.operation.as_str(), "migrate_to" | "migrate_from") {
-                    found.insert("live migration".into());
-                }
-            }
             // a remote node without any connection is a node that cannot be reached; with one it is more than that
             let remote = history.agent == "remote"
                 && history.provider == "pacemaker"
@@ -49,11 +39,6 @@ fn value<'m>(options: &'m Options, name: &str) -> Option<&'m str> {
 }
 
 fn look(model: &Model, resource: &Resource, found: &mut BTreeSet<String>) {
-    let migrates = value(&resource.meta, "allow-migrate")
-        .or_else(|| value(&model.resource_defaults, "allow-migrate"));
-    if migrates.and_then(parse_bool) == Some(true) {
-        found.insert("live migration".into());
-    }
     // the door that knows guest nodes makes their connections
     if value(&resource.meta, "remote-node").is_some_and(|name| !is_configured(model, name)) {
         found.insert("guest nodes".into());
@@ -85,20 +70,5 @@ fn is_configured(model: &Model, id: &str) -> bool {
             ResourceKind::Group(members) => members.iter().any(is),
             _ => is(&spec.child),
         },
-    })
-}
-
-/// A connection that changes its host while both are well is handed over live, which is not planned yet.
-pub(crate) fn moving_connection(world: &World<'_>) -> bool {
-    (0..world.res.len()).map(ResIx::at).any(|r| {
-        let res = &world[r];
-        let well = |node: NodeIx| world[node].online && !world[node].unclean;
-        res.is_connection
-            && res.container.is_none()
-            && res.managed
-            && !res.failed
-            && !res.start_pending
-            && matches!((res.current_node(), res.node), (Some(from), Some(to)) if from != to && well(from))
-            && res.next_role != Role::Stopped
     })
 }

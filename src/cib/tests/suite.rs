@@ -13,14 +13,15 @@ use policy::{Plan, plan::Task};
 use serde_json::Value;
 
 /// Cases that must match in state (where everything is, who is fenced) and in what changes it, per tier.
-const FLOORS: [(&str, usize, usize); 7] = [
+const FLOORS: [(&str, usize, usize); 8] = [
     ("T1", 66, 66),
     ("T2", 80, 80),
     ("T3", 70, 70),
     ("T4", 47, 48),
     ("T5", 69, 69),
     ("T6", 76, 76),
-    ("T8", 68, 67),
+    ("T7", 74, 75),
+    ("T8", 78, 77),
 ];
 
 fn suite() -> Option<PathBuf> {
@@ -110,6 +111,8 @@ fn changes(plan: &Plan) -> Vec<(String, String, String)> {
                     | Task::Stop
                     | Task::Promote
                     | Task::Demote
+                    | Task::MigrateTo { .. }
+                    | Task::MigrateFrom { .. }
                     | Task::Reload
                     | Task::Fence { .. }
                     | Task::Unfence
@@ -143,6 +146,8 @@ fn expected_changes(expected: &Value) -> Vec<(String, String, String)> {
                         | "stop"
                         | "promote"
                         | "demote"
+                        | "migrate_to"
+                        | "migrate_from"
                         | "reload-agent"
                         | "fence"
                         | "unfence"

@@ -139,12 +139,13 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
     let values = operation_parameters(world, r, node, op, configured);
     let recorded = &op.digests;
     if !recorded.restart.is_empty() {
-        let mut kept = BTreeMap::new();
-        for name in &recorded.restart_names {
-            if let Some((name, value)) = values.iter().find(|(known, _)| known == name) {
-                kept.insert(*name, &**value);
-            }
-        }
+        let names = &recorded.restart_names;
+        let counts = |name: &str| recorded.restart_unlisted || names.iter().any(|one| one == name);
+        let kept: BTreeMap<&str, &str> = values
+            .iter()
+            .filter(|(name, _)| counts(name))
+            .map(|(name, value)| (*name, &**value))
+            .collect();
         if digest::parameters(&kept) != recorded.restart {
             force_restart(world, r, node, op);
             return true;

@@ -5,6 +5,7 @@ mod connection;
 mod create;
 mod fencing;
 mod instances;
+mod migration;
 mod notify;
 mod primitive;
 mod probe;

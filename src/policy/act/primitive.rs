@@ -4,12 +4,12 @@ use crate::{
     model::Role,
     unpack::target_role,
     world::{
-        ActFlags, ActIx, MultipleActive, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx, Verb,
-        World,
+        ActFlags, ActIx, Migration, MultipleActive, NodeIx, OrderEnd, OrderFlags, OrderRule, ResIx,
+        Verb, World,
     },
 };
 
-use super::{create::actions_of, recurring};
+use super::{create::actions_of, migration, recurring};
 
 /// The role on the way from one role to another.
 const fn next_step(from: Role, to: Role) -> Role {
@@ -38,7 +38,8 @@ pub(super) fn create_actions(world: &mut World<'_>, r: ResIx) {
         let start = world.act(r, Verb::Start, Some(node), true);
         world[start].set(ActFlags::KEEP);
     }
-    let active: usize = world[r].running_on.len();
+    migration::stop_dangling(world, r);
+    let mut active: usize = world[r].running_on.len();
     let mut need_stop = false;
     let mut need_promote = false;
     let current = world[r].current_node();
@@ -46,6 +47,20 @@ pub(super) fn create_actions(world: &mut World<'_>, r: ResIx) {
         (Some(from), Some(to)) => from != to && world[r].next_role >= Role::Started,
         _ => false,
     };
+    let mut way = match (current, world[r].node) {
+        (Some(source), Some(target)) if moving && migration::is_possible(world, r, source) => {
+            Some(Migration { source, target })
+        }
+        _ => None,
+    };
+    if world[r].partial.is_some() {
+        if way == world[r].partial && active == 2 {
+            active = 1;
+        } else {
+            // it cannot go on, so it ends on both sides
+            (way, world[r].partial, need_stop, active) = (None, None, true, 1);
+        }
+    }
     if active > 1 {
         match world[r].multiple_active {
             MultipleActive::StopStart | MultipleActive::StopOnly | MultipleActive::Block => {
@@ -78,6 +93,9 @@ pub(super) fn create_actions(world: &mut World<'_>, r: ResIx) {
     restart(world, r, need_stop, need_promote);
     transition(world, r);
     recurring::create(world, r);
+    if let Some(way) = way {
+        migration::create(world, r, way);
+    }
 }
 
 /// Down to stopped and up again to the present role, or the wanted one if that is lower; optional unless something
@@ -162,7 +180,11 @@ fn stop(world: &mut World<'_>, r: ResIx, optional: bool) {
         if world[r].stop_unexpected && world[r].node == Some(node) {
             continue;
         }
-        let stop = world.act(r, Verb::Stop, Some(node), optional);
+        let arrives = world[r].partial.map(|way| way.target);
+        if arrives.is_some() && arrives == world[r].node && arrives == Some(node) {
+            continue;
+        }
+        let stop = world.act(r, Verb::Stop, Some(node), optional && arrives.is_none());
         if world[r].node.is_none() {
             world[stop].why = "no node may run it now";
         }

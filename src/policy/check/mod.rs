@@ -9,6 +9,7 @@
 mod constraints;
 mod intent;
 mod limits;
+mod migration;
 mod order;
 mod outcome;
 mod remote;
@@ -43,6 +44,8 @@ pub fn check(model: &Model, plan: &Plan) -> Vec<Violation> {
     order::roles_change_in_order(&facts, &graph, &mut found);
     order::old_copies_end_first(&facts, &graph, &mut found);
     order::fencing_comes_before_recovery(&facts, &graph, &mut found);
+    migration::migrations_have_two_halves(&facts, &graph, &mut found);
+    migration::nothing_starts_where_it_has_no_room(&facts, &mut found);
     outcome::the_actions_lead_to_the_placements(&facts, &mut found);
     outcome::nothing_is_placed_on_a_fenced_node(&facts, &mut found);
     limits::clones_keep_their_limits(&facts, &mut found);
@@ -149,7 +152,15 @@ fn base_name(instance: &str) -> &str {
 }
 
 const fn changes(task: &Task) -> bool {
-    matches!(task, Task::Start | Task::Stop | Task::Promote | Task::Demote)
+    matches!(
+        task,
+        Task::Start
+            | Task::Stop
+            | Task::Promote
+            | Task::Demote
+            | Task::MigrateTo { .. }
+            | Task::MigrateFrom { .. }
+    )
 }
 
 fn collect<'a>(

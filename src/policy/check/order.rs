@@ -119,8 +119,10 @@ pub(super) fn old_copies_end_first(facts: &Facts<'_>, graph: &Graph, found: &mut
                     what: format!("{resource} starts on {node} and is not stopped on {old}"),
                 });
             }
+            // what arrives from there is stopped there once it has arrived
+            let arrives = super::migration::arrives(facts, resource, old, node);
             for stop in stops {
-                if !fenced && !graph.is_before(stop, start) {
+                if !fenced && !arrives && !graph.is_before(stop, start) {
                     found.push(Violation {
                         rule: "stop-before-start",
                         what: format!(

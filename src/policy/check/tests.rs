@@ -307,3 +307,45 @@ fn what_begins_on_a_remote_node_without_its_connection_is_seen() {
     };
     assert_eq!(rules(&model, &closed), ["connection-first"]);
 }
+
+/// db migrates from a to b: both halves, then the stop; the start is implied.
+fn sound_migration() -> Plan {
+    let to = Task::MigrateTo { target: "b".to_string() };
+    let from = Task::MigrateFrom { source: "a".to_string() };
+    let mut start = action(Task::Start, Some("db"), "b");
+    start.implied = true;
+    let stop = action(Task::Stop, Some("db"), "a");
+    Plan {
+        actions: vec![action(to, Some("db"), "a"), action(from, Some("db"), "b"), stop, start],
+        order: [(0, 1), (1, 2), (2, 3)].map(|(a, b)| (ActionId(a), ActionId(b))).to_vec(),
+        ..sound_move()
+    }
+}
+
+#[test]
+fn a_migration_has_two_halves_and_a_stop_and_starts_nothing() {
+    assert_eq!(check(&model(), &sound_migration()), []);
+    let broken = |change: fn(&mut Plan)| {
+        let mut plan = sound_migration();
+        change(&mut plan);
+        rules(&model(), &plan)
+    };
+    let rule = "migrate-to-from-stop";
+    assert!(broken(|plan| plan.order[0] = (ActionId(1), ActionId(0))).contains(&rule));
+    assert!(broken(|plan| plan.order[1] = (ActionId(2), ActionId(1))).contains(&rule));
+    assert!(broken(|plan| plan.actions[3].implied = false).contains(&rule));
+    assert!(broken(|plan| plan.actions[1].task = Task::Notify).contains(&rule));
+    assert!(broken(|plan| plan.current.clear()).contains(&rule));
+}
+
+#[test]
+fn a_start_on_a_node_without_room_is_seen() {
+    let mut model = model();
+    model.properties.set("placement-strategy", "balanced");
+    if let ResourceKind::Primitive(primitive) = &mut model.resources[0].kind {
+        primitive.utilization.set("memory", "10");
+    }
+    assert_eq!(rules(&model, &sound_move()), ["room"]);
+    model.nodes[1].utilization.set("memory", "10");
+    assert_eq!(check(&model, &sound_move()), []);
+}

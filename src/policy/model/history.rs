@@ -71,6 +71,8 @@ pub struct ParameterDigests {
     pub restart: String,
     /// Names that `restart` covers, or that the agent can reload, as the writer listed them.
     pub restart_names: Vec<String>,
+    /// Whether the writer listed no names, not even that there are none: then `restart` is over all parameters.
+    pub restart_unlisted: bool,
     /// Over those that are not secret.
     pub nonprivate: String,
     /// Names that `nonprivate` leaves out.

@@ -6,9 +6,13 @@
 mod flags;
 mod implied;
 mod interleave;
+mod load;
+mod migration;
 mod settle;
 
-use crate::world::{ActIx, Edge, OrderEnd, OrderFlags, OrderRule, ResIx, Variant, Verb, World};
+use crate::world::{
+    ActFlags, ActIx, Edge, OrderEnd, OrderFlags, OrderRule, ResIx, Variant, Verb, World,
+};
 
 use crate::{act::first_action, model::Role, place::role_of};
 
@@ -18,11 +22,13 @@ pub(crate) fn imply(world: &mut World<'_>) {
 }
 
 pub(crate) fn run(world: &mut World<'_>) {
+    migration::run(world);
     let rules = core::mem::take(&mut world.order_rules);
     for rule in &rules {
         expand(world, rule);
     }
     world.order_rules = rules;
+    load::run(world);
     settle::run(world);
 }
 
@@ -131,6 +137,9 @@ fn after(world: &mut World<'_>, first: ActIx, r: ResIx, verb: Verb, flags: Order
     for at in 0..world[r].acts.len() {
         let then = world[r].acts[at];
         if world[then].verb == verb {
+            // what a migration has left behind is no reason to begin anew
+            let left = world[first].flags.has(ActFlags::DANGLING) && world[first].res == Some(r);
+            let flags = if left { flags.without(OrderFlags::FIRST_IMPLIES_THEN) } else { flags };
             world.order(first, then, flags);
         }
     }

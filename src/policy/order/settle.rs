@@ -9,7 +9,7 @@ use crate::{
     world::{ActFlags, ActIx, Edge, NodeIx, OrderFlags, ResIx, Variant, Verb, World},
 };
 
-use super::{flags, interleave};
+use super::{flags, interleave, migration, migration::stops_for};
 
 /// What an order changed.
 #[derive(Default)]
@@ -194,6 +194,8 @@ fn apply(
         go(world, ActFlags::RUNNABLE, OrderFlags::UNRUNNABLE_FIRST_BLOCKS);
         go(world, ActFlags::RUNNABLE, OrderFlags::ORDERED);
         go(world, ActFlags::RUNNABLE, OrderFlags::ASYMMETRIC);
+        go(world, ActFlags::OPTIONAL, OrderFlags::LOST_WITH_THEN);
+        go(world, ActFlags::OPTIONAL, OrderFlags::STANDS_FOR_THEN);
     } else if kind.has(OrderFlags::UNRUNNABLE_FIRST_BLOCKS) && !first_flags.has(ActFlags::RUNNABLE)
     {
         world[then].clear(ActFlags::RUNNABLE);
@@ -306,20 +308,24 @@ fn update_one(
     if kind.has(OrderFlags::THEN_IMPLIES_FIRST)
         && filter.has(ActFlags::OPTIONAL)
         && !then_before.has(ActFlags::OPTIONAL)
+        && !then_before.has(ActFlags::MIGRATES)
     {
         world[first].clear(ActFlags::OPTIONAL);
+        stops_for(world, first, then);
     }
+    migration::bind(world, first, then, kind);
     if kind.has(OrderFlags::PROMOTED_THEN_IMPLIES_FIRST)
         && !then_before.has(ActFlags::OPTIONAL)
         && world[then].res.is_some_and(|r| world[r].role == Role::Promoted)
     {
         world[first].clear(ActFlags::OPTIONAL);
+        stops_for(world, first, then);
     }
     if kind.has(OrderFlags::UNRUNNABLE_FIRST_BLOCKS)
         && filter.has(ActFlags::RUNNABLE)
         && !flags.has(ActFlags::RUNNABLE)
     {
-        world[then].clear(ActFlags::RUNNABLE);
+        world[then].clear(ActFlags::RUNNABLE | ActFlags::MIGRATES);
     }
     // what somebody ordered after a step that is due and cannot be taken is not restarted for that step's sake
     let cannot = !flags.has(ActFlags::RUNNABLE) || flags.has(ActFlags::IN_VAIN);
@@ -328,6 +334,7 @@ fn update_one(
         && filter.has(ActFlags::OPTIONAL)
         && !flags.has(ActFlags::OPTIONAL)
         && !in_vain
+        && !world[first].flags.has(ActFlags::MIGRATES)
     {
         world[then].clear(ActFlags::OPTIONAL);
     }
@@ -362,6 +369,9 @@ fn restart(world: &mut World<'_>, first: ActIx, then: ActIx, filter: ActFlags) {
     }
     if world[first].runnable() || !world[then].optional() {
         world[first].clear(ActFlags::OPTIONAL);
+    }
+    if !world[then].flags.has(ActFlags::MIGRATES) {
+        world[first].clear(ActFlags::MIGRATES);
     }
     if !world[first].optional() && !world[first].runnable() {
         world[then].clear(ActFlags::RUNNABLE);

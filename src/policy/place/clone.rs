@@ -17,6 +17,7 @@ use super::{
     primitive::unassign,
     promotable, role_of,
     ties::{has_influence, this_with, with_this},
+    utilization::by_load,
 };
 
 pub(super) fn place(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, stop_if_fail: bool) {
@@ -371,7 +372,6 @@ pub(crate) fn compatible_instance(
         if world.available(node) { world[r].allowed[node.ix()].score } else { -INFINITY }
     };
     // of several instances on a node the first counts
-    let rank = |node: NodeIx| (world[node].placed, world[node].name());
     let mut best: Option<(i32, NodeIx, ResIx)> = None;
     for instance in world[other].children.iter().copied() {
         if let Some(node) = location(world, instance, current)
@@ -380,7 +380,7 @@ pub(crate) fn compatible_instance(
         {
             let score = worth(node);
             let better = best.is_none_or(|(least, other, _)| match score.cmp(&least) {
-                Ordering::Equal => rank(node) < rank(other),
+                Ordering::Equal => by_load(world, node, other, None).is_lt(),
                 order => order.is_gt(),
             });
             if better {

@@ -13,7 +13,7 @@ use crate::{
 use super::{
     place,
     ring::gives_way,
-    ties::{has_influence, with_this},
+    ties::{has_influence, this_with, with_this},
 };
 
 /// How somebody who is still to be placed hears a dependent.
@@ -25,11 +25,13 @@ pub(crate) struct Hearing {
     factor: f64,
     /// Whether only what speaks for a node is heard.
     only_positive: bool,
+    /// Whether it is the primaries that are heard, and theirs.
+    primaries: bool,
 }
 
 impl Hearing {
     pub(crate) fn of(world: &World<'_>, at: ColocIx) -> Self {
-        Self { at, factor: factor(world[at].score), only_positive: false }
+        Self { at, factor: factor(world[at].score), only_positive: false, primaries: false }
     }
 
     pub(crate) fn only_positive(self) -> Self {
@@ -84,8 +86,36 @@ fn factor(score: i32) -> f64 {
 
 /// Adds what a dependent thinks of nodes, and those tied to it, to a table of scores.
 pub(crate) fn add_colocated(world: &mut World<'_>, table: Vec<Cell>, how: Hearing) -> Vec<Cell> {
-    let dependent = world[how.at].dependent;
-    add_opinion(world, dependent, table, how)
+    let tie = &world[how.at];
+    let other = if how.primaries { tie.primary } else { tie.dependent };
+    add_opinion(world, other, table, how)
+}
+
+/// What nodes are worth to a resource together with those that it would be placed beside.
+pub(super) fn worth_with_primaries(world: &mut World<'_>, r: ResIx) -> Vec<Cell> {
+    let first = world[r].children.first().copied().filter(|_| world[r].variant == Variant::Group);
+    let bearer = first.unwrap_or(r);
+    let parts = [r, bearer];
+    parts.iter().for_each(|part| world[*part].merging = true);
+    let mut table = world[bearer].allowed.clone();
+    for at in this_with(world, bearer) {
+        if any_in(world, &table) {
+            let how = Hearing { primaries: true, ..Hearing::of(world, at) };
+            table = add_colocated(world, table, how);
+        }
+    }
+    parts.iter().for_each(|part| world[*part].merging = false);
+    table
+}
+
+/// Whether a colocation, if it can be kept, decides where the dependent goes.
+pub(super) fn binds_place(
+    world: &World<'_>,
+    dependent: ResIx,
+    primary: ResIx,
+    at: ColocIx,
+) -> bool {
+    world[at].score >= INFINITY && effect(world, dependent, primary, at, true) == Effect::Location
 }
 
 fn add_opinion(world: &mut World<'_>, source: ResIx, table: Vec<Cell>, how: Hearing) -> Vec<Cell> {
@@ -118,8 +148,9 @@ fn add_own_and_others(
         // what would leave no node is given up
         return table;
     }
-    for next in with_this(world, source) {
-        if has_influence(world, next, None) {
+    let ties = if how.primaries { this_with(world, source) } else { with_this(world, source) };
+    for next in ties {
+        if how.primaries || has_influence(world, next, None) {
             work = add_colocated(world, work, how.further(world, next));
         }
     }
@@ -147,7 +178,7 @@ fn same_place(world: &World<'_>, attribute: Option<&str>, a: NodeIx, b: NodeIx) 
 }
 
 fn add_matching(world: &World<'_>, work: &mut [Cell], source: ResIx, how: Hearing) {
-    let Hearing { at, factor, only_positive } = how;
+    let Hearing { at, factor, only_positive, .. } = how;
     let attribute = world[at].attribute;
     let banned_by = world[source].parent.filter(|parent| world[*parent].variant == Variant::Group);
     let banned_by = banned_by.map(|parent| world[parent].allowed.as_slice());
@@ -251,7 +282,7 @@ pub(crate) fn apply(
         }
     }
     match world[primary].variant {
-        Variant::Primitive => match effect(world, dependent, primary, at) {
+        Variant::Primitive => match effect(world, dependent, primary, at, false) {
             Effect::Nothing => {}
             Effect::Location => apply_location(world, dependent, primary, at),
             Effect::Promotion => apply_promotion(world, dependent, primary, at),
@@ -281,9 +312,16 @@ fn role_bearer(world: &World<'_>, r: ResIx) -> ResIx {
     }
 }
 
-fn effect(world: &World<'_>, dependent: ResIx, primary: ResIx, at: ColocIx) -> Effect {
+/// In a preview the places are not known yet.
+fn effect(
+    world: &World<'_>,
+    dependent: ResIx,
+    primary: ResIx,
+    at: ColocIx,
+    preview: bool,
+) -> Effect {
     let colocation = &world[at];
-    if world[primary].unplaced {
+    if world[primary].unplaced && !preview {
         return Effect::Nothing;
     }
     let (db, pb) = (role_bearer(world, dependent), role_bearer(world, primary));
@@ -294,7 +332,7 @@ fn effect(world: &World<'_>, dependent: ResIx, primary: ResIx, at: ColocIx) -> E
     {
         return Effect::Promotion;
     }
-    if !world[dependent].unplaced {
+    if !world[dependent].unplaced && !preview {
         return Effect::Nothing;
     }
     let next = |r: ResIx| super::role_of(world, r, false);

@@ -10,6 +10,7 @@ mod primitive;
 mod promotable;
 mod ring;
 mod ties;
+mod utilization;
 
 pub(crate) use clone::{compatible_instance, inhibit};
 pub(crate) use primitive::assign_node;
@@ -25,6 +26,7 @@ use crate::{
 pub(crate) fn run(world: &mut World<'_>) {
     // only connections change it, when they are placed
     world.usable = world.nodes.iter().map(NodeState::is_available).collect();
+    utilization::order_resources(world);
     for at in 0..world.top.len() {
         let r = world.top[at];
         if world[r].is_connection && world[r].bundle.is_none() {

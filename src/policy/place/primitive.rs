@@ -13,6 +13,7 @@ use super::{
     colocate::{any_in, follow_primary, hear_dependent},
     note_scores, placed_with_parent,
     ties::{this_with, with_this},
+    utilization::{self, by_load},
 };
 
 pub(super) fn place(
@@ -105,15 +106,11 @@ fn listen(world: &mut World<'_>, r: ResIx) {
 fn best_node(world: &World<'_>, r: ResIx) -> Option<NodeIx> {
     let res = &world[r];
     let active = res.current_node();
-    let rank = |node: NodeIx| {
-        let state = &world[node];
-        (state.placed, active != Some(node), state.name())
-    };
     let mut best: Option<(NodeIx, i32)> = None;
     for (cell, node) in res.allowed.iter().zip(world.node_ids()).filter(|(cell, _)| cell.present) {
         let score = if world.usable[node.ix()] { cell.score } else { -INFINITY };
         let better = best.is_none_or(|(other, least)| match score.cmp(&least) {
-            Ordering::Equal => rank(node) < rank(other),
+            Ordering::Equal => by_load(world, node, other, active).is_lt(),
             order => order.is_gt(),
         });
         if better {
@@ -124,6 +121,7 @@ fn best_node(world: &World<'_>, r: ResIx) -> Option<NodeIx> {
 }
 
 fn choose(world: &mut World<'_>, r: ResIx, prefer: Option<NodeIx>, stop_if_fail: bool) {
+    let prefer = prefer.or(utilization::keep_room(world, r));
     let best = best_node(world, r);
     let Some(best) = best else {
         assign_node(world, r, None, false, stop_if_fail);
@@ -183,14 +181,11 @@ pub(crate) fn assign_node(
         }
     }
     let before = (world[r].node, world[r].unplaced);
-    if let Some(old) = world[r].node.take() {
-        world[old].placed = world[old].placed.saturating_sub(1);
-    }
+    utilization::release(world, r);
     world[r].unplaced = false;
     match chosen {
         Some(node) => {
-            world[r].node = Some(node);
-            world[node].placed += 1;
+            utilization::take(world, r, node);
         }
         None => {
             if stop_if_fail {
@@ -216,7 +211,5 @@ pub(super) fn unassign(world: &mut World<'_>, r: ResIx) {
         unassign(world, child);
     }
     world[r].unplaced = true;
-    if let Some(old) = world[r].node.take() {
-        world[old].placed = world[old].placed.saturating_sub(1);
-    }
+    utilization::release(world, r);
 }

@@ -5,7 +5,7 @@ use alloc::{string::String, vec, vec::Vec};
 use crate::{
     plan::{Action, ActionId, Intent, Notification, Task},
     unpack::{can_fence, strip_instance},
-    world::{Act, ActIx, OrderFlags, ResIx, Verb, World},
+    world::{Act, ActFlags, ActIx, OrderFlags, ResIx, Verb, World},
 };
 
 /// The actions that happen, with the orders among them.
@@ -19,7 +19,6 @@ pub(super) struct Graph {
 }
 
 fn happens(world: &World<'_>, act: &Act) -> bool {
-    use crate::world::ActFlags;
     if !act.runnable() || (act.optional() && !act.flags.has(ActFlags::KEEP)) {
         return false;
     }
@@ -127,7 +126,9 @@ fn add_edges(world: &World<'_>, graph: &mut Graph) {
         for edge in &world[*then].before {
             let Some(from) = graph.position[edge.other.ix()] else { continue };
             let same_node = edge.flags.has(OrderFlags::SAME_NODE);
+            let gives_way = edge.flags.has(OrderFlags::UNLESS_FIRST_MIGRATES);
             if edge.flags == OrderFlags::NONE
+                || (gives_way && world[edge.other].flags.has(ActFlags::MIGRATES))
                 || (same_node && differ(world[edge.other].node, world[*then].node))
             {
                 continue;
@@ -265,6 +266,7 @@ fn intent(world: &World<'_>, graph: &Graph, act: &Act) -> Intent {
     let Some(r) = act.res else { return Intent::Node };
     match act.verb {
         Verb::Start | Verb::Stop | Verb::Started | Verb::Stopped => {}
+        Verb::MigrateTo | Verb::MigrateFrom => return Intent::Move,
         Verb::Promote | Verb::Demote | Verb::Promoted | Verb::Demoted => return Intent::RoleChange,
         _ => return Intent::Observe,
     }
@@ -295,6 +297,8 @@ fn task(act: &Act) -> Task {
         Verb::Cancel => Task::Cancel { operation: act.label.clone(), interval_ms: act.interval_ms },
         Verb::Notify => Task::Notify,
         Verb::Reload => Task::Reload,
+        Verb::MigrateTo => Task::MigrateTo { target: act.label.clone() },
+        Verb::MigrateFrom => Task::MigrateFrom { source: act.label.clone() },
         Verb::Delete => Task::Delete,
         Verb::ClearFailures => Task::ClearFailures,
         Verb::Fence => Task::Fence { action: act.fence, delay_ms: 0 },

@@ -12,6 +12,7 @@ use super::{
     definition::definition_differs,
     failures::fail_count,
     find::{Names, find_resource},
+    migration,
     nodes::mark_for_fencing,
     operations::sorted_operations,
     remote,
@@ -48,6 +49,7 @@ pub(crate) fn read(world: &mut World<'_>, memory: &mut Memory) {
         }
     }
     remote::settle(world);
+    migration::conclude(world);
 }
 
 fn read_node(world: &mut World<'_>, node: NodeIx, names: &mut Names, memory: &mut Memory) {
@@ -139,7 +141,7 @@ fn read_resource<'m>(
     }
     world[r].histories.push((node, history));
     let saved = core::mem::replace(&mut world[r].role, Role::Unknown);
-    let mut unpacker = Unpacker { r, node, on_fail: OnFail::Ignore, last_failure: None };
+    let mut unpacker = Unpacker { r, node, on_fail: OnFail::Ignore, last_failure: None, history };
     for op in sorted_operations(history).from(0) {
         unpacker.operation(world, op);
     }
@@ -238,6 +240,7 @@ struct Unpacker<'m> {
     node: NodeIx,
     on_fail: OnFail,
     last_failure: Option<&'m OperationRecord>,
+    history: &'m ResourceHistory,
 }
 
 impl<'m> Unpacker<'m> {
@@ -300,6 +303,9 @@ impl<'m> Unpacker<'m> {
                 self.set_active(world);
             }
             "promote" => world[self.r].role = Role::Promoted,
+            "migrate_to" if world[self.node].unclean => {
+                migration::stop_at_target(world, self.r, op);
+            }
             _ => {}
         }
         if op.operation != "stop" && world[self.r].pending_on.is_none() {
@@ -406,7 +412,10 @@ impl<'m> Unpacker<'m> {
                 clears = self.on_fail == OnFail::Demote;
                 self.set_role(world, Role::Unpromoted);
             }
-            "migrate_to" => clears = false,
+            "migrate_to" => {
+                clears = false;
+                migration::left_source(world, self.r, self.node, self.history, op);
+            }
             _ => {
                 if world[self.r].role < Role::Started {
                     self.set_active(world);
@@ -447,6 +456,12 @@ impl<'m> Unpacker<'m> {
         match op.operation.as_str() {
             "stop" => world.add_location(self.r, Some(self.node), -INFINITY, Source::FailedStop),
             "promote" => world[self.r].role = Role::Promoted,
+            "migrate_to" => {
+                migration::failed_at_source(world, self.r, self.node, self.history, op);
+            }
+            "migrate_from" => {
+                migration::failed_at_target(world, self.r, self.node, self.history, op);
+            }
             "demote" => {
                 if policy == OnFail::Block {
                     world[self.r].role = Role::Promoted;
@@ -543,7 +558,7 @@ impl<'m> Unpacker<'m> {
 }
 
 /// Records that a resource, and all that contains it, is active on a node.
-fn add_running(world: &mut World<'_>, r: ResIx, node: NodeIx) {
+pub(super) fn add_running(world: &mut World<'_>, r: ResIx, node: NodeIx) {
     if world[r].running_on.contains(&node) {
         return;
     }

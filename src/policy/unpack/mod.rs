@@ -6,6 +6,7 @@ mod definition;
 mod failures;
 mod find;
 mod history;
+mod migration;
 mod nodes;
 mod operations;
 mod orders;
@@ -22,7 +23,7 @@ pub(crate) use failures::{any_failures, fail_count, strip_instance, threshold_re
 pub(crate) use history::target_role;
 pub(crate) use nodes::{can_fence, mark_for_fencing};
 pub(crate) use operations::{Operations, active_span, sorted_operations};
-pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy};
+pub(crate) use properties::{HealthStrategy, Properties, QuorumPolicy, Strategy};
 pub(crate) use remote::was_fenced;
 pub(crate) use resources::{find_operation, operation_meta};
 

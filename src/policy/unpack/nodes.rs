@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     properties::QuorumPolicy,
-    rules::{Context, fill},
+    rules::{Context, amounts, fill},
 };
 
 pub(crate) fn read(world: &mut World<'_>) {
@@ -40,6 +40,7 @@ pub(crate) fn read(world: &mut World<'_>) {
             fence_reason: None,
             lost: false,
             running: Vec::new(),
+            capacity: amounts(&node.utilization, &context),
             placed: 0,
             connection: None,
             needs_reset: false,

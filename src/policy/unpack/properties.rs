@@ -24,6 +24,19 @@ pub(crate) enum HealthStrategy {
     Custom,
 }
 
+/// How resources are spread over nodes that are otherwise equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strategy {
+    /// By number; capacities say nothing.
+    Default,
+    /// By number, where there is room.
+    Utilization,
+    /// On as few nodes as have room.
+    Minimal,
+    /// By what is left of capacities, where there is room.
+    Balanced,
+}
+
 /// Cluster properties.
 #[derive(Clone, Debug)]
 pub(crate) struct Properties {
@@ -47,6 +60,7 @@ pub(crate) struct Properties {
     pub(crate) health_yellow: i32,
     pub(crate) health_red: i32,
     pub(crate) node_pending_timeout_ms: u64,
+    pub(crate) strategy: Strategy,
 }
 
 impl Properties {
@@ -109,6 +123,12 @@ impl Properties {
             health_yellow: yellow,
             health_red: red,
             node_pending_timeout_ms: ms(&["node-pending-timeout"]),
+            strategy: match text(&["placement-strategy"]) {
+                Some("utilization") => Strategy::Utilization,
+                Some("minimal") => Strategy::Minimal,
+                Some("balanced") => Strategy::Balanced,
+                _ => Strategy::Default,
+            },
         }
     }
 }

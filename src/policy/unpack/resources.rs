@@ -18,8 +18,8 @@ use crate::{
 };
 
 use super::{
-    properties::QuorumPolicy,
-    rules::{Context, fill},
+    properties::{QuorumPolicy, Strategy},
+    rules::{Context, amounts, fill},
 };
 
 /// What a failure does.
@@ -188,6 +188,8 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         migration_threshold: INFINITY,
         failure_timeout: 0,
         requires: Requires::Nothing,
+        allow_migrate: false,
+        utilization: BTreeMap::new(),
         multiple_active: MultipleActive::StopStart,
         managed: true,
         critical: true,
@@ -229,6 +231,8 @@ fn empty<'m>(world: &World<'m>, base: &'m str, id: String) -> Res<'m> {
         histories: Vec::new(),
         ticket_missing: false,
         pending_on: None,
+        partial: None,
+        dangling_on: Vec::new(),
         locked_to: None,
         lock_time: 0,
         allowed,
@@ -290,6 +294,10 @@ fn prepare<'m>(
             res.class = &primitive.class;
             res.fencing_device = primitive.class == "stonith";
             res.is_connection = primitive.is_connection();
+            if world.opts.strategy != Strategy::Default {
+                let context = Context::cluster(world.model);
+                res.utilization = amounts(&primitive.utilization, &context);
+            }
             res.unfencing_device = res.fencing_device && res.meta("provides") == Some("unfencing");
         }
         ResourceKind::Group(_) => {
@@ -321,6 +329,8 @@ fn prepare<'m>(
         .and_then(parse_interval_ms)
         .and_then(|ms| i64::try_from(ms / 1000).ok())
         .unwrap_or(0);
+    // a connection moves without those on the other end noticing
+    res.allow_migrate = res.meta_bool("allow-migrate").unwrap_or(res.is_connection);
     res.critical = res.meta_bool("critical").unwrap_or(true);
     res.maintenance = world.opts.maintenance || res.meta_bool("maintenance").unwrap_or(false);
     res.managed = res.meta_bool("is-managed").unwrap_or(true) && !res.maintenance;

@@ -49,6 +49,12 @@ pub(crate) fn resolve<'m>(
     values
 }
 
+/// Capacities, or what is taken of them, by name; what is no number is nothing.
+pub(crate) fn amounts<'m>(options: &'m Options, context: &Context<'_>) -> BTreeMap<&'m str, i64> {
+    let number = |text: &str| text.trim().parse().unwrap_or(0);
+    resolve(options, context).into_iter().map(|(name, text)| (name, number(text))).collect()
+}
+
 /// Adds the options that hold to those already there, which keep precedence.
 pub(crate) fn fill<'m>(
     options: &'m Options,

@@ -59,6 +59,10 @@ flags!(
         MIN_RUNNABLE = 4;
         /// Of a clone as orders see it: what is required of its copies cannot happen.
         IN_VAIN = 5;
+        /// Part of a live migration: the stop is no end and the start no beginning of the service.
+        MIGRATES = 6;
+        /// Removes what a migration left on its source; says nothing of the resource itself.
+        DANGLING = 7;
     }
 );
 
@@ -95,6 +99,12 @@ flags!(
         THEN_CANCELS_FIRST = 13;
         /// Configured by a person: the first to give way where orders run in a circle.
         CONFIGURED = 14;
+        /// If the second is no part of a migration any more, or cannot run, neither can the first.
+        LOST_WITH_THEN = 15;
+        /// If the first cannot run, the second must really be done.
+        STANDS_FOR_THEN = 16;
+        /// Holds only if the first is no mere part of a migration.
+        UNLESS_FIRST_MIGRATES = 17;
     }
 );
 
@@ -123,6 +133,8 @@ pub(crate) enum Verb {
     Notify,
     Notified,
     Reload,
+    MigrateTo,
+    MigrateFrom,
     Delete,
     ClearFailures,
     Fence,
@@ -172,6 +184,8 @@ impl Verb {
             Self::Notify => "notify",
             Self::Notified => "notified",
             Self::Reload => "reload-agent",
+            Self::MigrateTo => "migrate_to",
+            Self::MigrateFrom => "migrate_from",
             Self::Delete => "delete",
             Self::ClearFailures => "clear_failcount",
             Self::Fence => "fence",

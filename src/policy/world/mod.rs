@@ -11,8 +11,8 @@ use names::Names;
 pub(crate) use node::{NodeState, Nodes};
 pub(crate) use nodes::NodeSet;
 pub(crate) use resource::{
-    Cell, Coloc, Discovery, Inner, LocationRule, MultipleActive, Reason, Replica, Requires, Res,
-    Source, Variant,
+    Cell, Coloc, Discovery, Inner, LocationRule, Migration, MultipleActive, Reason, Replica,
+    Requires, Res, Source, Variant,
 };
 
 use alloc::{string::String, vec::Vec};

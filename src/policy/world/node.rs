@@ -27,6 +27,8 @@ pub(crate) struct NodeState<'m> {
     pub(crate) lost: bool,
     /// Resources that run here.
     pub(crate) running: Vec<ResIx>,
+    /// What is left of its capacities.
+    pub(crate) capacity: BTreeMap<&'m str, i64>,
     /// How many instances were placed here so far.
     pub(crate) placed: u32,
     /// The resource that it is reached by, where it is no member of the ring.

@@ -82,6 +82,8 @@ pub(crate) enum Source {
     Remote,
     Ticket,
     MultipleActive,
+    /// Of its capacities too little is left.
+    Capacity,
     /// A colocation, by handle.
     Colocation(ColocIx),
 }
@@ -111,6 +113,13 @@ pub(crate) struct Coloc<'m> {
     pub(crate) influence: bool,
     /// Configured by a person, not implied by a group.
     pub(crate) explicit: bool,
+}
+
+/// From where to where something migrates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Migration {
+    pub(crate) source: NodeIx,
+    pub(crate) target: NodeIx,
 }
 
 /// Actions of one kind of a clone's instances.
@@ -158,6 +167,10 @@ pub(crate) struct Res<'m> {
     pub(crate) migration_threshold: i32,
     pub(crate) failure_timeout: i64,
     pub(crate) requires: Requires,
+    /// Whether it may move without being stopped first.
+    pub(crate) allow_migrate: bool,
+    /// What it takes of its node's capacities.
+    pub(crate) utilization: BTreeMap<&'m str, i64>,
     pub(crate) multiple_active: MultipleActive,
     pub(crate) managed: bool,
     pub(crate) critical: bool,
@@ -214,6 +227,10 @@ pub(crate) struct Res<'m> {
     pub(crate) histories: Vec<(NodeIx, &'m ResourceHistory)>,
     pub(crate) ticket_missing: bool,
     pub(crate) pending_on: Option<NodeIx>,
+    /// A live migration that has left its source and not reached its target yet.
+    pub(crate) partial: Option<Migration>,
+    /// Sources of migrations that arrived, where the stop is still missing.
+    pub(crate) dangling_on: Vec<NodeIx>,
     pub(crate) locked_to: Option<NodeIx>,
     pub(crate) lock_time: i64,
 

@@ -7,7 +7,7 @@ use crate::{
     plan::ActionReason,
     trim::graph::Graph,
     unpack::fail_count,
-    world::{Act, ActIx, NodeIx, ResIx, Verb, World},
+    world::{Act, ActFlags, ActIx, NodeIx, ResIx, Verb, World},
 };
 
 /// Every action of a resource that is taken or refused. What would let a refused one happen goes to the remedies.
@@ -21,7 +21,9 @@ pub(super) fn of(
     for at in &world[r].acts {
         let act = &world[*at];
         let Some(node) = act.node else { continue };
-        if !matches!(act.verb, Verb::Start | Verb::Stop | Verb::Promote | Verb::Demote) {
+        // a start that a migration stands for is told by the migration
+        let arrival = act.verb == Verb::Start && act.flags.has(ActFlags::MIGRATES);
+        if arrival || !is_told(act.verb) {
             continue;
         }
         let taken = graph.position[at.ix()].is_some();
@@ -43,6 +45,18 @@ pub(super) fn of(
     told
 }
 
+const fn is_told(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Start
+            | Verb::Stop
+            | Verb::Promote
+            | Verb::Demote
+            | Verb::MigrateTo
+            | Verb::MigrateFrom
+    )
+}
+
 /// Whether an action would be taken if it could.
 fn is_refused(world: &World<'_>, r: ResIx, act: &Act) -> bool {
     if act.runnable() {
@@ -52,6 +66,8 @@ fn is_refused(world: &World<'_>, r: ResIx, act: &Act) -> bool {
     let here = act.node.is_some() && act.node == res.node;
     let wanted_up = res.managed && here && res.next_role > Role::Stopped;
     match act.verb {
+        // it moves all the same, by a stop and a start
+        Verb::MigrateTo | Verb::MigrateFrom => true,
         Verb::Start => !act.optional() || (wanted_up && res.running_on.is_empty()),
         Verb::Promote => {
             !act.optional()
@@ -67,7 +83,8 @@ fn cause(world: &World<'_>, r: ResIx, act: &Act, node: NodeIx) -> String {
     if act.pseudo() && world[node].unclean {
         return format!("the fencing of {} does it", world[node].name());
     }
-    if let Some(other) = act.required_by {
+    let migrates = act.flags.has(ActFlags::MIGRATES);
+    if let Some(other) = act.required_by.filter(|_| !migrates) {
         return format!("follows from {}", describe(world, other));
     }
     if !act.why.is_empty() {
@@ -85,6 +102,14 @@ fn cause(world: &World<'_>, r: ResIx, act: &Act, node: NodeIx) -> String {
         Verb::Stop if res.next_role == Role::Stopped || res.node.is_none() => {
             "no node may run it now".into()
         }
+        Verb::MigrateTo => {
+            format!("it moves to {} without being stopped first (allow-migrate)", act.label)
+        }
+        Verb::MigrateFrom if res.partial.is_some() => {
+            format!("it has left {} and arrives", act.label)
+        }
+        Verb::MigrateFrom => format!("it arrives from {}", act.label),
+        Verb::Stop if migrates => "it has arrived elsewhere by then".into(),
         Verb::Stop => match res.node {
             Some(to) if to != node => format!("{} is the better place for it", world[to].name()),
             _ => "it is restarted".into(),

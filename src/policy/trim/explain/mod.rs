@@ -90,6 +90,9 @@ fn summary(world: &World<'_>, r: ResIx, graph: &Graph) -> String {
     let from = res.running_on.first().copied();
     let name = |node: NodeIx| world[node].name();
     match (from, res.node) {
+        (Some(from), Some(to)) if from != to && happens(Verb::MigrateFrom) => {
+            format!("{} migrates from {} to {}", res.id, name(from), name(to))
+        }
         (Some(from), Some(to)) if from != to && happens(Verb::Start) => {
             format!("{} moves from {} to {}", res.id, name(from), name(to))
         }
@@ -160,6 +163,11 @@ fn constraint_remedies(world: &World<'_>, r: ResIx, remedies: &mut Vec<String>) 
             Source::Removed => add(format!("configure {id} again")),
             Source::ShutdownLock => add(format!("start the node again that {id} is locked to")),
             Source::InstanceLimit => add("raise clone-max".into()),
+            Source::Capacity => {
+                add(format!(
+                    "give more capacity to a node, or lower what {id} takes (utilization)"
+                ));
+            }
             _ => add(format!("remove or change {}", render(world, reason).source)),
         }
     }
@@ -193,6 +201,7 @@ fn render(world: &World<'_>, reason: &Reason) -> PlanReason {
         Source::Remote => "it cannot run on a node that is reached by a connection".into(),
         Source::ShutdownLock => "it is locked to a node that is shut down".into(),
         Source::Ticket => "this site does not hold the ticket that it needs".into(),
+        Source::Capacity => "too little is left of its capacities (utilization)".into(),
         Source::MultipleActive => "it ran on several nodes and multiple-active is stop_only".into(),
         Source::Colocation(at) if !world[at].explicit => {
             format!("its group: it runs with {}", world[world[at].primary].id)
