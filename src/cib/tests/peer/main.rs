@@ -62,10 +62,10 @@ fn plans_beside_the_installed_pacemaker() {
     }
     let cases = mutate::cases();
     assert!(cases.is_none_or(|n| n > 500), "only a part of the suite is there");
-    if wanted("suite") && cases.is_some() {
-        for seed in seeds() {
-            if let Some(text) = mutate::cib(seed) {
-                take(table.entry("suite").or_default(), "suite", seed, &text);
+    for (name, only_remote) in [("suite", false), ("remote", true)] {
+        for seed in seeds().filter(|_| wanted(name) && cases.is_some()) {
+            if let Some(text) = mutate::cib(seed, only_remote) {
+                take(table.entry(name).or_default(), name, seed, &text);
             }
         }
     }

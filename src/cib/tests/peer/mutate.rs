@@ -24,11 +24,19 @@ pub(crate) fn cases() -> Option<usize> {
     files().map(|files| files.len())
 }
 
-/// A case and one to three changes.
-pub(crate) fn cib(seed: u64) -> Option<String> {
+/// Whether a case has nodes that are reached by a connection.
+fn is_remote(text: &str) -> bool {
+    ["type=\"remote\"", "name=\"remote-node\"", "<bundle "].iter().any(|part| text.contains(part))
+}
+
+/// A case and one to three changes; one about remote nodes, guests or bundles if only those are wanted.
+pub(crate) fn cib(seed: u64, only_remote: bool) -> Option<String> {
     let mut random = Random::new(seed);
     let files = files()?;
     let mut text = fs::read_to_string(random.pick(&files)).ok()?;
+    while only_remote && !is_remote(&text) {
+        text = fs::read_to_string(random.pick(&files)).ok()?;
+    }
     for _ in 0..=random.below(3) {
         text = changed(&text, &mut random).unwrap_or(text);
     }
