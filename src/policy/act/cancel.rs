@@ -166,10 +166,13 @@ fn check_definition(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &Operatio
     true
 }
 
-/// The digest that a device's definition has now, for comparison with what a node was unfenced with.
-pub(super) fn device_digest(world: &World<'_>, r: ResIx, node: NodeIx) -> String {
+/// The digest that a device's definition has now, for comparison with what a node was unfenced with: of all of it, or of
+/// what is no secret and not for the fencer.
+pub(super) fn device_digest(world: &World<'_>, r: ResIx, node: NodeIx, public: bool) -> String {
     let values = operation_parameters(world, r, node, &OperationRecord::default(), None);
-    digest::of_pairs(values.iter().map(|(name, value)| (*name, &**value)))
+    let hidden = |name: &str| matches!(name, "passwd" | "password") || name.starts_with("pcmk_");
+    let kept = values.iter().filter(|(name, _)| !public || !hidden(name));
+    digest::of_pairs(kept.map(|(name, value)| (*name, &**value)))
 }
 
 fn force_restart(world: &mut World<'_>, r: ResIx, node: NodeIx, op: &OperationRecord) {

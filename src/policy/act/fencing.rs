@@ -92,9 +92,14 @@ fn device_changed(world: &World<'_>, node: NodeIx) -> bool {
         }
         let agent = res.primitive.map_or("", |primitive| primitive.agent.as_str());
         let name = res.history_name.as_deref().unwrap_or(res.base);
-        let entry =
-            alloc::format!("{name}:{agent}:{}", super::cancel::device_digest(world, r, node));
-        !known.split(',').any(|part| part == entry)
+        let same = |known: &str, public: bool| {
+            let digest = super::cancel::device_digest(world, r, node, public);
+            let entry = alloc::format!("{name}:{agent}:{digest}");
+            known.split(',').any(|part| part == entry)
+        };
+        // a secret may have been masked since, and another one opens the same device
+        !same(known, false)
+            && !world[node].attr("#digests-secure").is_some_and(|known| same(known, true))
     })
 }
 
