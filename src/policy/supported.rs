@@ -8,6 +8,12 @@ use crate::model::{Model, Options, Resource, ResourceKind};
 /// Features of the model that are not planned yet, in the words of its configuration.
 pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
     let mut found: BTreeSet<String> = model.inexpressible.iter().cloned().collect();
+    let strategy = value(&model.properties, "placement-strategy");
+    let is_bundle = |resource: &Resource| matches!(resource.kind, ResourceKind::Bundle(_));
+    // what a replica takes of its host is not known yet
+    if strategy.is_some_and(|name| name != "default") && model.resources.iter().any(is_bundle) {
+        found.insert("placement strategies with bundles".into());
+    }
     for resource in &model.resources {
         look(model, resource, &mut found);
     }

@@ -30,7 +30,9 @@ pub(crate) fn run(world: &mut World<'_>) {
     for at in 0..world.top.len() {
         let r = world.top[at];
         if world[r].is_connection && world[r].bundle.is_none() {
-            place(world, r, None, true);
+            // what is under way to a host goes on to it, or all that runs behind it would have to stop
+            let target = world[r].partial.map(|way| way.target);
+            place(world, r, target, true);
         }
     }
     // in order of priority, as the unpack stage has sorted them

@@ -9,7 +9,7 @@ use crate::{
     world::{Migration, NodeIx, ResIx, Verb, World},
 };
 
-use super::history::{OK, add_running};
+use super::{active::add_running, history::OK};
 
 const NOT_RUNNING: i32 = 7;
 const NOT_KNOWN: i32 = 193;

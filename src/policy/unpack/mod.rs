@@ -1,5 +1,6 @@
 //! Stage 1: names become handles, options become values, history becomes state, constraints become rules.
 
+mod active;
 pub(crate) mod bundles;
 mod constraints;
 mod definition;

@@ -92,7 +92,24 @@ fn perform(next: &mut Model, plan: &Plan, action: &Action) {
         Task::Start | Task::Stop | Task::Promote | Task::Demote => {
             done(node, resource, instance, action.task.operation(), 0, 0);
         }
+        Task::MigrateTo { target } => {
+            done(node, resource, instance, "migrate_to", 0, 0);
+            between(node, instance, name, target);
+        }
+        Task::MigrateFrom { source } => {
+            done(node, resource, instance, "migrate_from", 0, 0);
+            between(node, instance, source, name);
+        }
         _ => {}
+    }
+}
+
+/// The last operation of a resource was half of a migration.
+fn between(node: &mut policy::model::Node, instance: &str, source: &str, target: &str) {
+    let history = node.history.iter_mut().find(|history| history.resource == instance);
+    if let Some(op) = history.and_then(|history| history.operations.last_mut()) {
+        op.migrate_source = Some(source.to_owned());
+        op.migrate_target = Some(target.to_owned());
     }
 }
 

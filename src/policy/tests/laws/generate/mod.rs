@@ -60,6 +60,10 @@ fn properties(model: &mut Model, bytes: &mut Bytes<'_>, mood: Mood) {
     model.had_quorum = bytes.chance(200);
     let policy = bytes.pick(&["stop", "freeze", "ignore", "demote", "suicide"]);
     model.properties.set("no-quorum-policy", policy);
+    if bytes.chance(50) {
+        let strategy = bytes.pick(&["utilization", "minimal", "balanced"]);
+        model.properties.set("placement-strategy", strategy);
+    }
     let rare = [
         ("fencing-enabled", "false", 60),
         ("symmetric-cluster", "false", 15),
@@ -101,6 +105,7 @@ fn nodes(model: &mut Model, bytes: &mut Bytes<'_>, mood: Mood) {
         };
         node.attributes.set("zone", bytes.pick(&["east", "west"]));
         if mood == Mood::Wild {
+            node.utilization.set("memory", bytes.pick(&["4", "2", "8"]));
             if bytes.chance(16) {
                 node.attributes.set("standby", "on");
             }

@@ -41,7 +41,13 @@ fn primitive(bytes: &mut Bytes<'_>, id: &str, mood: Mood) -> Resource {
     let pairs = [("on-fail", on_fail)];
     let meta: &[(&str, &str)] = if mood == Mood::Calm { &[] } else { &pairs };
     let resource = Resource::primitive(id, "ocf", "heartbeat", "Dummy");
-    let resource = resource.with_operation("monitor", 10_000, meta);
+    let mut resource = resource.with_operation("monitor", 10_000, meta);
+    if let ResourceKind::Primitive(primitive) = &mut resource.kind
+        && mood == Mood::Wild
+        && bytes.chance(60)
+    {
+        primitive.utilization.set("memory", bytes.pick(&["1", "2", "4"]));
+    }
     if mood == Mood::Wild && bytes.chance(40) {
         let on_fail = bytes.pick(&["fence", "block", "ignore"]);
         return resource.with_operation("stop", 0, &[("on-fail", on_fail)]);
@@ -99,6 +105,9 @@ fn metas(bytes: &mut Bytes<'_>, mut resource: Resource, mood: Mood) -> Resource 
     }
     if bytes.chance(30) {
         resource = resource.with_meta("failure-timeout", bytes.pick(&["60s", "1h"]));
+    }
+    if bytes.chance(60) {
+        resource = resource.with_meta("allow-migrate", "true");
     }
     if mood == Mood::Calm {
         return resource;
