@@ -21,7 +21,7 @@ const FLOORS: [(&str, usize, usize); 8] = [
     ("T5", 69, 69),
     ("T6", 76, 76),
     ("T7", 74, 75),
-    ("T8", 78, 78),
+    ("T8", 79, 79),
 ];
 
 fn suite() -> Option<PathBuf> {

@@ -48,6 +48,8 @@ fn link(world: &World<'_>, node: NodeIx, connection: ResIx) -> Link {
     match host {
         None => Link::Unknown,
         Some(host) if world[host].unclean || !world[host].online => Link::Resting,
+        // half way from one host to another it can do nothing
+        Some(_) if res.running_on.len() > 1 && res.partial.is_some() => Link::Resting,
         Some(_) => Link::Alive,
     }
 }
@@ -136,6 +138,10 @@ fn on_remote(world: &mut World<'_>, act: ActIx, node: NodeIx, connection: ResIx)
             if matches!(state, Link::Resting | Link::Unknown) {
                 up_before(world, connection, act, OrderFlags::ORDERED);
             }
+        }
+        // what leaves does so by the connection that is there
+        Verb::MigrateTo if state == Link::Alive => {
+            down_after(world, act, connection, OrderFlags::ORDERED);
         }
         _ if recurs(world, act) => {
             up_before(world, connection, act, OrderFlags::FIRST_IMPLIES_THEN);
