@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use super::random::Random;
 
 /// What a CIB may be about.
-pub(crate) const DIMENSIONS: [&str; 20] = [
+pub(crate) const DIMENSIONS: [&str; 22] = [
     "basics",
     "sets",
     "roles",
@@ -29,6 +29,8 @@ pub(crate) const DIMENSIONS: [&str; 20] = [
     "operations",
     "orphans",
     "multiple",
+    "migration",
+    "utilization",
     "pending",
     "mixed",
 ];
@@ -135,7 +137,7 @@ pub(crate) fn cib(dimension: &str, seed: u64) -> String {
 fn properties(draw: &mut Draw, fencing: bool) -> String {
     let mut text = String::new();
     draw.option(&mut text, "stonith-enabled", if fencing { "true" } else { "false" });
-    let choices: [(&str, &str, &[&str], usize); 15] = [
+    let choices: [(&str, &str, &[&str], usize); 16] = [
         ("quorum", "no-quorum-policy", &["stop", "freeze", "ignore", "demote", "suicide"], 90),
         ("managed", "symmetric-cluster", &["false"], 20),
         ("managed", "stop-all-resources", &["true"], 10),
@@ -156,6 +158,7 @@ fn properties(draw: &mut Draw, fencing: bool) -> String {
         ("health", "node-health-base", &["10", "0"], 20),
         ("probes", "enable-startup-probes", &["false"], 20),
         ("locks", "shutdown-lock", &["true"], 90),
+        ("utilization", "placement-strategy", &["utilization", "minimal", "balanced"], 95),
     ];
     for (dimension, name, values, chance) in choices {
         if draw.about(dimension, chance) {
@@ -185,7 +188,7 @@ fn nodes(draw: &mut Draw) -> String {
             let value = draw.pick(&["1", "2.5", "10", "-3", "x"]);
             draw.option(&mut attributes, "size", value);
         }
-        if draw.about("nodes", 20) {
+        if draw.about("nodes", 20) || draw.about("migration", 25) || draw.about("utilization", 10) {
             draw.option(&mut attributes, "standby", "on");
         }
         if draw.about("managed", 10) {
@@ -195,11 +198,24 @@ fn nodes(draw: &mut Draw) -> String {
             let value = draw.pick(&["red", "yellow", "green", "10", "-20"]);
             draw.option(&mut attributes, "#health-disk", value);
         }
-        let attributes = draw.set("instance_attributes", &attributes);
+        let mut attributes = draw.set("instance_attributes", &attributes);
+        attributes.push_str(&utilization(draw, &["4", "2", "8", "6"]));
         let name = &draw.nodes[at];
         let _ = writeln!(text, "<node id=\"{}\" uname=\"{name}\">{attributes}</node>", at + 1);
     }
     text
+}
+
+/// Capacities of a node, or what a resource takes of them.
+fn utilization(draw: &mut Draw, amounts: &[&str]) -> String {
+    let mut inside = String::new();
+    for name in ["cpu", "memory"] {
+        if draw.about("utilization", 60) {
+            let amount = draw.pick(amounts);
+            draw.option(&mut inside, name, amount);
+        }
+    }
+    draw.set("utilization", &inside)
 }
 
 fn defaults(draw: &mut Draw) -> String {

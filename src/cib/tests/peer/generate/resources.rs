@@ -124,14 +124,15 @@ fn primitive(draw: &mut Draw, id: &str, templated: bool, kind: Kind) -> String {
     }
     let agent = if kind.promotable { "Stateful" } else { "Dummy" };
     let operations = operations(draw, id, kind.promotable);
+    let demand = super::utilization(draw, &["1", "2", "3"]);
     format!(
-        "<primitive id=\"{id}\" class=\"ocf\" provider=\"pacemaker\" type=\"{agent}\">\n{meta}{operations}</primitive>\n"
+        "<primitive id=\"{id}\" class=\"ocf\" provider=\"pacemaker\" type=\"{agent}\">\n{demand}{meta}{operations}</primitive>\n"
     )
 }
 
 fn meta(draw: &mut Draw) -> String {
     let mut inside = String::new();
-    let choices: [(&str, &str, &[&str], usize); 14] = [
+    let choices: [(&str, &str, &[&str], usize); 15] = [
         ("basics", "priority", &["10", "-5"], 15),
         ("basics", "resource-stickiness", &["5", "-10", "INFINITY"], 15),
         ("managed", "is-managed", &["false"], 15),
@@ -150,6 +151,7 @@ fn meta(draw: &mut Draw) -> String {
         ),
         ("fencing", "priority", &["10", "3"], 25),
         ("sets", "critical", &["false"], 15),
+        ("migration", "allow-migrate", &["true", "true", "false"], 80),
         ("locks", "resource-stickiness", &["INFINITY"], 10),
     ];
     for (dimension, name, values, chance) in choices {

@@ -205,6 +205,22 @@ fn resource(draw: &mut Draw, which: usize, at: usize) -> String {
             _ => op("monitor", 0, 7, 7, 0, 600),
         }
     }
+    // on its way to the next node, which may have taken it over
+    let next =
+        draw.up[(draw.up.iter().position(|up| *up == home).unwrap_or(0) + 1) % draw.up.len()];
+    if !cloned && next != home && (here || at == next) && draw.about("migration", 50) {
+        let name = if here { "migrate_to" } else { "migrate_from" };
+        match draw.random.below(5) {
+            0..=2 => op(name, 0, 0, 0, 0, if here { 40 } else { 30 }),
+            3 => op(name, 0, 0, 1, 4, if here { 40 } else { 30 }),
+            _ => op(name, 0, 0, 193, -1, if here { 40 } else { 30 }),
+        }
+        let (source, target) = (&draw.nodes[home], &draw.nodes[next]);
+        let sides = format!(" migrate_source=\"{source}\" migrate_target=\"{target}\"/>");
+        if let Some((_, text)) = ops.last_mut() {
+            *text = text.replace("/>", &sides);
+        }
+    }
     let agent = match (class, promotable) {
         ("stonith", _) => "type=\"fence_xvm\" class=\"stonith\"",
         (_, true) => "type=\"Stateful\" class=\"ocf\" provider=\"pacemaker\"",
