@@ -1,6 +1,6 @@
 //! The status section: what is known of nodes, tickets and history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{
     Model,
@@ -25,6 +25,16 @@ pub(crate) fn read<'a, 'i>(
         model.nodes.iter().enumerate().map(|(index, node)| (node.id.clone(), index)).collect();
     let by_name: BTreeMap<String, usize> =
         model.nodes.iter().enumerate().map(|(index, node)| (node.name.clone(), index)).collect();
+    // connections that are no longer configured lead to nodes that are not either
+    let connected: BTreeSet<&str> = section
+        .descendants()
+        .filter(|part| part.has_tag_name("lrm_resource"))
+        .filter(|part| {
+            part.attribute("type") == Some("remote")
+                && part.attribute("provider") == Some("pacemaker")
+        })
+        .filter_map(|part| part.attribute("id"))
+        .collect();
     let mut seen = 0;
     for part in elements(section) {
         match part.tag_name().name() {
@@ -36,7 +46,9 @@ pub(crate) fn read<'a, 'i>(
                 let index = match index {
                     Some(index) => *index,
                     // remote nodes may have state without being declared
-                    None if boolean(part.attribute("remote_node")) == Some(true) => {
+                    None if boolean(part.attribute("remote_node")) == Some(true)
+                        || part.attribute("uname").is_some_and(|name| connected.contains(name)) =>
+                    {
                         let name = part.attribute("uname").or_else(|| part.attribute("id"));
                         let name = name.unwrap_or_default().to_owned();
                         model.nodes.push(policy::model::Node {

@@ -83,7 +83,7 @@ enum Detail {
 
 fn plan_with(model: &Model, detail: Detail, memory: &mut Memory) -> Result<Plan, Error> {
     model.validate_with(memory)?;
-    let unsupported = supported::missing(model, memory);
+    let unsupported = supported::missing(model);
     if !unsupported.is_empty() {
         return Err(Error::Unsupported(unsupported));
     }

@@ -2,11 +2,10 @@
 
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 
-use crate::memory::Memory;
 use crate::model::{Model, Options, Resource, ResourceKind};
 
 /// Features of the model that are not planned yet, in the words of its configuration.
-pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
+pub(crate) fn missing(model: &Model) -> Vec<String> {
     let mut found: BTreeSet<String> = model.inexpressible.iter().cloned().collect();
     let strategy = value(&model.properties, "placement-strategy");
     let is_bundle = |resource: &Resource| matches!(resource.kind, ResourceKind::Bundle(_));
@@ -16,21 +15,6 @@ pub(crate) fn missing(model: &Model, memory: &Memory) -> Vec<String> {
     }
     for resource in &model.resources {
         look(model, resource, &mut found);
-    }
-    for (at, node) in model.nodes.iter().enumerate() {
-        if memory.has_checked(at, &node.history) {
-            continue;
-        }
-        for history in &node.history {
-            // a remote node without any connection is a node that cannot be reached; with one it is more than that
-            let remote = history.agent == "remote"
-                && history.provider == "pacemaker"
-                && history.class == "ocf";
-            // one that is configured as something else now is that
-            if (remote || history.container.is_some()) && !is_configured(model, &history.resource) {
-                found.insert("remote nodes that are no longer configured".into());
-            }
-        }
     }
     found.into_iter().collect()
 }

@@ -42,6 +42,7 @@ pub(crate) fn read(world: &mut World<'_>, memory: &mut Memory) {
         let node = order.remove(at);
         remote::enter(world, node);
         read_node(world, node, &mut names, memory);
+        remote::adopt_containers(world);
     }
     if world.opts.fencing {
         for node in order {
@@ -124,7 +125,11 @@ fn read_resource<'m>(
         None if history.operations.is_empty() => return None,
         None => match world.named(&history.resource) {
             Some(r) if world[r].is_primitive() => r,
-            _ => add_removed(world, history),
+            _ => {
+                let r = add_removed(world, history);
+                remote::adopt(world, r, history);
+                r
+            }
         },
     };
     // of several records that belong to one instance the last read is the one that counts

@@ -10,7 +10,7 @@ use alloc::{vec, vec::Vec};
 
 use crate::{
     Error,
-    model::{OperationRecord, Role, parse_bool, parse_interval_ms},
+    model::{OperationRecord, ResourceHistory, Role, parse_bool, parse_interval_ms},
     world::{NodeIx, ResIx, Verb, World},
 };
 
@@ -65,6 +65,37 @@ fn connect(world: &mut World<'_>, r: ResIx, node: NodeIx) {
         // it comes back when its failure is forgotten, and that is when it is to be tried again
         world[r].reconnects_later = true;
         world[r].failure_timeout = i64::try_from(wait / 1000).unwrap_or(i64::MAX);
+    }
+}
+
+/// Takes up what history tells of a connection, or of what was in a container, that is no longer configured.
+pub(super) fn adopt(world: &mut World<'_>, r: ResIx, history: &ResourceHistory) {
+    if (history.class.as_str(), history.provider.as_str(), history.agent.as_str())
+        == ("ocf", "pacemaker", "remote")
+    {
+        world[r].is_connection = true;
+        let node = world.node_ids().find(|node| world[*node].name() == history.resource);
+        if let Some(node) = node.filter(|node| world[*node].connection.is_none()) {
+            world[node].connection = Some(r);
+            world[r].connects = Some(node);
+            world[node].unclean |= world.opts.startup_fencing && history.container.is_none();
+        }
+    }
+    if let Some(name) = &history.container {
+        world.lost_containers.push((r, name.clone()));
+    }
+}
+
+/// Puts what is no longer configured into its containers, which history may name later than what was in them.
+pub(super) fn adopt_containers(world: &mut World<'_>) {
+    for (r, name) in core::mem::take(&mut world.lost_containers) {
+        match world.named(&name).filter(|container| *container != r) {
+            Some(container) => {
+                world[r].container = Some(container);
+                world[container].fillers.push(r);
+            }
+            None => world.lost_containers.push((r, name)),
+        }
     }
 }
 

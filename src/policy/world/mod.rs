@@ -102,6 +102,8 @@ pub(crate) struct World<'m> {
     pub(crate) warnings: Vec<String>,
     /// Containers to be stopped because of what happened to their connections.
     pub(crate) stops_due: Vec<ResIx>,
+    /// What is no longer configured and was in a container, by the name of that.
+    pub(crate) lost_containers: Vec<(ResIx, String)>,
     /// Whether some device can fence.
     pub(crate) has_fencing_device: bool,
     /// Whether some device gives access back after fencing.
@@ -180,6 +182,7 @@ impl<'m> World<'m> {
             digests: RefCell::default(),
             warnings: Vec::new(),
             stops_due: Vec::new(),
+            lost_containers: Vec::new(),
             // custom resources declare devices as levels, a CIB as resources
             has_fencing_device: !model.fencing_levels.is_empty(),
             unfencing_enabled: false,
